@@ -1,0 +1,31 @@
+"""Inverse short-time Fourier transform for arrays of any library: NumPy, CuPy, PyTorch, JAX, Dask, ..."""
+
+from .arrays import as_complex, from_polar
+from .frames import bin_frequencies, frame_times, n_frames, n_samples
+from .transforms import STFT, Coverage, coverage, frame, iSTFT, istft, overlap_add, stft
+from .windows import CoverageWarning, NOLAError, check_cola, check_nola, dual_window, tight_window
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "STFT",
+    "Coverage",
+    "CoverageWarning",
+    "NOLAError",
+    "as_complex",
+    "bin_frequencies",
+    "check_cola",
+    "check_nola",
+    "coverage",
+    "dual_window",
+    "frame",
+    "frame_times",
+    "from_polar",
+    "iSTFT",
+    "istft",
+    "n_frames",
+    "n_samples",
+    "overlap_add",
+    "stft",
+    "tight_window",
+]

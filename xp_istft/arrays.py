@@ -1,0 +1,158 @@
+"""Which arrays are taken, in what precision they are computed with, and how complex ones are made of real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import array_api_compat
+
+from .arguments import error, integer
+from .backends import backend_for
+from .backends.array_api import PRECISION, dtype_name
+
+# Half precisions are computed in float32; half spectra exist in PyTorch alone.
+WIDENED = {"float16": "float32", "bfloat16": "float32", "complex32": "complex64"}
+_NARROWED = {"float16": "complex32", "complex32": "float16"}
+
+
+def read(function: str, name: str, array: Any) -> tuple[ModuleType, Any]:
+    """The backend of `array`, and the array as that backend takes it."""
+    backend = backend_for(array)
+    if backend is None:
+        cls = type(array).__name__
+        hint = "fill it first" if cls == "MaskedArray" else ""
+        raise error(TypeError, function, name, "an array of NumPy, CuPy, torch, JAX, Dask, ...", cls, hint)
+    return backend, backend.checked(function, name, array)
+
+
+def real_dtype(dtype: str) -> str:
+    """The dtype of a signal whose spectrum has this one."""
+    return "float16" if dtype == "complex32" else PRECISION[dtype]
+
+
+def complex_dtype(array: Any, dtype: str) -> str:
+    """The dtype of the spectrum of a signal of this one; half precision where the library has such spectra."""
+    narrow = _NARROWED.get(dtype)
+    if narrow and hasattr(array_api_compat.array_namespace(array), narrow):
+        return narrow
+    return {"float32": "complex64", "float64": "complex128"}.get(WIDENED.get(dtype, dtype), dtype)
+
+
+def in_precision(function: Callable[[Any, Any], Any], array: Any, result: str, out: Any) -> Any:
+    """function(array, out), half precision computed in float32 and returned with dtype `result`."""
+    wide = WIDENED.get(dtype_name(array))
+    if wide is None:
+        return function(array, out)
+    xp = array_api_compat.array_namespace(array)
+    value = xp.astype(function(xp.astype(array, getattr(xp, wide)), None), getattr(xp, result))
+    if out is None:
+        return value
+    out[...] = value
+    return out
+
+
+def moved(function: str, name: str, array: Any, axes: Any, to: tuple[int, ...]) -> Any:
+    """`array` with `axes` moved to the places `to`, checked; a view where the library makes views."""
+    axes = tuple(integer(function, name, axis) for axis in (axes if isinstance(axes, (tuple, list)) else (axes,)))
+    rank = len(array.shape)
+    if len(axes) != len(to):
+        raise error(ValueError, function, name, f"{len(to)} axes", len(axes))
+    for axis in axes:
+        if not -rank <= axis < rank:
+            raise error(ValueError, function, name, f"axes of an array with {rank} dimensions", axis)
+    if len({axis % rank for axis in axes}) != len(axes):
+        raise error(ValueError, function, name, "different axes", axes)
+    if all(axis % rank == place % rank for axis, place in zip(axes, to, strict=True)):
+        return array
+    return array_api_compat.array_namespace(array).moveaxis(array, axes, to)
+
+
+def placed(function: str, name: str, array: Any, axes: Any) -> Any:
+    """`array` with its last axes moved to `axes`: the inverse of `moved`."""
+    last = tuple(range(-len(axes), 0))
+    moved(function, name, array, axes, last)  # checks
+    return array_api_compat.array_namespace(array).moveaxis(array, last, tuple(axes))
+
+
+def as_complex(real: Any, imag: Any = None) -> Any:
+    """Complex array of (re, im) pairs, or of real and imaginary parts.
+
+    Parameters
+    ----------
+    real : real array (..., 2), or (...) with `imag`
+        Pairs of real and imaginary part on the last axis (as nnAudio, and torch before 2.0, make them), or the real
+        parts.
+    imag : real array (...), optional
+        The imaginary parts.
+
+    Returns
+    -------
+    complex array (...)
+        complex64 of float32, complex128 of float64; of pairs, a view where the library can.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Unless real floating arrays of one library, with a last axis of 2 where `imag` is not given.
+
+    Examples
+    --------
+    >>> import numpy as np, xp_istft as xi
+    >>> xi.as_complex(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    array([1.+2.j, 3.+4.j])
+    >>> xi.as_complex(np.array([1.0]), np.array([2.0]))
+    array([1.+2.j])
+    """
+    backend, real = _real_floating("as_complex", "real", real)
+    if imag is None:
+        if not real.shape or real.shape[-1] != 2:
+            raise error(ValueError, "as_complex", "real", "a last axis of 2 (pairs), or imag=", f"shape {real.shape}")
+        return backend.joined(real)
+    other, imag = _real_floating("as_complex", "imag", imag)
+    if other is not backend:
+        raise error(
+            TypeError, "as_complex", "imag", f"the library of real ({type(real).__name__})", type(imag).__name__
+        )
+    return backend.as_complex(real, imag)
+
+
+def from_polar(magnitude: Any, phase: Any) -> Any:
+    """Complex array magnitude * exp(i phase), phase in radians.
+
+    Parameters
+    ----------
+    magnitude, phase : real arrays (...)
+        Of one library.
+
+    Returns
+    -------
+    complex array (...)
+        complex64 of float32, complex128 of float64.
+
+    Raises
+    ------
+    TypeError
+        Unless both are real floating arrays of one library.
+
+    Examples
+    --------
+    >>> import numpy as np, xp_istft as xi
+    >>> xi.from_polar(np.array([2.0]), np.array([np.pi / 2])).round(12)
+    array([0.+2.j])
+    """
+    backend, magnitude = _real_floating("from_polar", "magnitude", magnitude)
+    other, phase = _real_floating("from_polar", "phase", phase)
+    if other is not backend:
+        cls = type(magnitude).__name__
+        raise error(TypeError, "from_polar", "phase", f"the library of magnitude ({cls})", type(phase).__name__)
+    xp = array_api_compat.array_namespace(magnitude, phase)
+    return backend.as_complex(magnitude * xp.cos(phase), magnitude * xp.sin(phase))
+
+
+def _real_floating(function: str, name: str, array: Any) -> tuple[ModuleType, Any]:
+    backend, array = read(function, name, array)
+    if dtype_name(array) not in ("float32", "float64"):
+        raise error(TypeError, function, name, "dtype float32 or float64", array.dtype)
+    return backend, array

@@ -1,0 +1,64 @@
+"""One module per array library, each with the same functions on its own arrays.
+
+    synthesis(spectrum, job, out=None, workers=None) -> signal      job: jobs.Synthesis
+    analysis(signal, job, out=None, workers=None)    -> spectrum    job: jobs.Analysis
+    overlap_add(segments, job)                       -> signal      job: jobs.Synthesis, without the FFT
+    frame(signal, job)                               -> segments    job: jobs.Analysis, without the FFT
+    as_complex(real, imag)                           -> complex array
+    joined(pairs)                                    -> complex array of real (..., 2), a view where that is possible
+    checked(function, name, array)                   -> the array as the maps take it, or TypeError
+    check_out(function, out, array, shape, dtype)    raises where the result cannot be written into `out`
+
+Layouts are (..., n_bins, n_frames), (..., n_fft, n_frames) and (..., n_samples); complex64 goes with float32,
+complex128 with float64. Arguments were checked before. array_api.py is the definition; every other module gives the
+same numbers, faster. A new library is one module here and one line of the table.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Hashable
+from functools import lru_cache
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from array_api_compat import is_array_api_obj
+
+from . import array_api
+
+# Array class -> the module that computes with it, None: refused. Nothing is imported before such an array arrives.
+_BACKENDS = {
+    ("numpy.ma", "MaskedArray"): None,
+    ("numpy", "matrix"): None,
+    ("numpy", "generic"): None,
+    ("numpy", "ndarray"): "numpy",
+    ("cupy", "ndarray"): "cupy",
+    ("torch", "Tensor"): "torch",
+    ("dask.array", "Array"): "dask",
+}
+
+
+def backend_for(array: Any) -> ModuleType | None:
+    """The module that computes with arrays like this one; None where there is none."""
+    backend = _backend_for_type(type(array))
+    if backend is array_api and not is_array_api_obj(array):
+        return None
+    return backend
+
+
+def required_backend(array: Any) -> ModuleType:
+    """`backend_for`, of an array that is known to have one."""
+    backend = backend_for(array)
+    if backend is None:
+        raise TypeError(f"no backend computes with {type(array).__qualname__}")
+    return backend
+
+
+@lru_cache
+def _backend_for_type(cls: Hashable) -> ModuleType | None:
+    for (library, name), module in _BACKENDS.items():
+        known = getattr(sys.modules.get(library), name, None)
+        if known is not None and isinstance(cls, type) and issubclass(cls, known):
+            return import_module(f".{module}", __package__) if module else None
+    return array_api

@@ -1,0 +1,254 @@
+"""Where frames lie: integers only, worked out before any array is touched.
+
+Time is counted on the *padded axis*, in samples from the first sample of frame 0: frame m covers samples
+[m * hop, m * hop + n_fft), and the signal is samples [start, stop). The whole signal, one cache-sized block, one
+thread's share, one chunk, one push of a stream: each is a `Frames`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .arguments import boolean, choice, integer, number
+
+Padding = str | int | tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Frames:
+    """`n_frames` frames of `n_fft` samples, `hop` apart; the signal is samples [start, stop) of the padded axis.
+
+    `start` is negative where the signal begins before the first frame.
+    """
+
+    n_fft: int
+    hop: int
+    n_frames: int
+    start: int
+    stop: int
+
+    @property
+    def n_samples(self) -> int:
+        """Samples of the signal."""
+        return self.stop - self.start
+
+    @property
+    def span(self) -> int:
+        """Samples from the first of the first frame to the last of the last: the padded axis is [0, span)."""
+        return self.n_fft + self.hop * (self.n_frames - 1) if self.n_frames else 0
+
+    @property
+    def overlap(self) -> int:
+        """The most frames that reach one sample."""
+        return -(-self.n_fft // self.hop)
+
+    @property
+    def steady(self) -> tuple[int, int]:
+        """[lo, hi) of the padded axis: samples reached by every frame that could reach them (empty where lo >= hi)."""
+        return (self.overlap - 1) * self.hop, self.n_frames * self.hop
+
+    def segment(self, lo: int, hi: int) -> tuple[slice, Frames]:
+        """The frames that reach samples [lo, hi) of the padded axis: their slice, and the smaller job that they make.
+
+        >>> Frames(n_fft=8, hop=2, n_frames=100, start=4, stop=202).segment(50, 60)
+        (slice(22, 30, None), Frames(n_fft=8, hop=2, n_frames=8, start=6, stop=16))
+        """
+        first = min(self.n_frames, max(0, -((self.n_fft - 1 - lo) // self.hop)))  # ceil((lo - n_fft + 1) / hop)
+        last = max(first, min(self.n_frames, (hi - 1) // self.hop + 1))
+        origin = first * self.hop
+        return slice(first, last), Frames(self.n_fft, self.hop, last - first, lo - origin, hi - origin)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How frames lie about a signal: `left` and `right` samples of padding before and after it.
+
+    `whole` says what becomes of a last part shorter than a hop: it gets a frame of its own (True, so that every
+    sample can be recovered) or it does not (False, as librosa and torch count).
+    """
+
+    n_fft: int
+    hop: int
+    left: int
+    right: int
+    whole: bool
+
+    @classmethod
+    def of(cls, function: str, n_fft: int, hop: int, win_length: int, center: Any, padding: Any) -> Placement:
+        """The placement that `center` (or `padding`, where it is not None) names, for `function`'s errors.
+
+        - center: n_fft // 2 on both sides, so frame m is centred on sample m * hop.
+        - "same": n_frames * hop samples belong to n_frames frames, the window in the middle of its share
+          (neural vocoders); exact also for win_length < n_fft and odd differences.
+        - "full": every sample is reached by every frame that could reach it.
+        - int or (left, right): as given.
+        """
+        center = boolean(function, "center", center)
+        if padding is None:
+            padding = n_fft // 2 if center else 0
+        if padding == "same":
+            left = (n_fft - win_length) // 2 + (win_length - hop) // 2
+            return cls(n_fft, hop, left, n_fft - hop - left, whole=True)
+        if padding == "full":
+            edge = max(0, n_fft - hop)
+            return cls(n_fft, hop, edge, edge, whole=True)
+        if isinstance(padding, str):
+            choice(function, "padding", padding, ("same", "full"))
+        left, right = padding if isinstance(padding, (tuple, list)) and len(padding) == 2 else (padding, padding)
+        left, right = (integer(function, "padding", side, 0) for side in (left, right))
+        return cls(n_fft, hop, left, right, whole=False)
+
+    def n_frames(self, n_samples: int) -> int:
+        """Frames that `n_samples` samples make (0 where they are too few for one)."""
+        spare = n_samples + self.left + self.right - self.n_fft  # samples after the first frame
+        if self.whole:
+            return max(1, 1 - (-spare // self.hop)) if n_samples else 0
+        return 1 + spare // self.hop if spare >= 0 else 0
+
+    def n_samples(self, n_frames: int) -> int:
+        """Samples that belong to `n_frames` frames: what they span, less the padding."""
+        return self.n_fft + self.hop * (n_frames - 1) - self.left - self.right if n_frames else 0
+
+    def frames(self, n_frames: int, n_samples: int) -> Frames:
+        """`n_frames` frames about a signal of `n_samples` samples.
+
+        The hop of a single frame is never used: it is cut to n_fft, so that nothing downstream grows with it.
+        """
+        hop = self.hop if n_frames > 1 else min(self.hop, self.n_fft)
+        return Frames(self.n_fft, hop, n_frames, self.left, self.left + n_samples)
+
+
+def sizes(function: str, n_fft: Any, hop_length: Any, win_length: Any) -> tuple[int, int, int]:
+    """n_fft, hop_length (default win_length // 4) and win_length (default n_fft), read for `function`."""
+    n_fft = integer(function, "n_fft", n_fft, 2)
+    win_length = n_fft if win_length is None else integer(function, "win_length", win_length, 1, ("n_fft", n_fft))
+    hop = max(1, win_length // 4) if hop_length is None else integer(function, "hop_length", hop_length, 1)
+    return n_fft, hop, win_length
+
+
+def n_frames(
+    n_samples: int,
+    n_fft: int = 2048,
+    *,
+    hop_length: int | None = None,
+    win_length: int | None = None,
+    center: bool = True,
+    padding: Padding = None,
+) -> int:
+    """Frames that `stft` makes of `n_samples` samples; parameters as there.
+
+    Examples
+    --------
+    >>> import xp_istft as xi
+    >>> xi.n_frames(16000, 512, hop_length=128), xi.n_frames(16000, 512, hop_length=128, padding="same")
+    (126, 125)
+    """
+    n_fft, hop, win_length = sizes("n_frames", n_fft, hop_length, win_length)
+    placement = Placement.of("n_frames", n_fft, hop, win_length, center, padding)
+    return placement.n_frames(integer("n_frames", "n_samples", n_samples, 0))
+
+
+def n_samples(
+    n_frames: int,
+    n_fft: int = 2048,
+    *,
+    hop_length: int | None = None,
+    win_length: int | None = None,
+    center: bool = True,
+    padding: Padding = None,
+) -> int:
+    """Samples that `istft` makes of `n_frames` frames without `length=`; parameters as there.
+
+    Examples
+    --------
+    >>> import xp_istft as xi
+    >>> xi.n_samples(126, 512, hop_length=128), xi.n_samples(125, 512, hop_length=128, padding="same")
+    (16000, 16000)
+    """
+    n_fft, hop, win_length = sizes("n_samples", n_fft, hop_length, win_length)
+    placement = Placement.of("n_samples", n_fft, hop, win_length, center, padding)
+    return max(0, placement.n_samples(integer("n_samples", "n_frames", n_frames, 0)))
+
+
+def frame_times(
+    n_frames: int,
+    n_fft: int = 2048,
+    *,
+    sr: float = 1.0,
+    hop_length: int | None = None,
+    win_length: int | None = None,
+    center: bool = True,
+    padding: Padding = None,
+) -> np.ndarray:
+    """Time of the middle (sample n_fft // 2) of each frame, in seconds from the first sample of the signal.
+
+    `sr` is the sampling rate in Hz; with its default the times are in samples. Other parameters as in `stft`.
+
+    Examples
+    --------
+    >>> import xp_istft as xi
+    >>> xi.frame_times(4, 512, hop_length=160, sr=16000)
+    array([0.  , 0.01, 0.02, 0.03])
+    """
+    n_fft, hop, win_length = sizes("frame_times", n_fft, hop_length, win_length)
+    placement = Placement.of("frame_times", n_fft, hop, win_length, center, padding)
+    middles = np.arange(integer("frame_times", "n_frames", n_frames, 0)) * hop + n_fft // 2 - placement.left
+    return middles / number("frame_times", "sr", sr, 0)
+
+
+def bin_frequencies(n_fft: int = 2048, *, sr: float = 1.0, onesided: bool = True) -> np.ndarray:
+    """Frequency of each bin in Hz, for a sampling rate of `sr` Hz (by default in cycles per sample).
+
+    Two-sided, the upper half is negative, as numpy.fft.fftfreq has it.
+
+    Examples
+    --------
+    >>> import xp_istft as xi
+    >>> xi.bin_frequencies(8, sr=16000)
+    array([   0., 2000., 4000., 6000., 8000.])
+    """
+    n_fft, _, _ = sizes("bin_frequencies", n_fft, None, None)
+    spacing = number("bin_frequencies", "sr", sr, 0) / n_fft
+    if boolean("bin_frequencies", "onesided", onesided):
+        return np.arange(n_fft // 2 + 1) * spacing
+    return np.fft.ifftshift(np.arange(n_fft) - n_fft // 2) * spacing
+
+
+def bin_multiplicity(n_fft: int) -> np.ndarray:
+    """How many of the n_fft bins each one-sided bin stands for: 1 at DC and (even n_fft) Nyquist, else 2.
+
+    >>> bin_multiplicity(6)
+    array([1., 2., 2., 1.])
+    """
+    count = np.full(n_fft // 2 + 1, 2.0)
+    count[0] = 1
+    if n_fft % 2 == 0:
+        count[-1] = 1
+    return count
+
+
+PAD_MODES = ("constant", "reflect", "edge", "symmetric", "wrap")
+
+
+def padding_index(lo: int, hi: int, n_samples: int, mode: str) -> np.ndarray:
+    """Which sample of the signal stands at samples [lo, hi), counted from its first, as numpy.pad would fill them.
+
+    A padding longer than the signal reflects again and again. "constant" has no index: its samples are zeros.
+
+    >>> padding_index(-3, 0, 10, "reflect")
+    array([3, 2, 1])
+    """
+    t = np.arange(lo, hi)
+    if mode == "edge":
+        return np.clip(t, 0, n_samples - 1)
+    if mode == "wrap":
+        return t % n_samples
+    if mode == "symmetric":
+        t = t % (2 * n_samples)
+        return np.where(t < n_samples, t, 2 * n_samples - 1 - t)
+    period = max(1, 2 * (n_samples - 1))  # reflect: the end samples are not repeated
+    t = t % period
+    return np.where(t < n_samples, t, period - t)

@@ -1,0 +1,61 @@
+"""The two maps, each with all that it needs beside the data: made from shapes and windows, before any work.
+
+A job is frozen and compared by identity; transforms.py keeps the jobs of recent calls, so a backend may cache what
+it derives from one (`functools.lru_cache` on the job itself).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .frames import Frames
+from .windows import HopPeriodic
+
+
+@dataclass(frozen=True, eq=False)
+class Synthesis:
+    """Spectrum to signal: inverse FFT of each frame, times `window`, overlap-add, times `gain`, samples [start, stop).
+
+    window   : float64 (n_fft,), or None for ones
+    gain     : what each sample of the padded axis is multiplied by (0: the sample is 0, whatever the spectrum holds),
+               or None for ones
+    onesided : the spectrum has n_fft // 2 + 1 bins (else n_fft)
+    real     : the signal is real: of a two-sided spectrum, the real part
+    origin   : sample of the gain's axis at which this job's padded axis begins (of a segment)
+    """
+
+    frames: Frames
+    window: np.ndarray | None
+    gain: HopPeriodic | None
+    onesided: bool = True
+    real: bool = True
+    origin: int = 0
+
+    def segment(self, lo: int, hi: int) -> tuple[slice, Synthesis]:
+        """The frames that reach samples [lo, hi) of the padded axis, and the smaller job that makes these samples."""
+        columns, frames = self.frames.segment(lo, hi)
+        origin = self.origin + columns.start * self.frames.hop
+        return columns, replace(self, frames=frames, origin=origin)
+
+    def signal_gain(self) -> np.ndarray | None:
+        """float64 (n_samples,): the gain of every sample of the signal."""
+        if self.gain is None:
+            return None
+        return self.gain.samples(self.origin + self.frames.start, self.origin + self.frames.stop)
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """Signal to spectrum: frames of the padded signal, times `window`, FFT of each.
+
+    window   : float64 (n_fft,), or None for ones
+    onesided : n_fft // 2 + 1 bins of a real signal, else n_fft bins
+    pad_mode : what stands outside [start, stop): one of frames.PAD_MODES
+    """
+
+    frames: Frames
+    window: np.ndarray | None
+    onesided: bool = True
+    pad_mode: str = "constant"

@@ -1,0 +1,621 @@
+"""stft and istft: read the arguments, lay out the frames, hand over to the array's backend."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import arrays, frames, plans
+from .arguments import boolean, choice, error, integer, number
+from .backends import backend_for
+from .backends.array_api import dtype_name
+from .frames import Padding, Placement
+from .jobs import Synthesis
+from .plans import Layout, planned, read_padding, read_window
+from .windows import CoverageWarning
+
+
+def istft(
+    X: Any,
+    *,
+    hop_length: int | None = None,
+    win_length: int | None = None,
+    n_fft: int | None = None,
+    window: Any = "hann",
+    synthesis_window: Any = None,
+    center: bool = True,
+    padding: Padding = None,
+    length: int | None = None,
+    onesided: bool = True,
+    real: bool = True,
+    scaling: str | None = None,
+    frequencies: None = None,
+    method: str = "auto",
+    nola: str = "warn",
+    max_gain: float | None = None,
+    axes: tuple[int, int] = (-2, -1),
+    out: Any = None,
+    workers: int | None = None,
+) -> Any:
+    """Signal whose short-time spectrum is nearest to `X`, in the least-squares sense.
+
+    With analysis window w, synthesis window v and hop h,
+
+        x[t] = sum_m v[t - m h] y_m[t - m h] / sum_m v[t - m h] w[t - m h],   y_m = irfft(X[:, m])
+
+    which for v = w is the least-squares inverse of Griffin & Lim (IEEE ASSP 32(2), 1984), and for any v gives back
+    exactly the signal that X is the `stft` of. The imaginary parts of the DC bin and (even n_fft) the Nyquist bin
+    are ignored. NaN and infinity stay within the frames that hold them.
+
+    Parameters
+    ----------
+    X : complex array (..., n_bins, n_frames)
+        Spectrum, of NumPy, CuPy, PyTorch, JAX, Dask or any other Array API library, on any device, with any strides.
+    hop_length : int, optional
+        Samples between the starts of neighbouring frames; default win_length // 4.
+    win_length : int, optional
+        Samples of the window, at most n_fft; it lies in the middle of the frame. Default n_fft, or the size of a
+        window array.
+    n_fft : int, optional
+        Samples of a frame; default 2 * (n_bins - 1), or n_bins for two-sided spectra. Odd sizes must be given (or
+        follow from a window array).
+    window : str, tuple, callable or real array (win_length,)
+        Analysis window: a name or tuple of `scipy.signal.get_window` (periodic), a callable of win_length, or
+        samples, in an array of NumPy or of X's library.
+    synthesis_window : like `window`, optional
+        Window of the inverse; default the analysis window.
+    center : bool
+        Frame m is centred on sample m * hop_length (n_fft // 2 samples of padding on both sides); else it starts
+        there.
+    padding : "same", "full", int or (int, int), optional
+        Placement of the frames, in place of `center`: "same" makes hop_length samples a frame (neural vocoders),
+        "full" means that every sample is reached by every frame that could reach it, numbers are samples of padding
+        before and after the signal.
+    length : int, optional
+        Samples of the result; default those that belong to the frames. Beyond what the frames cover it holds zeros,
+        with a warning.
+    onesided : bool
+        X has n_fft // 2 + 1 bins (else n_fft).
+    real : bool
+        The result is real: of a two-sided spectrum, the real part. False needs onesided=False.
+    scaling : None, "ortho", "spectrum" or "psd"
+        How the forward map was scaled: not, by 1 / sqrt(n_fft), by 1 / sum(w), by 1 / sqrt(sum(w**2)).
+    frequencies : None
+        None: the bins of the DFT. Other frequencies are not supported yet.
+    method : "auto"
+        For the bins of the DFT the inverse is in closed form.
+    nola : "warn", "raise" or "zero"
+        What happens to samples under no window weight (overlap at most eps**2 of its largest value): at the ends
+        they are 0 with a `CoverageWarning` ("warn"), an error ("raise") or 0 in silence ("zero"); inside they are an
+        error, but for "zero".
+    max_gain : float, optional
+        Bound on how much noise in X is amplified near the ends, relative to the interior (see `coverage`); at least
+        1. The default keeps the inverse exact, but a *modified* spectrum can then explode where only the flank of
+        one window reaches a sample; 10 is a good bound there.
+    axes : (int, int)
+        The axes of X that hold bins and frames.
+    out : array (..., n_samples), optional
+        Written in place of a new array, where the library can.
+    workers : int, optional
+        Threads, on the CPU; the result has the same bits for any number.
+
+    Returns
+    -------
+    real array (..., n_samples)
+        Same library and device as X; float32 for complex64, float64 for complex128, float16 for torch.complex32;
+        complex with real=False.
+
+    Raises
+    ------
+    NOLAError
+        (A ValueError.) The windows leave a hole inside the samples asked for.
+    ValueError, TypeError
+        An argument has a wrong value, or is of a wrong kind; the text names it, what was needed and what came.
+    MemoryError
+        The result does not fit; the text says how many bytes it needs.
+
+    Examples
+    --------
+    >>> import numpy as np, xp_istft as xi
+    >>> x = np.random.default_rng(0).standard_normal((2, 3000))
+    >>> X = xi.stft(x, n_fft=512, hop_length=128)
+    >>> X.shape
+    (2, 257, 24)
+    >>> y = xi.istft(X, hop_length=128, length=3000)
+    >>> bool(abs(y - x).max() < 1e-14)
+    True
+    """
+    backend, X = arrays.read("istft", "X", X)
+    dtype = dtype_name(X)
+    if dtype not in ("complex64", "complex128", "complex32"):
+        pairs = dtype in ("float32", "float64") and X.shape[-1:] == (2,)
+        hint = "join the pairs first: xp_istft.as_complex(X)" if pairs else ""
+        got = f"{X.dtype}{' with last axis 2' if pairs else ''}"
+        raise error(TypeError, "istft", "X", "dtype complex64 or complex128", got, hint)
+    if len(X.shape) < 2:
+        raise error(ValueError, "istft", "X", "at least 2 dimensions (..., bins, frames)", f"shape {tuple(X.shape)}")
+    X = arrays.moved("istft", "axes", X, axes, (-2, -1))
+    onesided = boolean("istft", "onesided", onesided)
+    chosen = plans.spectrum_layout(X, n_fft, hop_length, win_length, window, onesided)
+    v = _synthesis_window("istft", synthesis_window, chosen, X)
+    _full_bins_only("istft", frequencies, method)
+    plan = planned(
+        plans.inverse, chosen, v, X.shape[-1], center, read_padding("istft", padding), length, onesided, real, scaling,
+        nola, max_gain, "float64" if dtype == "complex128" else "float32",
+    )  # fmt: skip
+    result = arrays.real_dtype(dtype) if real else dtype
+    workers = _workers("istft", workers)
+    if out is not None:
+        backend.check_out("istft", out, X, (*X.shape[:-2], plan.job.frames.n_samples), result)
+    if plan.warning is not None:
+        warnings.warn(plan.warning, CoverageWarning, stacklevel=2)
+    return arrays.in_precision(lambda X, out: backend.synthesis(X, plan.job, out=out, workers=workers), X, result, out)
+
+
+def stft(
+    x: Any,
+    n_fft: int = 2048,
+    *,
+    hop_length: int | None = None,
+    win_length: int | None = None,
+    window: Any = "hann",
+    center: bool = True,
+    padding: Padding = None,
+    pad_mode: str = "constant",
+    onesided: bool = True,
+    scaling: str | None = None,
+    frequencies: None = None,
+    axis: int = -1,
+    axes: tuple[int, int] = (-2, -1),
+    out: Any = None,
+    workers: int | None = None,
+) -> Any:
+    """Short-time Fourier transform of `x`: the spectrum of each windowed frame.
+
+        X[k, m] = sum_n w[n] x[m h + n - p] exp(-2 pi i k n / n_fft)
+
+    with hop h and p samples of padding before the signal. `istft` with the same parameters (and length=) inverts it.
+
+    Parameters
+    ----------
+    x : real array (..., n_samples)
+        Signal, float32 or float64 (float16 and bfloat16 compute in float32), of any library and device; complex with
+        onesided=False.
+    n_fft : int
+        Samples of a frame, at least 2.
+    hop_length, win_length, window, center, padding, onesided, scaling, frequencies, workers
+        As in `istft`. With padding "same" and "full" the last, partial hop gets a frame of its own.
+    pad_mode : "constant", "reflect", "edge", "symmetric" or "wrap"
+        What stands before and after the signal, as in numpy.pad ("constant" is zeros); also under torch's and
+        scipy's names "replicate", "circular", "zeros" and "even".
+    axis : int
+        The axis of x that holds the samples.
+    axes : (int, int)
+        The axes of the result that hold bins and frames.
+    out : array (..., n_bins, n_frames), optional
+        Written in place of a new array, where the library can.
+
+    Returns
+    -------
+    complex array (..., n_bins, n_frames)
+        Same library and device as x; complex64 for float32, complex128 for float64. Of half precisions complex64,
+        but torch.complex32 of torch.float16.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument has a wrong value, or is of a wrong kind; the text names it, what was needed and what came.
+    MemoryError
+        The result does not fit; the text says how many bytes it needs.
+
+    Examples
+    --------
+    >>> import numpy as np, xp_istft as xi
+    >>> t = np.arange(16000) / 16000
+    >>> X = xi.stft(np.sin(2 * np.pi * 1000 * t), n_fft=512, hop_length=128)
+    >>> X.shape, int(abs(X[:, 60]).argmax())
+    ((257, 126), 32)
+    """
+    backend, x = arrays.read("stft", "x", x)
+    dtype = dtype_name(x)
+    onesided = boolean("stft", "onesided", onesided)
+    if dtype in ("complex64", "complex128"):
+        if onesided:
+            raise error(TypeError, "stft", "x", "a real signal", x.dtype, "for a complex one pass onesided=False")
+    elif dtype not in ("float32", "float64", "float16", "bfloat16"):
+        hint = "scale integers to floats first" if "int" in dtype else ""
+        raise error(TypeError, "stft", "x", "dtype float32 or float64", x.dtype, hint)
+    if len(x.shape) < 1:
+        raise error(ValueError, "stft", "x", "at least 1 dimension (..., samples)", f"shape {tuple(x.shape)}")
+    x = arrays.moved("stft", "axis", x, axis, (-1,))
+    chosen = plans.layout("stft", n_fft, hop_length, win_length, window, x)
+    _full_bins_only("stft", frequencies, "auto")
+    job = planned(
+        plans.forward, "stft", chosen, x.shape[-1], center, read_padding("stft", padding), pad_mode, onesided, scaling
+    )
+    workers = _workers("stft", workers)
+    result = arrays.complex_dtype(x, dtype)
+    if out is not None:
+        n_bins = chosen.n_fft // 2 + 1 if onesided else chosen.n_fft
+        out_last = arrays.moved("stft", "axes", out, axes, (-2, -1))
+        backend.check_out("stft", out_last, x, (*x.shape[:-1], n_bins, job.frames.n_frames), result)
+        arrays.in_precision(lambda x, out: backend.analysis(x, job, out=out, workers=workers), x, result, out_last)
+        return out
+    X = arrays.in_precision(lambda x, _: backend.analysis(x, job, workers=workers), x, result, None)
+    return X if tuple(axes) == (-2, -1) else arrays.placed("stft", "axes", X, axes)
+
+
+def frame(
+    x: Any,
+    n_fft: int,
+    hop_length: int,
+    *,
+    window: Any = None,
+    center: bool = False,
+    padding: Padding = None,
+    pad_mode: str = "constant",
+    axis: int = -1,
+) -> Any:
+    """Frames of a signal: segments[..., n, m] = window[n] x[m hop + n - p], with p samples of padding before.
+
+    Parameters
+    ----------
+    x : real or complex array (..., n_samples)
+    n_fft : int
+        Samples of a frame, at least 2.
+    hop_length : int
+        Samples between the starts of neighbouring frames.
+    window : as in `stft`, optional
+        Default none (ones).
+    center, padding, pad_mode, axis
+        As in `stft`; by default frame 0 starts at sample 0, and a last part shorter than a frame is left out.
+
+    Returns
+    -------
+    array (..., n_fft, n_frames)
+        Same library, device and dtype as x.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `stft`.
+
+    Examples
+    --------
+    >>> import numpy as np, xp_istft as xi
+    >>> xi.frame(np.arange(6.0), 4, 2).T
+    array([[0., 1., 2., 3.],
+           [2., 3., 4., 5.]])
+    """
+    backend, x = arrays.read("frame", "x", x)
+    _floating("frame", "x", x)
+    x = arrays.moved("frame", "axis", x, axis, (-1,))
+    chosen = _optional_window("frame", n_fft, hop_length, window, x)
+    padding = read_padding("frame", padding)
+    job = planned(plans.forward, "frame", chosen, x.shape[-1], center, padding, pad_mode, False, None)
+    return backend.frame(x, job)
+
+
+def overlap_add(
+    segments: Any,
+    hop_length: int,
+    *,
+    window: Any = None,
+    center: bool = False,
+    padding: Padding = None,
+    length: int | None = None,
+    axes: tuple[int, int] = (-2, -1),
+) -> Any:
+    """Sum of shifted segments: x[t] = sum_m window[t - m hop] segments[..., t - m hop, m]. The adjoint of `frame`.
+
+    Nothing is normalised. Frames are added in the order of m.
+
+    Parameters
+    ----------
+    segments : real or complex array (..., n_fft, n_frames)
+    hop_length : int
+        Samples between the starts of neighbouring segments.
+    window : as in `istft`, optional
+        Default none (ones).
+    center, padding
+        As in `istft`: samples of padding are cut off. By default none.
+    length : int, optional
+        Samples of the result; default those that belong to the frames.
+    axes : (int, int)
+        The axes that hold the samples of a segment and the segments.
+
+    Returns
+    -------
+    array (..., n_samples)
+        Same library, device and dtype as `segments`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `istft`.
+
+    Examples
+    --------
+    >>> import numpy as np, xp_istft as xi
+    >>> xi.overlap_add(np.ones((4, 3)), 2)
+    array([1., 1., 2., 2., 2., 2., 1., 1.])
+    """
+    backend, segments = arrays.read("overlap_add", "segments", segments)
+    _floating("overlap_add", "segments", segments)
+    if len(segments.shape) < 2:
+        need = "at least 2 dimensions (..., n_fft, n_frames)"
+        raise error(ValueError, "overlap_add", "segments", need, f"shape {tuple(segments.shape)}")
+    segments = arrays.moved("overlap_add", "axes", segments, axes, (-2, -1))
+    n_fft, n_frames = segments.shape[-2:]
+    if n_frames < 1:
+        raise error(ValueError, "overlap_add", "segments", "at least 1 frame", f"shape {tuple(segments.shape)}")
+    chosen = _optional_window("overlap_add", n_fft, hop_length, window, segments)
+    padding = read_padding("overlap_add", padding)
+    placement = Placement.of("overlap_add", chosen.n_fft, chosen.hop, chosen.win_length, center, padding)
+    laid = plans.laid_out("overlap_add", "segments", placement, n_frames, length)
+    samples = None if window is None else chosen.samples("overlap_add", "window", chosen.window)
+    return backend.overlap_add(segments, Synthesis(laid, samples, None))
+
+
+class Coverage(NamedTuple):
+    """What a pair of windows leaves of each sample.
+
+    determined : bool (n_samples,), the frames determine this sample
+    noise_gain : float64 (n_samples,), amplitude of the noise here for white noise in the spectrum, relative to the
+                 noisiest sample of the interior; inf where the sample is not determined
+    """
+
+    determined: np.ndarray
+    noise_gain: np.ndarray
+
+
+def coverage(
+    n_frames: int,
+    n_fft: int = 2048,
+    *,
+    hop_length: int | None = None,
+    win_length: int | None = None,
+    window: Any = "hann",
+    synthesis_window: Any = None,
+    center: bool = True,
+    padding: Padding = None,
+    length: int | None = None,
+    dtype: str = "float64",
+) -> Coverage:
+    """Which samples `n_frames` frames determine, and how much noise each takes from the spectrum.
+
+    The noise gain of sample t is sqrt(sum_m v[t - m h]**2) / abs(sum_m v[t - m h] w[t - m h]), relative to its
+    largest value in the steady state. Where it is large, exactness is bought with noise: see `max_gain` of `istft`.
+
+    Parameters
+    ----------
+    n_frames : int
+    dtype : "float32" or "float64"
+        Precision whose rounding decides what is determined.
+    n_fft, hop_length, win_length, window, synthesis_window, center, padding, length
+        As in `istft`.
+
+    Returns
+    -------
+    Coverage
+        (determined, noise_gain), two NumPy arrays (n_samples,).
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `istft`, but never for holes.
+
+    Examples
+    --------
+    >>> import xp_istft as xi
+    >>> determined, noise_gain = xi.coverage(10, 8, hop_length=2, center=False)
+    >>> int(determined.argmin()), int((~determined).sum()), float(noise_gain[1:5].round(2).max())
+    (0, 1, 6.69)
+    """
+    chosen = plans.layout("coverage", n_fft, hop_length, win_length, window, None)
+    v = _synthesis_window("coverage", synthesis_window, chosen, None)
+    n_frames = integer("coverage", "n_frames", n_frames, 1)
+    eps = float(np.finfo(choice("coverage", "dtype", dtype, ("float32", "float64"))).eps)
+    padding = read_padding("coverage", padding)
+    placement = Placement.of("coverage", chosen.n_fft, chosen.hop, chosen.win_length, center, padding)
+    laid = plans.laid_out("coverage", "n_frames", placement, n_frames, length)
+    pair = plans.pair_normalisation("coverage", chosen, v, laid, eps)
+    determined = pair.gain.samples(laid.start, laid.stop) != 0
+    noise_gain = np.where(determined, pair.noise_gain.samples(laid.start, laid.stop), np.inf)
+    return Coverage(determined, noise_gain)
+
+
+@dataclass(frozen=True, eq=False)
+class STFT:
+    """The parameters of a transform pair, kept: t.stft(x) and t.istft(X) always fit each other.
+
+    Parameters are those of `stft` and `istft`, and are read when they are used. The object holds no other state: it
+    can be shared by threads, pickled and copied.
+
+    Examples
+    --------
+    >>> import numpy as np, xp_istft as xi
+    >>> t = xi.STFT(n_fft=512, hop_length=128, window="hamming")
+    >>> x = np.random.default_rng(0).standard_normal(4000)
+    >>> X = t.stft(x)
+    >>> bool(np.allclose(t.istft(X, length=4000), x)), t.n_frames(4000), t.n_samples(32)
+    (True, 32, 3968)
+    """
+
+    n_fft: int = 2048
+    hop_length: int | None = None
+    win_length: int | None = None
+    window: Any = "hann"
+    synthesis_window: Any = None
+    center: bool = True
+    padding: Padding = None
+    pad_mode: str = "constant"
+    onesided: bool = True
+    real: bool = True
+    scaling: str | None = None
+    frequencies: None = None
+    method: str = "auto"
+    nola: str = "warn"
+    max_gain: float | None = None
+    axis: int = -1
+    axes: tuple[int, int] = (-2, -1)
+    workers: int | None = None
+
+    _LAYOUT = ("hop_length", "win_length", "center", "padding")
+    _BOTH = (*_LAYOUT, "window", "onesided", "scaling", "frequencies", "axes", "workers")
+
+    def _chosen(self, *names: str) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in names}
+
+    def stft(self, x: Any, *, out: Any = None) -> Any:
+        """`stft` of x with these parameters."""
+        return stft(x, self.n_fft, out=out, **self._chosen(*self._BOTH, "pad_mode", "axis"))
+
+    def istft(self, X: Any, *, length: int | None = None, out: Any = None) -> Any:
+        """`istft` of X with these parameters."""
+        chosen = self._chosen(*self._BOTH, "synthesis_window", "real", "method", "nola", "max_gain")
+        return istft(X, n_fft=self.n_fft, length=length, out=out, **chosen)
+
+    def n_frames(self, n_samples: int) -> int:
+        """Frames of a signal of n_samples samples."""
+        return frames.n_frames(n_samples, self.n_fft, **self._chosen(*self._LAYOUT))
+
+    def n_samples(self, n_frames: int) -> int:
+        """Samples of a spectrum of n_frames frames, without length=."""
+        return frames.n_samples(n_frames, self.n_fft, **self._chosen(*self._LAYOUT))
+
+    def frame_times(self, n_frames: int, *, sr: float = 1.0) -> np.ndarray:
+        """Time of the middle of each frame in seconds, for a sampling rate of `sr` Hz."""
+        return frames.frame_times(n_frames, self.n_fft, sr=sr, **self._chosen(*self._LAYOUT))
+
+    def bin_frequencies(self, *, sr: float = 1.0) -> np.ndarray:
+        """Frequency of each bin in Hz, for a sampling rate of `sr` Hz."""
+        return frames.bin_frequencies(self.n_fft, sr=sr, onesided=self.onesided)
+
+    def coverage(self, n_frames: int, *, length: int | None = None, dtype: str = "float64") -> Coverage:
+        """`coverage` of n_frames frames with these parameters."""
+        chosen = self._chosen(*self._LAYOUT, "window", "synthesis_window")
+        return coverage(n_frames, self.n_fft, length=length, dtype=dtype, **chosen)
+
+
+class iSTFT:  # noqa: N801  the name of nnAudio's layer
+    """nnAudio's inverse layer on arrays of any library, without torch.
+
+    Parameters are nnAudio's, in its order; those of non-uniform frequency scales (`freq_scale` other than "no", with
+    `freq_bins`, `fmin`, `fmax`, `sr`) are not supported yet and raise. Training needs torch modules and raises here.
+
+    Parameters
+    ----------
+    n_fft, win_length, hop_length, window, center
+        As in `istft`.
+    freq_bins : int, optional
+        Number of bins; for freq_scale="no" n_fft // 2 + 1.
+    freq_scale : "no"
+        Spacing of the bins: those of the DFT.
+    fmin, fmax, sr : float
+        Without effect for freq_scale="no", as in nnAudio.
+    trainable_kernels, trainable_window : bool
+        Must be False.
+    verbose : bool
+        Print one line about the layer.
+    refresh_win : bool
+        Accepted for nnAudio's sake: the normalisation always belongs to the spectrum at hand.
+
+    Examples
+    --------
+    >>> import numpy as np, xp_istft as xi
+    >>> x = np.random.default_rng(0).standard_normal((3, 4096))
+    >>> X = xi.stft(x, n_fft=512)
+    >>> y = xi.iSTFT(n_fft=512)(X, length=4096)
+    >>> bool(np.allclose(x, y))
+    True
+    """
+
+    def __init__(
+        self,
+        n_fft: int = 2048,
+        win_length: int | None = None,
+        freq_bins: int | None = None,
+        hop_length: int | None = None,
+        window: Any = "hann",
+        freq_scale: str = "no",
+        center: bool = True,
+        fmin: float = 50,
+        fmax: float = 6000,
+        sr: float = 22050,
+        trainable_kernels: bool = False,
+        trainable_window: bool = False,
+        verbose: bool = False,
+        refresh_win: bool = True,
+    ) -> None:
+        if choice("iSTFT", "freq_scale", freq_scale, ("no", "linear", "log", "log2")) != "no":
+            hint = "other scales are not supported yet"
+            raise error(ValueError, "iSTFT", "freq_scale", "'no'", repr(freq_scale), hint)
+        n_fft, hop_length, win_length = frames.sizes("iSTFT", n_fft, hop_length, win_length)
+        if freq_bins is not None and integer("iSTFT", "freq_bins", freq_bins, 1) != n_fft // 2 + 1:
+            need = f"{n_fft // 2 + 1} for n_fft={n_fft} and freq_scale='no'"
+            raise error(ValueError, "iSTFT", "freq_bins", need, freq_bins)
+        for name, value in (("fmin", fmin), ("fmax", fmax), ("sr", sr)):
+            number("iSTFT", name, value, 0)
+        for name, value in (("trainable_kernels", trainable_kernels), ("trainable_window", trainable_window)):
+            if boolean("iSTFT", name, value):
+                raise error(ValueError, "iSTFT", name, "False", True, "training needs a torch module")
+        boolean("iSTFT", "refresh_win", refresh_win)
+        self._inverse = {
+            "n_fft": n_fft,
+            "win_length": win_length,
+            "hop_length": hop_length,
+            "window": window,
+            "center": boolean("iSTFT", "center", center),
+        }
+        if boolean("iSTFT", "verbose", verbose):
+            print(f"iSTFT: n_fft={n_fft}, win_length={win_length}, hop_length={hop_length}, window={window!r}")
+
+    def __call__(
+        self, X: Any, onesided: bool | None = None, length: int | None = None, refresh_win: bool | None = None
+    ) -> Any:
+        """The signal of X: complex (..., n_bins, n_frames), or real (..., n_bins, n_frames, 2) pairs.
+
+        onesided : whether X has n_fft // 2 + 1 bins; by default its number of bins tells.
+        length   : samples of the result.
+        """
+        if refresh_win is not None:
+            boolean("iSTFT", "refresh_win", refresh_win)
+        if backend_for(X) is not None and dtype_name(X) in ("float32", "float64") and X.shape[-1:] == (2,):
+            X = arrays.as_complex(X)
+        if onesided is None:
+            shape = getattr(X, "shape", ())
+            onesided = len(shape) < 2 or shape[-2] != self._inverse["n_fft"]
+        return istft(X, onesided=onesided, length=length, **self._inverse)
+
+
+def _synthesis_window(function: str, synthesis_window: Any, chosen: Layout, array: Any) -> Any:
+    """The synthesis window in hashable form; by default that of the analysis."""
+    if synthesis_window is None:
+        return chosen.window
+    return read_window(function, "synthesis_window", synthesis_window, chosen.win_length, array)
+
+
+def _optional_window(function: str, n_fft: Any, hop_length: Any, window: Any, array: Any) -> Layout:
+    if window is None:
+        return plans.layout_without_window(function, n_fft, hop_length)
+    return plans.layout(function, n_fft, hop_length, None, window, array)
+
+
+def _floating(function: str, name: str, array: Any) -> None:
+    if dtype_name(array) not in ("float32", "float64", "complex64", "complex128"):
+        raise error(TypeError, function, name, "dtype float32, float64, complex64 or complex128", array.dtype)
+
+
+def _workers(function: str, workers: Any) -> int | None:
+    return None if workers is None else integer(function, "workers", workers, 1)
+
+
+def _full_bins_only(function: str, frequencies: Any, method: Any) -> None:
+    if frequencies is not None:
+        hint = "other frequencies are not supported yet"
+        raise error(ValueError, function, "frequencies", "None (the bins of the DFT)", type(frequencies).__name__, hint)
+    choice(function, "method", method, ("auto",))

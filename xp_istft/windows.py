@@ -1,0 +1,361 @@
+"""Windows on the host, in float64: samples, duals, and what overlap-added windows leave of each sample.
+
+With analysis window w, synthesis window v and hop h, sample t of the padded axis is covered with the *overlap*
+e[t] = sum_m v[t - m h] w[t - m h], and the inverse multiplies it by the *gain* 1 / e[t] (Griffin & Lim, "Signal
+estimation from modified short-time Fourier transform", IEEE ASSP 32(2), 1984, for v = w). All of it follows from
+window, hop and number of frames alone, so it is worked out once, on the host, and cast.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .arguments import error, integer
+from .frames import Frames
+
+WindowKey = str | tuple | bytes  # a window that can be hashed; bytes are float64 samples
+
+
+class NOLAError(ValueError):
+    """The windows leave a hole inside the samples asked for: nonzero overlap-add (NOLA) does not hold."""
+
+
+class CoverageWarning(UserWarning):
+    """Samples at the ends of what was asked for lie under no window weight; they are returned as zeros."""
+
+
+def window_key(function: str, name: str, window: Any, win_length: int) -> WindowKey:
+    """A hashable stand-in for `window`: a name, a tuple, a callable of win_length, or win_length real samples."""
+    if isinstance(window, (str, tuple)):
+        try:
+            hash(window)
+        except TypeError:  # ("general_cosine", [...])
+            return _named(function, name, window, win_length).tobytes()
+        return window
+    if callable(window):
+        window = window(win_length)
+    elif window is None:
+        raise error(TypeError, function, name, "a name or an array ('boxcar' for none)", None)
+    samples = _host(function, name, window)
+    if samples.dtype.kind not in "fiu":
+        raise error(TypeError, function, name, "a real dtype", samples.dtype)
+    if samples.ndim != 1:
+        raise error(ValueError, function, name, "1 dimension", f"shape {samples.shape}")
+    if samples.size != win_length:
+        raise error(ValueError, function, name, f"length {win_length}", samples.size)
+    samples = samples.astype(np.float64)
+    bad = np.flatnonzero(~np.isfinite(samples))
+    if bad.size:
+        raise error(ValueError, function, name, "finite values", f"{samples[bad[0]]} at index {bad[0]}")
+    return samples.tobytes()
+
+
+def _host(function: str, name: str, window: Any) -> np.ndarray:
+    """`window` as a NumPy array. Of a device array this is a copy of win_length samples to the host."""
+    if type(window).__module__.partition(".")[0] == "cupy":
+        return window.get()
+    if getattr(window, "requires_grad", False):
+        raise error(TypeError, function, name, "samples that need no gradient", "a tensor that requires one")
+    try:
+        return np.asarray(window)
+    except Exception as cause:
+        raise error(TypeError, function, name, "a name or real samples", type(window).__name__, str(cause)) from cause
+
+
+@lru_cache(maxsize=64)
+def window_samples(function: str, name: str, key: WindowKey, win_length: int, n_fft: int) -> np.ndarray:
+    """The window in float64, centred in n_fft samples ((n_fft - win_length) // 2 zeros before it); read-only."""
+    samples = np.frombuffer(key) if isinstance(key, bytes) else _named(function, name, key, win_length)
+    left = (n_fft - win_length) // 2
+    padded = np.zeros(n_fft)
+    padded[left : left + win_length] = samples
+    padded.flags.writeable = False
+    return padded
+
+
+def _named(function: str, name: str, window: str | tuple, win_length: int) -> np.ndarray:
+    from scipy.signal import get_window, windows  # slow to import, and needed for names only
+
+    try:
+        samples = np.asarray(get_window(window, win_length, fftbins=True), np.float64)
+    except (ValueError, TypeError) as cause:
+        asked = window if isinstance(window, str) else str(window[0]) if window else ""
+        near = difflib.get_close_matches(asked, windows.__all__, 1)
+        if asked in windows.__all__:
+            raise error(ValueError, function, name, "a window that scipy can make", repr(window), str(cause)) from cause
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise error(ValueError, function, name, f"a known name{hint}", repr(window)) from cause
+    if not np.isfinite(samples).all():
+        raise error(ValueError, function, name, "finite values", repr(window))
+    return samples
+
+
+@dataclass(frozen=True, eq=False)
+class HopPeriodic:
+    """One float64 value for each sample of a padded axis: periodic in the hop, but for its two ends.
+
+    Samples [0, head.size) are `head`, samples [tail_start, tail_start + tail.size) are `tail`, sample t between them
+    is `period[t % hop]`, and all others are 0. An hour of audio takes no more memory than a second.
+    """
+
+    head: np.ndarray
+    period: np.ndarray
+    tail: np.ndarray
+    tail_start: int
+
+    def samples(self, lo: int, hi: int) -> np.ndarray:
+        """The values of samples [lo, hi), which may reach beyond the padded axis on either side."""
+        values = np.zeros(hi - lo, self.period.dtype)
+        for start, piece in ((0, self.head), (self.tail_start, self.tail)):
+            a, b = max(lo, start), min(hi, start + piece.size)
+            if a < b:
+                values[a - lo : b - lo] = piece[a - start : b - start]
+        a, b = max(lo, self.head.size), min(hi, self.tail_start)
+        if a < b:
+            hop = self.period.size
+            rows = -(-(b - a) // hop) + 1
+            values[a - lo : b - lo] = np.tile(self.period, rows)[a % hop : a % hop + b - a]
+        return values
+
+    def map(self, function: Callable[..., np.ndarray], *others: HopPeriodic) -> HopPeriodic:
+        """function(value, *values of others), sample by sample; all of the same frames."""
+        head, period, tail = (
+            function(*(getattr(each, part) for each in (self, *others))) for part in ("head", "period", "tail")
+        )
+        return HopPeriodic(head, period, tail, self.tail_start)
+
+    @property
+    def reached(self) -> np.ndarray:
+        """The different values of the axis, each at least once: `period` only where some sample takes it."""
+        inside = [self.period] if self.tail_start > self.head.size else []
+        return np.concatenate([self.head, *inside, self.tail])
+
+
+def overlap(piece: np.ndarray, frames: Frames) -> HopPeriodic:
+    """sum_m piece[t - m hop]: `piece` (n_fft,) overlap-added at every frame.
+
+    Each value is a sum of its own terms (running sums from either end, no differences), so a weak end sample keeps
+    its full relative accuracy.
+    """
+    rows, hop = frames.overlap, frames.hop
+    grid = np.zeros(rows * hop)
+    grid[: frames.n_fft] = piece
+    grid = grid.reshape(rows, hop)
+    rising = np.cumsum(grid, axis=0)  # row j: what frames 0..j leave in hop j
+    if frames.n_frames >= rows:
+        falling = np.cumsum(grid[::-1], axis=0)[::-1]
+        return HopPeriodic(rising[:-1].ravel(), rising[-1], falling[1:].ravel(), frames.n_frames * hop)
+    few = np.zeros((frames.n_frames + rows - 1, hop))
+    for m in range(frames.n_frames):
+        few[m : m + rows] += grid
+    return HopPeriodic(few.ravel(), rising[-1], np.zeros(0), few.size)
+
+
+@dataclass(frozen=True, eq=False)
+class Normalisation:
+    """What the overlap of a window pair leaves of each sample of the padded axis.
+
+    gain        : 1 / overlap; 0 where nothing determines the sample
+    noise_gain  : how much white noise of the spectrum comes out, as an amplitude relative to the noisiest sample of
+                  the steady state (1 there or less); inf where nothing determines the sample
+    """
+
+    gain: HopPeriodic
+    noise_gain: HopPeriodic
+
+
+def normalisation(
+    analysis: np.ndarray, synthesis: np.ndarray, frames: Frames, eps: float, max_gain: float | None = None
+) -> Normalisation:
+    """The gain of a pair of windows (n_fft,), each with a peak of 1, over `frames`.
+
+    A sample is covered when its overlap exceeds eps**2 times the largest overlap: relative, so that the scale of a
+    window changes nothing. `max_gain` bounds noise_gain, at the price of exactness where it takes hold.
+    """
+    envelope = overlap(analysis * synthesis, frames)
+    power = overlap(synthesis**2, frames)
+    floor = eps**2 * np.abs(envelope.reached).max()
+
+    def amplitude(envelope: np.ndarray, power: np.ndarray) -> np.ndarray:
+        covered = np.abs(envelope) > floor
+        return np.where(covered, np.sqrt(power) / np.abs(np.where(covered, envelope, 1)), np.inf)
+
+    noise = envelope.map(amplitude, power)
+    steady = noise.period[np.isfinite(noise.period)]
+    interior = steady.max() if steady.size else np.min(noise.reached)
+    if not 0 < interior < np.inf:
+        interior = 1.0
+
+    def gain(envelope: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        covered = np.isfinite(noise)
+        value = np.where(covered, 1 / np.where(covered, envelope, 1), 0)
+        if max_gain is not None:
+            value *= np.minimum(1, max_gain * interior / np.where(covered & (noise > 0), noise, interior))
+        return value
+
+    return Normalisation(envelope.map(gain, noise), noise.map(lambda noise: noise / interior))
+
+
+class Covered(NamedTuple):
+    """Samples [start, stop) of a signal are determined but for `hole`, the first of them that is not (or None)."""
+
+    start: int
+    stop: int
+    hole: int | None
+
+
+def covered(gain: HopPeriodic, frames: Frames) -> Covered:
+    """Which samples of the signal a gain determines, counted from the signal's first sample.
+
+    Looks at both ends and at one period between them, never at the whole signal.
+    """
+    lo, hi = max(0, frames.start), max(0, frames.start, min(frames.span, frames.stop))
+    end = (frames.overlap + 2) * frames.hop  # an end and two periods of the steady state
+    if hi - lo <= 2 * end:
+        known = lo + np.flatnonzero(gain.samples(lo, hi))
+    else:
+        known = np.concatenate(
+            [
+                lo + np.flatnonzero(gain.samples(lo, lo + end)),
+                hi - end + np.flatnonzero(gain.samples(hi - end, hi)),
+            ]
+        )
+    if not known.size:
+        return Covered(0, 0, None)
+    jumps = np.flatnonzero(np.diff(known) > 1)
+    skipped = hi - lo > 2 * end  # the jump from one end to the other is no hole, if both sides of it are covered
+    holes = [
+        int(known[j]) + 1 for j in jumps if not (skipped and known[j] == lo + end - 1 and known[j + 1] == hi - end)
+    ]
+    return Covered(
+        int(known[0]) - frames.start, int(known[-1]) + 1 - frames.start, holes[0] - frames.start if holes else None
+    )
+
+
+def dual_window(window: Any, hop_length: int, *, win_length: int | None = None) -> np.ndarray:
+    """The canonical dual: the synthesis window v = w / sum_m w[n - m hop]**2, for which every gain is 1.
+
+    With ``synthesis_window=dual_window(w, hop)`` the inverse is the same least-squares inverse as with the window
+    itself, inside the signal.
+
+    Parameters
+    ----------
+    window : str, tuple, callable or real array (win_length,)
+        A name or tuple of `scipy.signal.get_window` (periodic) or a callable needs `win_length`.
+    hop_length : int
+        Samples between the starts of neighbouring frames.
+    win_length : int, optional
+        Length of the window in samples.
+
+    Returns
+    -------
+    float64 NumPy array (win_length,)
+
+    Raises
+    ------
+    NOLAError
+        If the shifted windows leave a sample without weight.
+
+    Examples
+    --------
+    >>> import numpy as np, xp_istft as xi
+    >>> w = np.hanning(9)[:-1]
+    >>> v = xi.dual_window(w, 2)
+    >>> (w * v).reshape(4, 2).sum(axis=0).round(12)
+    array([1., 1.])
+    """
+    samples, hop = _window_and_hop("dual_window", window, hop_length, win_length)
+    return samples / _power("dual_window", samples, hop)
+
+
+def tight_window(window: Any, hop_length: int, *, win_length: int | None = None) -> np.ndarray:
+    """The tight window nearest to `window`: w / sqrt(sum_m w[n - m hop]**2), which is its own dual.
+
+    With it sum |stft(x)|**2 / n_fft over all (two-sided) bins is sum x**2 (Parseval), inside the signal.
+
+    Parameters, returns and errors as in `dual_window`.
+
+    Examples
+    --------
+    >>> import numpy as np, xp_istft as xi
+    >>> g = xi.tight_window("hann", 2, win_length=8)
+    >>> bool(np.allclose(xi.dual_window(g, 2), g))
+    True
+    """
+    samples, hop = _window_and_hop("tight_window", window, hop_length, win_length)
+    return samples / np.sqrt(_power("tight_window", samples, hop))
+
+
+def check_nola(window: Any, hop_length: int, *, win_length: int | None = None) -> bool:
+    """Whether every sample can be recovered: sum_m w[n - m hop]**2 > 0 everywhere (nonzero overlap-add).
+
+    Relative to its largest value and to float64's rounding, as `istft` decides it. Parameters as in `dual_window`.
+
+    Examples
+    --------
+    >>> import xp_istft as xi
+    >>> xi.check_nola("hann", 512, win_length=2048), xi.check_nola("hann", 2048, win_length=2048)
+    (True, False)
+    """
+    samples, hop = _window_and_hop("check_nola", window, hop_length, win_length)
+    return _hole(_folded((samples / _peak(samples)) ** 2, hop)) is None
+
+
+def check_cola(window: Any, hop_length: int, *, win_length: int | None = None, tol: float = 1e-10) -> bool:
+    """Whether sum_m w[n - m hop] is constant to `tol`, relative to its mean (constant overlap-add).
+
+    Not needed for an exact inverse; it makes a synthesis window of ones exact. Parameters as in `dual_window`.
+
+    Examples
+    --------
+    >>> import xp_istft as xi
+    >>> xi.check_cola("hann", 512, win_length=2048), xi.check_cola("hann", 1500, win_length=2048)
+    (True, False)
+    """
+    samples, hop = _window_and_hop("check_cola", window, hop_length, win_length)
+    total = _folded(samples, hop)
+    return bool(np.abs(total - total.mean()).max() <= tol * abs(total.mean()))
+
+
+def _window_and_hop(function: str, window: Any, hop_length: int, win_length: int | None) -> tuple[np.ndarray, int]:
+    hop = integer(function, "hop_length", hop_length, 1)
+    if win_length is None:
+        if isinstance(window, (str, tuple)) or callable(window):
+            raise error(TypeError, function, "win_length", "an integer for a window that is not an array", None)
+        win_length = _host(function, "window", window).size
+    win_length = integer(function, "win_length", win_length, 1)
+    key = window_key(function, "window", window, win_length)
+    return window_samples(function, "window", key, win_length, win_length), hop
+
+
+def _folded(samples: np.ndarray, hop: int) -> np.ndarray:
+    """sum_m samples[n - m hop] for n = 0..hop-1: the steady state."""
+    return overlap(samples, Frames(samples.size, hop, -(-samples.size // hop), 0, 0)).period
+
+
+def _peak(samples: np.ndarray) -> float:
+    return float(np.abs(samples).max()) or 1.0
+
+
+def _hole(power: np.ndarray) -> int | None:
+    """A sample of the steady state that no window weighs, relative to float64's rounding; None where there is none."""
+    weakest = int(power.argmin())
+    return None if power[weakest] > np.finfo(np.float64).eps ** 2 * power.max() else weakest
+
+
+def _power(function: str, samples: np.ndarray, hop: int) -> np.ndarray:
+    """sum_m w[n - m hop]**2 for n = 0..win_length-1; NOLAError where it has a hole."""
+    peak = _peak(samples)
+    power = _folded((samples / peak) ** 2, hop)  # by the peak: squares of tiny samples would vanish
+    hole = _hole(power)
+    if hole is not None:
+        raise error(
+            NOLAError, function, "window", "overlap > 0 at every sample", f"0 at sample {hole} (hop_length={hop})"
+        )
+    return np.resize(power, samples.size) * peak**2
