@@ -97,7 +97,7 @@ def spectrum_layout(X: Any, n_fft: Any, hop_length: Any, win_length: Any, window
 
 
 def read_window(function: str, name: str, window: Any, win_length: int, array: Any) -> WindowKey:
-    """A window in hashable form; samples must be NumPy's, or of the library and device of `array` (if that is given)."""
+    """A window in hashable form; samples must be NumPy's, or of the library and device of `array`, if that is there."""
     if not (isinstance(window, (str, tuple, list, np.ndarray)) or callable(window) or window is None):
         known = array is not None and backend_for(window) is not None
         if not known or array_api_compat.array_namespace(window) is not array_api_compat.array_namespace(array):
@@ -191,7 +191,8 @@ def pair_normalisation(
     function: str, chosen: Layout, synthesis_window: WindowKey, laid: Frames, eps: float
 ) -> Normalisation:
     """The exact normalisation of a window pair over `laid`, judged by nobody."""
-    return normalisation(*_unit_peak(function, chosen, synthesis_window), laid, eps)
+    analysis, synthesis = _unit_peak(function, chosen, synthesis_window)
+    return normalisation(analysis, synthesis, laid, eps)
 
 
 def laid_out(function: str, name: str, placement: Placement, n_frames: int, length: Any) -> Frames:
@@ -245,7 +246,7 @@ def _array_size(window: Any) -> int | None:
     """Samples of a window given as an array or list; None for names and callables."""
     if isinstance(window, (str, tuple)) or callable(window):
         return None
-    shape = np.shape(window) if isinstance(window, list) else getattr(window, "shape", ())
+    shape: tuple[int, ...] = np.shape(window) if isinstance(window, list) else getattr(window, "shape", ())
     return int(shape[0]) if len(shape) == 1 else None
 
 

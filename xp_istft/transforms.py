@@ -264,6 +264,7 @@ def frame(
     Parameters
     ----------
     x : real or complex array (..., n_samples)
+        Signal.
     n_fft : int
         Samples of a frame, at least 2.
     hop_length : int
@@ -316,6 +317,7 @@ def overlap_add(
     Parameters
     ----------
     segments : real or complex array (..., n_fft, n_frames)
+        What is added, each at its place.
     hop_length : int
         Samples between the starts of neighbouring segments.
     window : as in `istft`, optional
@@ -393,6 +395,7 @@ def coverage(
     Parameters
     ----------
     n_frames : int
+        Frames of the spectrum.
     dtype : "float32" or "float64"
         Precision whose rounding decides what is determined.
     n_fft, hop_length, win_length, window, synthesis_window, center, padding, length
@@ -413,7 +416,7 @@ def coverage(
     >>> import xp_istft as xi
     >>> determined, noise_gain = xi.coverage(10, 8, hop_length=2, center=False)
     >>> int(determined.argmin()), int((~determined).sum()), float(noise_gain[1:5].round(2).max())
-    (0, 1, 6.69)
+    (0, 1, 8.36)
     """
     chosen = plans.layout("coverage", n_fft, hop_length, win_length, window, None)
     v = _synthesis_window("coverage", synthesis_window, chosen, None)
@@ -587,7 +590,7 @@ class iSTFT:  # noqa: N801  the name of nnAudio's layer
         if backend_for(X) is not None and dtype_name(X) in ("float32", "float64") and X.shape[-1:] == (2,):
             X = arrays.as_complex(X)
         if onesided is None:
-            shape = getattr(X, "shape", ())
+            shape: tuple[int, ...] = getattr(X, "shape", ())
             onesided = len(shape) < 2 or shape[-2] != self._inverse["n_fft"]
         return istft(X, onesided=onesided, length=length, **self._inverse)
 

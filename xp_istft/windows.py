@@ -144,9 +144,8 @@ def overlap(piece: np.ndarray, frames: Frames) -> HopPeriodic:
     its full relative accuracy.
     """
     rows, hop = frames.overlap, frames.hop
-    grid = np.zeros(rows * hop)
-    grid[: frames.n_fft] = piece
-    grid = grid.reshape(rows, hop)
+    grid = np.zeros((rows, hop))
+    grid.ravel()[: frames.n_fft] = piece
     rising = np.cumsum(grid, axis=0)  # row j: what frames 0..j leave in hop j
     if frames.n_frames >= rows:
         falling = np.cumsum(grid[::-1], axis=0)[::-1]

@@ -17,7 +17,6 @@ same numbers, faster. A new library is one module here and one line of the table
 from __future__ import annotations
 
 import sys
-from collections.abc import Hashable
 from functools import lru_cache
 from importlib import import_module
 from types import ModuleType
@@ -41,7 +40,8 @@ _BACKENDS = {
 
 def backend_for(array: Any) -> ModuleType | None:
     """The module that computes with arrays like this one; None where there is none."""
-    backend = _backend_for_type(type(array))
+    cls: Any = type(array)
+    backend = _backend_for_type(cls)
     if backend is array_api and not is_array_api_obj(array):
         return None
     return backend
@@ -56,9 +56,9 @@ def required_backend(array: Any) -> ModuleType:
 
 
 @lru_cache
-def _backend_for_type(cls: Hashable) -> ModuleType | None:
+def _backend_for_type(cls: type) -> ModuleType | None:
     for (library, name), module in _BACKENDS.items():
         known = getattr(sys.modules.get(library), name, None)
-        if known is not None and isinstance(cls, type) and issubclass(cls, known):
+        if known is not None and issubclass(cls, known):
             return import_module(f".{module}", __package__) if module else None
     return array_api

@@ -17,7 +17,9 @@ from .array_api import dtype_name, frame, overlap_add  # noqa: F401  the definit
 _BLOCK_BYTES = 1 << 20  # segments of one block
 
 
-def synthesis(spectrum: np.ndarray, job: Synthesis, out: np.ndarray | None = None, workers: int | None = None):
+def synthesis(
+    spectrum: np.ndarray, job: Synthesis, out: np.ndarray | None = None, workers: int | None = None
+) -> np.ndarray:
     frames = job.frames
     real = spectrum.real.dtype if job.real else spectrum.dtype
     signal = _empty("istft", (*spectrum.shape[:-2], frames.n_samples), real) if out is None else out
@@ -30,7 +32,9 @@ def synthesis(spectrum: np.ndarray, job: Synthesis, out: np.ndarray | None = Non
     return signal
 
 
-def analysis(signal: np.ndarray, job: Analysis, out: np.ndarray | None = None, workers: int | None = None):
+def analysis(
+    signal: np.ndarray, job: Analysis, out: np.ndarray | None = None, workers: int | None = None
+) -> np.ndarray:
     frames = job.frames
     n_bins = frames.n_fft // 2 + 1 if job.onesided else frames.n_fft
     kind = np.result_type(signal.dtype, np.complex64)
