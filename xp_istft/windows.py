@@ -84,7 +84,7 @@ def _named(function: str, name: str, window: str | tuple, win_length: int) -> np
 
     try:
         samples = np.asarray(get_window(window, win_length, fftbins=True), np.float64)
-    except (ValueError, TypeError) as cause:
+    except (ValueError, TypeError, IndexError) as cause:
         asked = window if isinstance(window, str) else str(window[0]) if window else ""
         near = difflib.get_close_matches(asked, windows.__all__, 1)
         if asked in windows.__all__:
@@ -270,7 +270,8 @@ def dual_window(window: Any, hop_length: int, *, win_length: int | None = None) 
     array([1., 1.])
     """
     samples, hop = _window_and_hop("dual_window", window, hop_length, win_length)
-    return samples / _power("dual_window", samples, hop)
+    peak = _peak(samples)
+    return samples / peak / _power("dual_window", samples / peak, hop) / peak
 
 
 def tight_window(window: Any, hop_length: int, *, win_length: int | None = None) -> np.ndarray:
@@ -288,6 +289,7 @@ def tight_window(window: Any, hop_length: int, *, win_length: int | None = None)
     True
     """
     samples, hop = _window_and_hop("tight_window", window, hop_length, win_length)
+    samples = samples / _peak(samples)
     return samples / np.sqrt(_power("tight_window", samples, hop))
 
 
@@ -339,6 +341,7 @@ def _folded(samples: np.ndarray, hop: int) -> np.ndarray:
 
 
 def _peak(samples: np.ndarray) -> float:
+    """By which windows are divided before they are squared: the squares of tiny samples would vanish."""
     return float(np.abs(samples).max()) or 1.0
 
 
@@ -350,11 +353,9 @@ def _hole(power: np.ndarray) -> int | None:
 
 def _power(function: str, samples: np.ndarray, hop: int) -> np.ndarray:
     """sum_m w[n - m hop]**2 for n = 0..win_length-1; NOLAError where it has a hole."""
-    peak = _peak(samples)
-    power = _folded((samples / peak) ** 2, hop)  # by the peak: squares of tiny samples would vanish
+    power = _folded(samples**2, hop)
     hole = _hole(power)
     if hole is not None:
-        raise error(
-            NOLAError, function, "window", "overlap > 0 at every sample", f"0 at sample {hole} (hop_length={hop})"
-        )
-    return np.resize(power, samples.size) * peak**2
+        got = f"0 at sample {hole} (hop_length={hop})"
+        raise error(NOLAError, function, "window", "overlap > 0 at every sample", got)
+    return np.resize(power, samples.size)

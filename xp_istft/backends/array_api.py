@@ -57,11 +57,12 @@ def overlap_add(segments: Any, job: Synthesis) -> Any:
     total = zeros(n_frames + rows - 1, hop)
     for row in reversed(range(rows)):  # hop j takes row r of frame j - r: the earliest frame first
         total = total + xp.concat([zeros(row, hop), pieces[..., row, :], zeros(rows - 1 - row, hop)], axis=-2)
-    axis = xp.reshape(total, (*batch, (n_frames + rows - 1) * hop))
+    length = (n_frames + rows - 1) * hop  # whole hops that hold the padded axis
+    axis = xp.reshape(total, (*batch, length))
 
     before = max(0, min(-frames.start, frames.n_samples))
-    after = max(0, min(frames.stop - axis.shape[-1], frames.n_samples))
-    inside = axis[..., max(0, frames.start) : max(0, frames.stop)]
+    after = max(0, min(frames.stop - length, frames.n_samples))
+    inside = axis[..., min(length, max(0, frames.start)) : min(length, max(0, frames.stop))]
     signal = xp.concat([zeros(before), inside, zeros(after)], axis=-1)
     gain = job.signal_gain()
     if gain is None:
@@ -82,7 +83,7 @@ def frame(signal: Any, job: Analysis) -> Any:
     padded = xp.concat(
         [
             _padding(signal, first, min(0, last), job, xp),
-            signal[..., max(0, first) : max(0, last)],
+            signal[..., min(n_samples, max(0, first)) : min(n_samples, max(0, last))],
             _padding(signal, max(n_samples, first), last, job, xp),
         ],
         axis=-1,
@@ -161,5 +162,4 @@ def _padding(signal: Any, lo: int, hi: int, job: Analysis, xp: Any) -> Any:
 
 def _like(host: np.ndarray, array: Any, xp: Any) -> Any:
     """Host values in the real precision of `array`, on its device."""
-    kind = getattr(xp, PRECISION[dtype_name(array)])
-    return xp.asarray(host, dtype=kind, device=array_api_compat.device(array))
+    return xp.asarray(host.astype(PRECISION[dtype_name(array)]), device=array_api_compat.device(array))

@@ -11,7 +11,7 @@ import numpy as np
 from ..arguments import error
 from ..jobs import Analysis, Synthesis
 from . import required_backend
-from .array_api import as_complex, check_out, frame, joined, overlap_add  # noqa: F401
+from .array_api import as_complex, frame, joined, overlap_add  # noqa: F401
 
 
 def synthesis(spectrum: Any, job: Synthesis, out: Any = None, workers: int | None = None) -> Any:
@@ -58,3 +58,7 @@ def checked(function: str, name: str, array: Any) -> Any:
     if any(size != size for size in array.shape):  # nan: not known before it is computed
         raise error(ValueError, function, name, "known chunk sizes", f"shape {array.shape}", "compute_chunk_sizes()")
     return array
+
+
+def check_out(function: str, out: Any, array: Any, shape: tuple[int, ...], dtype: str) -> None:
+    raise error(TypeError, function, "out", "an array that can be written in place", "dask.array.Array (lazy)")

@@ -1,0 +1,96 @@
+"""The array libraries that every public function is tried on."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+# One OpenMP thread: a test process may fork, and GNU's OpenMP hangs in the child of a process that has used threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+# No test depends on the clock, nor on chance.
+settings.register_profile("ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ci")
+
+
+@dataclass(frozen=True)
+class Library:
+    """An array library: its namespace, and how host arrays get there and back."""
+
+    name: str
+    writeable: bool = True  # arrays can be written in place, so out= works
+
+    @property
+    def namespace(self) -> Any:
+        return importlib.import_module({"dask": "dask.array", "jax": "jax.numpy"}.get(self.name, self.name))
+
+    def asarray(self, host: np.ndarray) -> Any:
+        if self.name == "numpy":
+            return host
+        if self.name == "torch":
+            return self.namespace.from_numpy(host.copy())
+        if self.name == "dask":
+            size = max(1, host.shape[-1] // 3)  # chunks along the last axis and the first of several
+            chunks = (*(1 if i == 0 and host.ndim > 2 else -1 for i in range(host.ndim - 1)), size)
+            return self.namespace.from_array(host, chunks=chunks)
+        return self.namespace.asarray(host)
+
+    def to_numpy(self, array: Any) -> np.ndarray:
+        if self.name == "cupy":
+            return array.get()
+        if self.name == "torch":
+            return array.detach().resolve_conj().resolve_neg().numpy()
+        return np.asarray(array)
+
+    def owns(self, array: Any) -> bool:
+        return type(array).__module__.partition(".")[0] == {"jax": "jaxlib"}.get(self.name, self.name)
+
+
+def _cupy_state() -> str | None:
+    """Why no CUDA device can be used; None where one can."""
+    try:
+        import cupy
+
+        cupy.zeros(1)
+    except Exception as cause:  # whatever is missing: package, driver, device
+        return f"no CUDA device: {type(cause).__name__}"
+    return None
+
+
+LIBRARIES = {
+    "numpy": Library("numpy"),
+    "torch": Library("torch"),
+    "jax": Library("jax", writeable=False),
+    "dask": Library("dask", writeable=False),
+    "array_api_strict": Library("array_api_strict"),
+    "cupy": Library("cupy"),
+}
+
+
+@pytest.fixture(params=[*(n for n in LIBRARIES if n != "cupy"), pytest.param("cupy", marks=pytest.mark.gpu)])
+def xp(request: pytest.FixtureRequest) -> Library:
+    """Each array library in turn; one that is not installed is skipped with a reason."""
+    name = request.param
+    if name == "cupy":
+        reason = _cupy_state()
+        if reason:
+            pytest.skip(reason)
+    else:
+        pytest.importorskip(name)
+    if name == "jax":
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+    return LIBRARIES[name]
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20261122)

@@ -1,0 +1,93 @@
+"""What importing the package costs and needs, and which way its modules depend on each other."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import xp_istft
+
+PACKAGE = Path(xp_istft.__file__).parent
+OPTIONAL = ("torch", "cupy", "jax", "dask", "matplotlib", "click", "rich", "soundfile", "mkl_fft", "librosa")
+
+
+def run(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_importing_imports_no_array_library_but_numpy():
+    code = f"import sys, xp_istft; print([name for name in {OPTIONAL!r} if name in sys.modules])"
+    assert run(code).strip() == "[]"
+
+
+def test_importing_leaves_scipys_signal_for_when_it_is_needed():
+    assert run("import sys, xp_istft; print('scipy.signal' in sys.modules)").strip() == "False"
+
+
+@pytest.mark.parametrize("failure", ["ModuleNotFoundError('absent')", "RuntimeError('broken')"])
+@pytest.mark.parametrize("name", ["torch", "cupy", "jax", "dask", "array_api_strict"])
+def test_numpy_works_where_others_are_absent_or_broken(name, failure):
+    code = f"""
+import sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == {name!r}:
+            raise {failure}
+
+sys.meta_path.insert(0, Finder())
+import numpy as np, xp_istft as xi
+x = np.random.default_rng(0).standard_normal(3000)
+print(float(abs(xi.istft(xi.stft(x, 256), length=3000) - x).max()) < 1e-13)
+"""
+    assert run(code).strip() == "True"
+
+
+def test_numpy_calls_import_no_other_library():
+    code = f"""
+import sys, numpy as np, xp_istft as xi
+xi.istft(xi.stft(np.ones(3000), 256))
+print([name for name in {OPTIONAL!r} if name in sys.modules])
+"""
+    assert run(code).strip() == "[]"
+
+
+def imported(path: Path) -> set[str]:
+    """The package's own modules that a file imports, as dotted paths below the package."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = path.relative_to(PACKAGE).parts[: -node.level]
+            stem = ".".join((*base, *(node.module or "").split("."))).strip(".")
+            names.update([stem] if node.module else [f"{stem}.{alias.name}".strip(".") for alias in node.names])
+    return names
+
+
+def test_backends_never_look_up():
+    """They know frames, windows, jobs and errors, and each other; never transforms or plans."""
+    allowed = {"arguments", "frames", "windows", "jobs"}
+    for path in (PACKAGE / "backends").glob("*.py"):
+        upward = {name for name in imported(path) if not name.startswith("backends")}
+        assert upward <= allowed, (path.name, upward)
+
+
+def test_the_foundations_know_no_backend():
+    for name in ("arguments", "frames", "windows", "jobs"):
+        assert not {each for each in imported(PACKAGE / f"{name}.py") if each.startswith("backends")}
+
+
+def test_the_version_stands_in_one_place():
+    from importlib.metadata import version
+
+    assert version("xp-istft") == xp_istft.__version__
+
+
+def test_the_public_names_are_those_of_all():
+    assert set(xp_istft.__all__) == {
+        name for name, value in vars(xp_istft).items()
+        if not name.startswith("_") and not isinstance(value, type(sys)) and name != "annotations"
+    }  # fmt: skip
