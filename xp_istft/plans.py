@@ -125,7 +125,7 @@ def planned(plan: Callable[..., Any], *arguments: Any) -> Any:
     return plan(*arguments)
 
 
-@lru_cache(maxsize=128, typed=True)
+@lru_cache(maxsize=64, typed=True)
 def inverse(
     chosen: Layout,
     synthesis_window: WindowKey,
@@ -160,7 +160,7 @@ def inverse(
     return Inverse(Synthesis(laid, window, pair.gain, onesided, bool(real)), warning)
 
 
-@lru_cache(maxsize=128, typed=True)
+@lru_cache(maxsize=64, typed=True)
 def forward(
     function: str,
     chosen: Layout,
