@@ -1,0 +1,266 @@
+"""The command line: what the user says, read and handed over; failures become one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from .. import __version__
+from .failures import EXIT_CODES, Exit, Failure
+
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """The exit code of one command line; what fails is said in one line on stderr."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminated)
+    try:
+        return int(xp_istft.main(arguments, prog_name="xp-istft", standalone_mode=False) or 0)
+    except click.ClickException as cause:
+        cause.show()
+        return cause.exit_code
+    except click.exceptions.Exit as cause:
+        return cause.exit_code
+    except Failure as cause:
+        return _said(str(cause), cause.code)
+    except (KeyboardInterrupt, click.Abort):
+        return _said("interrupted", Exit.INTERRUPTED)
+    except SystemExit as cause:
+        return _said("terminated", Exit(int(cause.code or 0)))
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.DONE
+    except Exception as cause:
+        if os.environ.get("XP_ISTFT_TRACEBACK"):
+            raise
+        hint = "XP_ISTFT_TRACEBACK=1 shows where"
+        return _said(f"unexpected {type(cause).__name__}: {_line(cause)} ({hint})", Exit.UNEXPECTED)
+
+
+@click.group(context_settings=_SETTINGS, epilog=EXIT_CODES)
+@click.version_option(__version__, prog_name="xp-istft")
+def xp_istft() -> None:
+    """Short-time Fourier transform of recordings, and its exact inverse."""
+
+
+def _window(context: click.Context, parameter: click.Parameter, text: str | None) -> Any:
+    """A name ("hann"), a name with numbers ("kaiser,14") or the samples in an .npy file, as stft takes it."""
+    if text is None or not text:
+        return None
+    if text.endswith(".npy"):
+        from .spectrogram_files import load_window
+
+        return load_window(Path(text))
+    name, *numbers = text.split(",")
+    try:
+        return (name, *map(float, numbers)) if numbers else name
+    except ValueError:
+        raise click.BadParameter(f"need NAME, NAME,NUMBER or FILE.npy, got {text}") from None
+
+
+def _padding(context: click.Context, parameter: click.Parameter, text: str | None) -> Any:
+    if text is None or text in ("same", "full"):
+        return text
+    try:
+        sides = [int(side) for side in text.split(",")]
+    except ValueError:
+        sides = []
+    if len(sides) not in (1, 2) or min(sides) < 0:
+        raise click.BadParameter(f"need same, full, N or LEFT,RIGHT, got {text}")
+    return sides[0] if len(sides) == 1 else sides
+
+
+def _options(*options: Callable[..., Any]) -> Callable[..., Any]:
+    def decorated(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorated
+
+
+_layout_options = _options(
+    click.option("--n-fft", type=click.IntRange(2), help="Samples of a frame [stft: 2048; istft: from the bins]."),
+    click.option("--hop-length", type=click.IntRange(1), help="Samples between frames [win_length // 4]."),
+    click.option("--win-length", type=click.IntRange(1), help="Samples of the window [n_fft]."),
+    click.option("--window", callback=_window, help="hann, hamming, kaiser,14, ..., or samples in FILE.npy [hann]."),
+    click.option("--center/--no-center", default=True, help="Frames are centred on (start at) multiples of the hop."),
+    click.option("--padding", callback=_padding, help="same, full, N or LEFT,RIGHT samples, in place of --center."),
+    click.option("--scaling", type=click.Choice(["ortho", "spectrum", "psd"]), help="Of the spectrum [none]."),
+)
+_file_options = _options(
+    click.option("-f", "--force", is_flag=True, help="Overwrite what is there."),
+    click.option("--workers", type=click.IntRange(1), help="Threads."),
+)
+_paths = click.argument("paths", nargs=-1, required=True, metavar="IN [IN ...] OUT")
+
+
+@xp_istft.command(epilog=EXIT_CODES)
+@_paths
+@_layout_options
+@click.option("--pad-mode", type=click.Choice(["constant", "reflect", "edge", "symmetric", "wrap"]), default="constant")
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), help="[float64 for 32-bit integers and doubles]")
+@_file_options
+def stft(paths: tuple[str, ...], force: bool, workers: int | None, dtype: str | None, **options: Any) -> int:
+    """Recordings to spectrogram files.
+
+    OUT is a file .npz; for several IN, or where OUT is a directory, a directory that gets one for each. The file
+    carries its parameters, and NumPy reads it too: numpy.load(OUT)["spectrum"] is (channels, bins, frames).
+    Nothing that is there is overwritten without --force.
+    """
+    from .jobs import recording_to_spectrogram
+
+    def work(source: Path, target: Path) -> str:
+        with _progress(source.name) as advance:
+            return recording_to_spectrogram(source, target, options, dtype, force, workers, advance)
+
+    return _each(_pairs(paths, ".npz"), work)
+
+
+@xp_istft.command(epilog=EXIT_CODES)
+@_paths
+@click.option("--sr", type=click.IntRange(1), help="Sampling rate in Hz; needed for plain arrays.")
+@_layout_options
+@click.option("--length", type=click.IntRange(1), help="Samples of the recording.")
+@click.option("--max-gain", type=click.FloatRange(1), help="Bound on the noise gain at the ends, for edited spectra.")
+@click.option("--two-sided", is_flag=True, help="The array holds n_fft bins.")
+@click.option("--frames-first", is_flag=True, help="The array is (..., frames, bins).")
+@click.option("--key", help="Which array of a plain .npz.")
+@click.option("--subtype", type=str.upper, help="PCM_16, PCM_24, FLOAT, ... [that of the recording; else FLOAT]")
+@_file_options
+@click.pass_context
+def istft(context: click.Context, paths: tuple[str, ...], force: bool, workers: int | None, **options: Any) -> int:
+    """Spectrogram files to recordings.
+
+    OUT is a file .wav, .flac, ...; for several IN, or where OUT is a directory, a directory that gets a .wav for
+    each. A spectrogram file of `xp-istft stft` says by itself how it is inverted; options come before what it says.
+    Plain .npy and .npz of complex spectra (..., bins, frames), or of pairs (..., bins, frames, 2), need --sr and the
+    options that they were made with. Nothing that is there is overwritten without --force.
+    """
+    from .jobs import spectrogram_to_recording
+
+    given = {
+        name: value for name, value in options.items() if context.get_parameter_source(name) != ParameterSource.DEFAULT
+    }
+
+    def work(source: Path, target: Path) -> str:
+        with _progress(source.name) as advance:
+            return spectrogram_to_recording(source, target, given, force, workers, advance)
+
+    return _each(_pairs(paths, ".wav"), work)
+
+
+@xp_istft.command(epilog=EXIT_CODES)
+@click.argument("recording", required=False, type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("demo"), help="Directory [./demo].")
+@click.option("--seconds", type=click.FloatRange(0.01), default=30.0, help="Use the first seconds only [30].")
+@click.option("--runs", type=click.IntRange(1), default=7, help="Timed runs of each [7].")
+@click.option("--n-fft", type=click.IntRange(2), default=1024, help="Samples of a frame [1024].")
+@click.option("--hop-length", type=click.IntRange(1), help="Samples between frames [n_fft // 4].")
+def demo(
+    recording: Path | None, output: Path, seconds: float, runs: int, n_fft: int, hop_length: int | None
+) -> int:  # fmt: skip
+    """Take a recording apart and put it together on every array library that is installed.
+
+    Without RECORDING on a built-in sentence of speech-like sounds. Prints a table, and writes the reconstructed
+    recording and a picture into the output directory (over those of the last time).
+    """
+    from .demo import demonstrate
+
+    return demonstrate(recording, output, seconds, runs, n_fft, hop_length)
+
+
+@xp_istft.command()
+def info() -> int:
+    """Versions, array libraries and their devices, FFT engines, threads."""
+    from .info import show
+
+    return show()
+
+
+def _pairs(paths: tuple[str, ...], suffix: str) -> list[tuple[Path, Path]]:
+    """Each input with its output."""
+    if len(paths) < 2:
+        raise click.UsageError("need at least one IN and the OUT")
+    *sources, out = map(Path, paths)
+    if len(sources) == 1 and not (out.is_dir() or paths[-1].endswith("/")):
+        return [(sources[0], out)]
+    if out.exists() and not out.is_dir():
+        raise Failure(Exit.USAGE, f"{out}: several inputs need a directory as the last argument, this is a file")
+    pairs = [(source, out / f"{source.stem}{suffix}") for source in sources]
+    twice = {target for _, target in pairs if sum(target == other for _, other in pairs) > 1}
+    if twice:
+        raise Failure(Exit.USAGE, f"{min(twice)}: several inputs would go there; rename them, or use two directories")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as cause:
+        raise Failure(Exit.OUTPUT, f"{out}: cannot be made: {cause.strerror}") from cause
+    return pairs
+
+
+def _each(pairs: list[tuple[Path, Path]], work: Callable[[Path, Path], str]) -> int:
+    """work(source, target) for all pairs; the exit code of the first that failed."""
+    codes = []
+    for source, target in pairs:
+        try:
+            with _warnings_said(source):
+                click.echo(f"{target}: {work(source, target)}")
+        except Failure as cause:
+            codes.append(_said(str(cause), cause.code))
+        except (ValueError, TypeError) as cause:  # the library names the parameter, what was needed and what came
+            codes.append(_said(f"{source}: {_line(cause)}", Exit.MISFIT))
+        except MemoryError as cause:
+            codes.append(_said(f"{source}: out of memory: {_line(cause)}", Exit.UNEXPECTED))
+    return codes[0] if codes else Exit.DONE
+
+
+@contextmanager
+def _warnings_said(source: Path) -> Iterator[None]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for warning in caught:
+        click.echo(f"xp-istft: {source}: warning: {_line(warning.message)}", err=True)
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[Callable[[Iterable[Any], int], Iterator[Any]]]:
+    """Gives advance(blocks, total): the blocks, with a bar that grows by their last axis; on a terminal only."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+
+        def advance(blocks: Iterable[Any], total: int) -> Iterator[Any]:
+            task = progress.add_task(name, total=total)
+            for block in blocks:
+                yield block
+                progress.advance(task, block.shape[-1])
+
+        yield advance
+
+
+def _said(text: str, code: int) -> int:
+    click.echo(f"xp-istft: {text}", err=True)
+    return int(code)
+
+
+def _line(cause: object) -> str:
+    return " ".join(str(cause).split())
+
+
+def _terminated(number: int, frame: object) -> None:
+    raise SystemExit(int(Exit.TERMINATED))

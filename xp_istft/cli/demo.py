@@ -1,0 +1,231 @@
+"""The demonstration: a recording through stft and istft on every array library, beside the peers."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import rich.box
+from rich.console import Console
+from rich.table import Table
+
+import xp_istft as xi
+
+from . import picture, speech
+from .failures import Exit, Failure
+from .libraries import LIBRARIES
+from .recordings import NewRecording, Recording, audio_subtype
+from .whole_files import whole_file
+
+_TORCH = next(library for library in LIBRARIES if library.name == "torch")
+_REASONS = {"not installed": "not\ninstalled", "no usable device": "no usable\ndevice"}  # as the table shows them
+_OPTIONAL = ("array-api-strict",)  # made for tests: no row where it is missing
+
+
+@dataclass
+class Candidate:
+    """One row: an inverse that can be run again and again.
+
+    inverse : makes the signal, and waits until it is there
+    host    : brings a result to the host
+    peer    : not ours: ours are compared with it
+    """
+
+    name: str
+    device: str
+    dtype: str
+    inverse: Callable[[], Any]
+    host: Callable[[Any], np.ndarray]
+    peer: bool = False
+    seconds: list[float] = field(default_factory=list)
+    signal: np.ndarray | None = None
+
+    @property
+    def median(self) -> float:
+        return float(np.median(self.seconds))
+
+
+def demonstrate(
+    recording: Path | None, output: Path, seconds: float, runs: int, n_fft: int, hop_length: int | None
+) -> int:
+    console = Console(width=None if Console().is_terminal else 100)
+    samples, sample_rate, subtype, said = _heard(recording, seconds)
+    channels, n_samples = samples.shape
+    transform = xi.STFT(n_fft=n_fft, hop_length=hop_length or max(1, n_fft // 4))
+    transform.n_frames(n_samples)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as cause:
+        raise Failure(Exit.OUTPUT, f"{output}: cannot be made: {cause.strerror}") from cause
+
+    waiting = Console(stderr=True)
+    busy = waiting.status("transforming ...") if waiting.is_terminal else nullcontext()
+    with busy, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of peers and libraries about themselves
+        rows: list[Candidate] = []
+        absent = _absent()
+        for dtype in ("float32", "float64"):
+            rows += _timed(samples.astype(dtype), transform, runs, dtype, n_samples, absent)
+
+    plural = "s" if channels > 1 else ""
+    console.print(
+        f"{said}: {n_samples / sample_rate:.2f} s, {channels} channel{plural}, {sample_rate} Hz; "
+        f"n_fft={transform.n_fft}, hop_length={transform.hop_length}, Hann window", highlight=False,
+    )  # fmt: skip
+    console.print(_table(rows, absent, samples))
+    console.print(
+        f"SNR and largest error: istft(stft(x)) against x. Time: istft alone, median of {runs} runs in turn.\n"
+        "* the peer's time / this row's: above 1 this row is faster (torch on its device).",
+        highlight=False,
+    )
+    for name, why in absent.items():
+        if why not in _REASONS:
+            console.print(f"{name} failed: {why}", highlight=False, markup=False)
+    results = {row.dtype: row.signal for row in rows if row.name == "numpy"}
+    stem = recording.stem if recording else "sentence"
+    written = [output / f"{stem}-reconstructed.wav", output / f"{stem}.png"]
+    single, double = results["float32"], results["float64"]
+    if single is None or double is None:
+        raise RuntimeError("NumPy made no signal")
+    with (
+        whole_file(written[0], force=True) as temporary,
+        NewRecording(temporary, written[0], sample_rate, channels, subtype, n_samples) as file,
+    ):
+        file.write(single)
+    title = f"{recording.name if recording else 'Built-in sentence'}{', channel 1' if channels > 1 else ''}"
+    errors = {"float32": single[0].astype(float) - samples[0].astype("float32"), "float64": double[0] - samples[0]}
+    with whole_file(written[1], force=True) as temporary:
+        picture.draw(temporary, title, samples[0], sample_rate, transform, errors)
+    for what, path in zip(("reconstructed recording", "picture"), written, strict=True):
+        console.print(f"{what}: {path}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _heard(recording: Path | None, seconds: float) -> tuple[np.ndarray, int, str, str]:
+    """float64 (channels, n_samples), its sampling rate, the subtype to write, and what it is."""
+    if recording is None:
+        sentence = speech.sentence()[: max(1, round(seconds * speech.SAMPLE_RATE))]
+        return sentence[None], speech.SAMPLE_RATE, "FLOAT", "built-in sentence"
+    with Recording(recording, "float64") as file:
+        n_samples = min(file.n_samples, max(1, round(seconds * file.sample_rate)))
+        subtype = audio_subtype(Path("any.wav"), None, file.subtype)
+        said = f"{recording}{f', first {seconds:g} s' if n_samples < file.n_samples else ''}"
+        return file.read(0, n_samples).copy(), file.sample_rate, subtype, said
+
+
+def _absent() -> dict[str, str]:
+    """The libraries and peers that make no row, and why."""
+    absent = {library.name: library.usable()[1] for library in LIBRARIES if library.name not in _OPTIONAL}
+    absent |= {name: "not installed" for name, peer in _PEERS.items() if find_spec(peer.module) is None}
+    return {name: why for name, why in absent.items() if why}
+
+
+def _timed(
+    x: np.ndarray, transform: xi.STFT, runs: int, dtype: str, n_samples: int, absent: dict[str, str]
+) -> list[Candidate]:
+    """The rows of one dtype, each with its signal and times; what fails goes into `absent`."""
+    rows = []
+    with ExitStack() as contexts:
+        for library in LIBRARIES:
+            for device in library.usable()[0]:
+                if dtype == "float64":
+                    contexts.enter_context(library.wide())
+                try:
+                    X = transform.stft(library.put(x, device))
+
+                    def inverse(X: Any = X, finish: Callable[[Any], Any] = library.finish) -> Any:
+                        return finish(transform.istft(X, length=n_samples))
+
+                    row = Candidate(library.name, device, dtype, inverse, _host(library.get))
+                    row.signal = row.host(row.inverse())  # untimed: first calls compile and plan
+                    rows.append(row)
+                except Exception as cause:  # one library that fails must not hide the others
+                    absent[f"{library.name} {dtype}"] = f"{type(cause).__name__}: {' '.join(str(cause).split())}"
+        for name, peer in _PEERS.items():
+            if find_spec(peer.module) is not None:
+                for device in _TORCH.usable()[0] if peer.module == "torch" else ["cpu"]:
+                    row = Candidate(name, device, dtype, *peer.make(x, transform, n_samples, device), peer=True)
+                    row.signal = row.host(row.inverse())
+                    rows.append(row)
+        for _ in range(runs):
+            for row in rows:
+                start = time.perf_counter()
+                row.inverse()
+                row.seconds.append(time.perf_counter() - start)
+    return rows
+
+
+def _host(get: Callable[[Any], np.ndarray]) -> Callable[[Any], np.ndarray]:
+    return lambda y: y if isinstance(y, np.ndarray) else get(y)
+
+
+def _torch(x: np.ndarray, transform: xi.STFT, n_samples: int, device: str) -> tuple[Callable[[], Any], Any]:
+    torch = import_module("torch")
+    signal = torch.asarray(x, device=device)
+    window = torch.hann_window(transform.n_fft, dtype=signal.dtype, device=device)
+    sizes: dict[str, Any] = {"n_fft": transform.n_fft, "hop_length": transform.hop_length, "window": window}
+    X = torch.stft(signal, **sizes, pad_mode="constant", return_complex=True)
+    return lambda: _TORCH.finish(torch.istft(X, **sizes, length=n_samples)), lambda y: y.cpu().numpy()
+
+
+def _librosa(x: np.ndarray, transform: xi.STFT, n_samples: int, device: str) -> tuple[Callable[[], Any], Any]:
+    librosa = import_module("librosa")
+    X = librosa.stft(x, n_fft=transform.n_fft, hop_length=transform.hop_length)
+    return lambda: librosa.istft(X, n_fft=transform.n_fft, hop_length=transform.hop_length, length=n_samples), _same
+
+
+def _scipy(x: np.ndarray, transform: xi.STFT, n_samples: int, device: str) -> tuple[Callable[[], Any], Any]:
+    signal = import_module("scipy.signal")
+    window = signal.get_window("hann", transform.n_fft).astype(x.dtype)
+    sft = signal.ShortTimeFFT(window, transform.hop_length, 1.0)
+    X = sft.stft(x)
+    return lambda: sft.istft(X, k1=n_samples), _same
+
+
+def _same(y: np.ndarray) -> np.ndarray:
+    return y
+
+
+class _Peer(NamedTuple):
+    heading: str
+    module: str
+    make: Callable[..., tuple[Callable[[], Any], Callable[[Any], np.ndarray]]]
+
+
+_PEERS = {
+    "torch.istft": _Peer("torch.\nistft *", "torch", _torch),
+    "librosa": _Peer("librosa\n*", "librosa", _librosa),
+    "ShortTimeFFT": _Peer("ShortTime\nFFT *", "scipy", _scipy),
+}
+
+
+def _table(rows: list[Candidate], absent: dict[str, str], samples: np.ndarray) -> Table:
+    table = Table(box=rich.box.SIMPLE_HEAD, show_edge=False, padding=0)  # fits into 80 columns
+    for heading in ("library", "device", "dtype"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("SNR\n(dB)", "largest\nerror", "time\n(ms)", *(each.heading for each in _PEERS.values())):
+        table.add_column(heading, justify="right", no_wrap=True)
+    peers = {(row.name, row.device, row.dtype): row for row in rows if row.peer}
+    for k, row in enumerate(rows):
+        x = samples.astype(row.dtype).astype(float)
+        error = np.asarray(row.signal, float) - x
+        power = float((error**2).sum())
+        snr = 10 * np.log10(float((x**2).sum()) / power) if power else np.inf
+        compared = [peers.get((name, row.device, row.dtype)) or peers.get((name, "cpu", row.dtype)) for name in _PEERS]
+        ratios = ["" if row.peer or peer is None else f"{peer.median / row.median:.2f}" for peer in compared]
+        last = k + 1 < len(rows) and rows[k + 1].dtype != row.dtype
+        table.add_row(
+            row.name, row.device, row.dtype, f"{snr:.1f}", f"{np.abs(error).max():.1e}", f"{1e3 * row.median:.2f}",
+            *ratios, style="dim" if row.peer else None, end_section=last or (k + 1 == len(rows) and bool(absent)),
+        )  # fmt: skip
+    for name, why in {name.partition(" ")[0]: why for name, why in absent.items()}.items():
+        table.add_row(name, _REASONS.get(why, "failed"))
+    return table

@@ -1,0 +1,32 @@
+"""What can go wrong on the command line: each failure is one line on stderr and one exit code."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes; 130 (Ctrl-C) and 143 (terminated) are the shell's own."""
+
+    DONE = 0
+    UNEXPECTED = 1
+    USAGE = 2
+    INPUT = 3
+    OUTPUT = 4
+    MISFIT = 5
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+EXIT_CODES = """\
+Exit codes: 0 done, 1 unexpected error, 2 wrong usage, 3 an input is missing, empty, truncated or of a foreign kind,
+4 an output exists already or cannot be written, 5 the parameters do not fit the data, 130 interrupted, 143 terminated.
+Of several files each stands alone: the others are still done, and the exit code is that of the first failure."""
+
+
+class Failure(Exception):  # noqa: N818  an error in the user's files, not in the program
+    """A line for the user, and the exit code that goes with it."""
+
+    def __init__(self, code: Exit, text: str) -> None:
+        super().__init__(text)
+        self.code = code

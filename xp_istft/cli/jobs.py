@@ -1,0 +1,106 @@
+"""The main job, both ways: a recording to a spectrogram file and back, in memory that the length does not change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..blocks import istft_blocks, istft_job, stft_blocks, stft_job
+from .failures import Exit, Failure
+from .recordings import NewRecording, Recording, audio_format, audio_subtype
+from .spectrogram_files import NewSpectrogram, Parameters, Spectrogram, spectrogram_bytes
+from .whole_files import check_space, check_target, whole_file
+
+Advance = Callable[[Iterable[Any], int], Iterator[Any]]
+
+
+def recording_to_spectrogram(
+    source: Path,
+    target: Path,
+    options: dict[str, Any],
+    dtype: str | None,
+    force: bool,
+    workers: int | None,
+    advance: Advance,
+) -> str:
+    """Write `target`; a line that says what it holds. `options` are parameters of stft, None where not given."""
+    if target.suffix != ".npz":
+        raise Failure(Exit.USAGE, f"{target}: a spectrogram file needs a name that ends in .npz")
+    with Recording(source, dtype) as recording:
+        check_target(target, force)
+        chosen = {name: value for name, value in options.items() if value is not None}
+        job = stft_job(recording.n_samples, **{**chosen, "window": _window(chosen.get("window", "hann"))})
+        frames = job.frames
+        win_length = chosen.get("win_length") or _window_size(chosen) or frames.n_fft
+        parameters = Parameters(
+            sample_rate=recording.sample_rate,
+            channels=recording.channels,
+            length=recording.n_samples,
+            subtype=recording.subtype,
+            n_fft=frames.n_fft,
+            hop_length=chosen.get("hop_length") or max(1, win_length // 4),
+            win_length=win_length,
+            window=chosen.get("window", "hann"),
+            center=chosen["center"],
+            padding=chosen.get("padding"),
+            pad_mode=chosen["pad_mode"],
+            scaling=chosen.get("scaling"),
+        )
+        shape = (recording.channels, frames.n_fft // 2 + 1, frames.n_frames)
+        kind = {"float32": "complex64", "float64": "complex128"}[recording.dtype]
+        check_space(target, spectrogram_bytes(shape, kind))
+        with whole_file(target, force) as temporary, NewSpectrogram(temporary, shape, kind, parameters) as file:
+            for spectrum in advance(stft_blocks(recording.read, job, workers=workers), frames.n_frames):
+                file.write(spectrum)
+    return f"{kind} (channels, bins, frames) = {shape}, {_duration(recording.n_samples, recording.sample_rate)}"
+
+
+def spectrogram_to_recording(
+    source: Path, target: Path, options: dict[str, Any], force: bool, workers: int | None, advance: Advance
+) -> str:
+    """Write `target`; a line that says what it holds. `options` are those that were given: they come first."""
+    audio_format(target)
+    chosen = dict(options)
+    sample_rate, subtype, asked = chosen.pop("sr", None), None, chosen.pop("subtype", None)
+    key, frames_first = chosen.pop("key", None), chosen.pop("frames_first", False)
+    chosen["onesided"] = not chosen.pop("two_sided", False)
+    with Spectrogram(source, key, frames_first) as spectrogram:
+        check_target(target, force)
+        said = spectrogram.parameters
+        if said is not None:
+            sample_rate, subtype = sample_rate or said.sample_rate, said.subtype
+            names = ("n_fft", "hop_length", "win_length", "window", "center", "padding", "length", "scaling")
+            chosen = {**{name: getattr(said, name) for name in names}, **chosen}
+        if sample_rate is None:
+            raise Failure(Exit.USAGE, f"{source}: a plain array says no sampling rate: --sr is needed")
+        chosen["window"] = _window(chosen.get("window", "hann"))
+        channels = spectrogram.shape[0]
+        subtype = audio_subtype(target, asked, subtype)
+        job = istft_job(spectrogram.shape, spectrogram.dtype, **chosen)
+        n_samples = job.frames.n_samples
+        with (
+            whole_file(target, force) as temporary,
+            NewRecording(temporary, target, sample_rate, channels, subtype, n_samples) as recording,
+        ):
+            for signal in advance(istft_blocks(spectrogram.read, job, workers=workers), n_samples):
+                recording.write(signal)
+    plural = "s" if channels > 1 else ""
+    return f"{subtype}, {channels} channel{plural}, {sample_rate} Hz, {_duration(n_samples, sample_rate)}"
+
+
+def _window(window: Any) -> Any:
+    """A window of JSON as stft takes it: ["kaiser", 14.0] is a tuple, other lists are samples."""
+    if isinstance(window, list) and window and isinstance(window[0], str):
+        return tuple(window)
+    return window
+
+
+def _window_size(chosen: dict[str, Any]) -> int | None:
+    window = chosen.get("window")
+    return len(window) if isinstance(window, list) else None
+
+
+def _duration(n_samples: int, sample_rate: int) -> str:
+    minutes, seconds = divmod(n_samples / sample_rate, 60)
+    return f"{int(minutes)}:{seconds:06.3f} min" if minutes else f"{seconds:.3f} s"

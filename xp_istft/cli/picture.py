@@ -1,0 +1,69 @@
+"""One picture of the round trip: the waveform, its spectrogram, and what the round trip left of error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure  # without pyplot: no window, no state, any backend
+
+import xp_istft as xi
+
+_SPAN = 90  # dB of the spectrogram that are shown
+_COLUMNS = 1600  # no more than can be seen
+
+
+def draw(
+    path: Path, title: str, signal: np.ndarray, sample_rate: int, transform: xi.STFT, errors: dict[str, np.ndarray]
+) -> None:
+    """Draw one channel, (n_samples,), with the errors of its reconstruction by dtype."""
+    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(9, 7.2), dpi=150, layout="constrained")
+        waveform, spectrogram, error = figure.subplots(3, 1, sharex=True, height_ratios=(1, 2, 1))
+        figure.suptitle(title)
+        seconds = signal.size / sample_rate
+
+        lows, highs, times = _envelope(signal, sample_rate)
+        waveform.fill_between(times, lows, highs, color="#1f5a92", linewidth=0.5, edgecolor="#1f5a92")
+        waveform.set_ylabel("amplitude\n(full scale = 1)")
+        waveform.set_title("Waveform", loc="left")
+
+        spectrum = np.abs(transform.stft(signal))
+        step = max(1, spectrum.shape[-1] // _COLUMNS)
+        level = 20 * np.log10(np.maximum(spectrum[:, ::step], 1e-30))
+        level -= level.max()
+        frames = transform.frame_times(spectrum.shape[-1], sr=sample_rate)
+        half = transform.frame_times(2, sr=sample_rate)
+        half = (half[1] - half[0]) / 2
+        top = sample_rate / 2000
+        bin_width = sample_rate / transform.n_fft / 1000
+        image = spectrogram.imshow(
+            level, origin="lower", aspect="auto", interpolation="nearest", cmap="magma", vmin=-_SPAN, vmax=0,
+            extent=(frames[0] - half, frames[-1] + half, -bin_width / 2, top + bin_width / 2),
+        )  # fmt: skip
+        spectrogram.set_ylim(0, top)
+        spectrogram.set_ylabel("frequency (kHz)")
+        hop = transform.hop_length
+        spectrogram.set_title(f"Spectrogram, n_fft = {transform.n_fft}, hop = {hop} samples", loc="left")
+        figure.colorbar(image, ax=spectrogram, label="level (dB, 0 is the largest)", pad=0.01, fraction=0.05)
+
+        for (dtype, values), color in zip(errors.items(), ("#c2571a", "#2a7f5f"), strict=False):
+            lows, highs, times = _envelope(values, sample_rate)
+            largest = np.maximum(np.abs(lows), np.abs(highs))
+            error.plot(times, np.where(largest > 0, largest, np.nan), color=color, linewidth=0.8, label=dtype)
+        error.set_yscale("log")
+        error.set_ylabel("|error|\n(full scale = 1)")
+        error.set_xlabel("time (s)")
+        error.set_title("Error of the reconstruction: reconstructed minus original, NumPy", loc="left")
+        error.set_ylim(1e-19, 1e-5)
+        error.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, frameon=False)
+        error.set_xlim(0, seconds)
+        figure.savefig(path, format="png")
+
+
+def _envelope(signal: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Least and largest sample of each pixel column, and its time in seconds."""
+    step = max(1, signal.size // _COLUMNS)
+    starts = np.arange(0, signal.size, step)
+    return np.minimum.reduceat(signal, starts), np.maximum.reduceat(signal, starts), (starts + step / 2) / sample_rate

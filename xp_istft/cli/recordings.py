@@ -1,0 +1,173 @@
+"""Recordings, block by block: (channels, samples) in -1..1, in any format of libsndfile.
+
+Integer formats are rounded here: libsndfile truncates, so that 0.99999 of a step would come back as the step below.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import soundfile
+
+from .failures import Exit, Failure
+
+_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
+_UNSAID = 0xFFFFF000  # data sizes from here on, and 2 GiB - 4 KiB to 2 GiB, are what programs write into a pipe
+_WAV_BYTES = (1 << 32) - (1 << 16)  # more than a WAV header can count
+
+
+def check_input(path: Path) -> None:
+    """Failure where there is nothing to read."""
+    if not path.exists():
+        raise Failure(Exit.INPUT, f"{path}: no such file")
+    if path.is_dir():
+        raise Failure(Exit.INPUT, f"{path}: is a directory")
+    if not path.is_file():
+        raise Failure(Exit.INPUT, f"{path}: is not a regular file")
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as cause:
+        raise Failure(Exit.INPUT, f"{path}: {cause.strerror}") from cause
+    if empty:
+        raise Failure(Exit.INPUT, f"{path}: is empty")
+
+
+class Recording:
+    """An open recording: its format, and any part of it.
+
+    sample_rate, channels, n_samples : of the recording
+    subtype, format                  : soundfile's names
+    dtype                            : "float32" or "float64"; by default the smaller one that holds its samples
+    """
+
+    def __init__(self, path: Path, dtype: str | None = None) -> None:
+        check_input(path)
+        self.path = path
+        try:
+            self._file = soundfile.SoundFile(path)
+        except soundfile.SoundFileError as cause:
+            text = str(getattr(cause, "error_string", cause)).rstrip(".")
+            raise Failure(Exit.INPUT, f"{path}: is no recording that can be read: {text}") from cause
+        self.sample_rate, self.channels = self._file.samplerate, self._file.channels
+        self.subtype, self.format = self._file.subtype, self._file.format
+        self.n_samples = self._file.frames
+        self.dtype = dtype or ("float64" if self.subtype in ("DOUBLE", "PCM_32") else "float32")
+        self._block, self._lo = np.zeros((self.channels, 0), self.dtype), 0  # the last samples that were read
+        claimed = _claimed_and_there(self._file.extra_info)
+        if claimed is not None:
+            self._file.close()
+            raise Failure(Exit.INPUT, f"{path}: truncated: {claimed[0]:,} bytes of samples, {claimed[1]:,} are there")
+        if not 0 < self.n_samples < 1 << 48:
+            self._file.close()
+            raise Failure(Exit.INPUT, f"{path}: holds no samples")
+
+    def read(self, lo: int, hi: int) -> np.ndarray:
+        """Samples [lo, hi), (channels, hi - lo). Forward reading never seeks, even where parts overlap."""
+        known = min(self._lo + self._block.shape[1], hi)
+        if not self._lo <= lo <= known:
+            self._seek(lo)
+            known = lo
+        signal = np.empty((self.channels, hi - lo), self.dtype)
+        signal[:, : known - lo] = self._block[:, lo - self._lo : known - self._lo]
+        if known < hi:
+            signal[:, known - lo :] = self._next(known, hi).T
+            self._block, self._lo = signal, lo
+        return signal
+
+    def _seek(self, lo: int) -> None:
+        try:
+            self._file.seek(lo)
+        except soundfile.SoundFileError as cause:
+            raise Failure(Exit.INPUT, f"{self.path}: cannot be read at sample {lo:,}: {cause}") from cause
+        self._block, self._lo = self._block[:, :0], lo
+
+    def _next(self, lo: int, hi: int) -> np.ndarray:
+        try:
+            block = self._file.read(hi - lo, self.dtype, always_2d=True)
+        except soundfile.SoundFileError as cause:
+            text = str(getattr(cause, "error_string", cause)) or "the decoder stops"
+            raise Failure(Exit.INPUT, f"{self.path}: truncated or damaged after sample {lo:,}: {text}") from cause
+        if len(block) < hi - lo:
+            raise Failure(Exit.INPUT, f"{self.path}: truncated: ends after {lo + len(block):,} of {self.n_samples:,}")
+        return block
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(self, kind: type | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._file.close()
+
+
+class NewRecording:
+    """A recording to write block by block; `target` is the name that the user knows, for errors and the format."""
+
+    def __init__(self, path: Path, target: Path, sample_rate: int, channels: int, subtype: str, n_samples: int) -> None:
+        self.target, self.subtype = target, subtype
+        name = audio_format(target)
+        if name == "WAV" and n_samples * channels * _BITS.get(subtype, 64) // 8 > _WAV_BYTES:
+            name = "RF64"  # the same with sizes of 64 bits
+        try:
+            self._file = soundfile.SoundFile(path, "w", sample_rate, channels, subtype, format=name)
+        except soundfile.SoundFileError as cause:
+            text = str(getattr(cause, "error_string", cause)).rstrip(".")
+            what = f"{name} {subtype} with {channels} channels at {sample_rate} Hz"
+            raise Failure(Exit.OUTPUT, f"{target}: cannot be written as {what}: {text}") from cause
+
+    def write(self, signal: np.ndarray) -> None:
+        """Append (channels, samples)."""
+        try:
+            self._file.write(_steps(signal.T, _BITS[self.subtype]) if self.subtype in _BITS else signal.T)
+        except (soundfile.SoundFileError, AssertionError) as cause:  # soundfile asserts that all was written
+            text = str(getattr(cause, "error_string", cause)) or "the disk may be full"
+            raise Failure(Exit.OUTPUT, f"{self.target}: cannot be written: {text}") from cause
+
+    def __enter__(self) -> NewRecording:
+        return self
+
+    def __exit__(self, kind: type | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._file.close()
+
+
+def audio_format(target: Path) -> str:
+    """Name that soundfile has for the format that a file name asks for."""
+    name = target.suffix[1:].upper()
+    name = {"AIF": "AIFF", "WAVE": "WAV", "OGA": "OGG"}.get(name, name)
+    if name == "RAW" or name not in soundfile.available_formats():
+        known = ".wav .flac .ogg .aiff ..."
+        raise Failure(Exit.USAGE, f"{target}: need a name that ends in a format of recordings ({known})")
+    return name
+
+
+def audio_subtype(target: Path, asked: str | None, wished: str | None) -> str:
+    """The subtype to write: `asked` (an error where the format has none such), or `wished` where it has, or its own."""
+    name = audio_format(target)
+    if asked is not None:
+        if not soundfile.check_format(name, asked):
+            known = ", ".join(soundfile.available_subtypes(name))
+            raise Failure(Exit.USAGE, f"{target}: subtype: need one of {known}, got {asked}")
+        return asked
+    if wished is not None and soundfile.check_format(name, wished):
+        return wished
+    return "FLOAT" if soundfile.check_format(name, "FLOAT") else str(soundfile.default_subtype(name))
+
+
+def _steps(signal: np.ndarray, bits: int) -> np.ndarray:
+    """Samples in -1..1 as the nearest of 2**bits steps, in the upper bits of int32; NaN becomes 0."""
+    top = 1 << (bits - 1)
+    steps = np.rint(signal * np.float64(top)) if bits > 24 else np.rint(signal * signal.dtype.type(top))
+    steps = np.clip(np.nan_to_num(steps, nan=0.0, posinf=top, neginf=-top).astype(np.float64), -top, top - 1)
+    return np.ascontiguousarray(steps.astype(np.int32) << (32 - bits))
+
+
+def _claimed_and_there(log: str) -> tuple[int, int] | None:
+    """How many bytes of samples a header speaks of, and how many there are, where these are fewer."""
+    for name, claimed, there in re.findall(r"^\s*(\S[^:]*?)\s*: (\d+) \(should be (\d+)\)", log, re.MULTILINE):
+        size = int(claimed)
+        piped = size >= _UNSAID or 0x7FFFF000 <= size <= 0x80000000
+        if name in ("data", "SSND", "Data Size", "riff") and size > int(there) and not piped:
+            return size, int(there)
+    return None

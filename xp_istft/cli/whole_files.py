@@ -1,0 +1,70 @@
+"""Files that are there whole or not at all: written beside their place under another name, then renamed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from .failures import Exit, Failure
+
+
+def check_target(path: Path, force: bool) -> None:
+    """Failure where `path` cannot be written: no such folder, not a file, or there already and not `force`."""
+    if path.is_dir():
+        raise Failure(Exit.OUTPUT, f"{path}: is a directory")
+    if path.exists() and not path.is_file():
+        raise Failure(Exit.OUTPUT, f"{path}: is not a regular file")
+    if path.exists() and not force:
+        raise Failure(Exit.OUTPUT, f"{path}: exists already; --force overwrites it")
+    if not path.absolute().parent.is_dir():
+        raise Failure(Exit.OUTPUT, f"{path}: there is no directory {path.absolute().parent}")
+
+
+def check_space(path: Path, n_bytes: int) -> None:
+    """Failure where the file system of `path` has less than n_bytes left."""
+    import shutil
+
+    free = shutil.disk_usage(path.absolute().parent).free
+    if free < n_bytes:
+        raise Failure(Exit.OUTPUT, f"{path}: needs {n_bytes:,} bytes, {free:,} are free")
+
+
+@contextmanager
+def whole_file(path: Path, force: bool = False) -> Iterator[Path]:
+    """A temporary file to write: it becomes `path` when the block ends well, and vanishes when it does not.
+
+    It lies in the same folder (a rename across file systems is a copy) and reaches the disk before it is renamed.
+    """
+    check_target(path, force)
+    target = Path(os.path.realpath(path))  # the file behind a symbolic link, not the link
+    temporary = None
+    try:
+        try:
+            handle, name = tempfile.mkstemp(prefix=f".{target.name[:64]}.", suffix=".part", dir=target.parent)
+            temporary = Path(name)
+            os.close(handle)
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.chmod(_mode(target))
+            check_target(path, force)  # it may have come meanwhile
+            temporary.replace(target)
+        except OSError as cause:
+            raise Failure(Exit.OUTPUT, f"{path}: cannot be written: {cause.strerror or cause}") from cause
+    except BaseException:
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink()
+        raise
+
+
+def _mode(target: Path) -> int:
+    """The permissions of the file that is replaced, or those of any new file."""
+    if target.exists():
+        return target.stat().st_mode & 0o777
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask
