@@ -136,6 +136,7 @@ def stft(paths: tuple[str, ...], force: bool, workers: int | None, dtype: str | 
 @click.option("--max-gain", type=click.FloatRange(1), help="Bound on the noise gain at the ends, for edited spectra.")
 @click.option("--two-sided", is_flag=True, help="The array holds n_fft bins.")
 @click.option("--frames-first", is_flag=True, help="The array is (..., frames, bins).")
+@click.option("--phase-shift", type=int, help="Of scipy's ShortTimeFFT, whose default is 0 [none].")
 @click.option("--key", help="Which array of a plain .npz.")
 @click.option("--subtype", type=str.upper, help="PCM_16, PCM_24, FLOAT, ... [that of the recording; else FLOAT]")
 @_file_options

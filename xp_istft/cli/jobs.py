@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..blocks import istft_blocks, istft_job, stft_blocks, stft_job
 from .failures import Exit, Failure
 from .recordings import NewRecording, Recording, audio_format, audio_subtype
@@ -64,6 +66,7 @@ def spectrogram_to_recording(
     chosen = dict(options)
     sample_rate, subtype, asked = chosen.pop("sr", None), None, chosen.pop("subtype", None)
     key, frames_first = chosen.pop("key", None), chosen.pop("frames_first", False)
+    phase_shift = chosen.pop("phase_shift", None)
     chosen["onesided"] = not chosen.pop("two_sided", False)
     with Spectrogram(source, key, frames_first) as spectrogram:
         check_target(target, force)
@@ -79,14 +82,25 @@ def spectrogram_to_recording(
         subtype = audio_subtype(target, asked, subtype)
         job = istft_job(spectrogram.shape, spectrogram.dtype, **chosen)
         n_samples = job.frames.n_samples
+        read = spectrogram.read if phase_shift is None else _turned_back(spectrogram, phase_shift, job.frames.n_fft)
         with (
             whole_file(target, force) as temporary,
             NewRecording(temporary, target, sample_rate, channels, subtype, n_samples) as recording,
         ):
-            for signal in advance(istft_blocks(spectrogram.read, job, workers=workers), n_samples):
+            for signal in advance(istft_blocks(read, job, workers=workers), n_samples):
                 recording.write(signal)
     plural = "s" if channels > 1 else ""
     return f"{subtype}, {channels} channel{plural}, {sample_rate} Hz, {_duration(n_samples, sample_rate)}"
+
+
+def _turned_back(spectrogram: Spectrogram, phase_shift: int, n_fft: int) -> Callable[[int, int], np.ndarray]:
+    """`spectrogram.read` with phases counted from the start of the frame.
+
+    ShortTimeFFT rolls each frame by phase_shift + n_fft // 2 samples to the left before the FFT.
+    """
+    turns = np.arange(spectrogram.shape[1]) * ((phase_shift + n_fft // 2) % n_fft) % n_fft / n_fft
+    factors = np.exp(-2j * np.pi * turns).astype(spectrogram.dtype)[:, None]
+    return lambda first, last: spectrogram.read(first, last) * factors
 
 
 def _window(window: Any) -> Any:

@@ -21,6 +21,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
@@ -170,12 +171,14 @@ class Spectrogram:
                     local = self._file.read(30)
                     self._file.seek(int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little"), 1)
                     return
-                unpacked = tempfile.TemporaryFile()  # noqa: SIM115  takes the place of _file: blocks need an offset
-                with archive.open(info) as member:
-                    shutil.copyfileobj(member, unpacked, 1 << 20)
+                with ExitStack() as stack:  # blocks need an offset, so the array is unpacked beside
+                    unpacked = stack.enter_context(tempfile.TemporaryFile())
+                    with archive.open(info) as member:
+                        shutil.copyfileobj(member, unpacked, 1 << 20)
+                    stack.pop_all()
                 self._file.close()
                 self._file = unpacked
-                unpacked.seek(0)
+                self._file.seek(0)
         except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, ValueError, RuntimeError) as cause:
             text = str(cause).rstrip(".").lower()
             raise Failure(Exit.INPUT, f"{self.path}: a truncated or damaged .npz file: {text}") from cause

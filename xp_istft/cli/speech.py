@@ -73,4 +73,5 @@ def _white(n_samples: int) -> np.ndarray:
     z = (np.arange(n_samples, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z ^= z >> np.uint64(31)
     return (z >> np.uint64(11)).astype(np.float64) / 2.0**52 - 1
