@@ -26,7 +26,7 @@ from .recordings import NewRecording, Recording, audio_subtype
 from .whole_files import whole_file
 
 _TORCH = next(library for library in LIBRARIES if library.name == "torch")
-_REASONS = {"not installed": "not\ninstalled", "no usable device": "no usable\ndevice"}  # as the table shows them
+_REASONS = ("not installed", "no usable device")
 _OPTIONAL = ("array-api-strict",)  # made for tests: no row where it is missing
 
 
@@ -80,7 +80,7 @@ def demonstrate(
         f"{said}: {n_samples / sample_rate:.2f} s, {channels} channel{plural}, {sample_rate} Hz; "
         f"n_fft={transform.n_fft}, hop_length={transform.hop_length}, Hann window", highlight=False,
     )  # fmt: skip
-    console.print(_table(rows, absent, samples))
+    console.print(_table(rows, absent, samples, console.width > 90))
     console.print(
         f"SNR and largest error: istft(stft(x)) against x. Time: istft alone, median of {runs} runs in turn.\n"
         "* the peer's time / this row's: above 1 this row is faster (torch on its device).",
@@ -207,7 +207,7 @@ _PEERS = {
 }
 
 
-def _table(rows: list[Candidate], absent: dict[str, str], samples: np.ndarray) -> Table:
+def _table(rows: list[Candidate], absent: dict[str, str], samples: np.ndarray, wide: bool) -> Table:
     table = Table(box=rich.box.SIMPLE_HEAD, show_edge=False, padding=0)  # fits into 80 columns
     for heading in ("library", "device", "dtype"):
         table.add_column(heading, no_wrap=True)
@@ -227,5 +227,10 @@ def _table(rows: list[Candidate], absent: dict[str, str], samples: np.ndarray) -
             *ratios, style="dim" if row.peer else None, end_section=last or (k + 1 == len(rows) and bool(absent)),
         )  # fmt: skip
     for name, why in {name.partition(" ")[0]: why for name, why in absent.items()}.items():
-        table.add_row(name, _REASONS.get(why, "failed"))
+        table.add_row(
+            name,
+            (why if wide else why.replace("not ", "not\n").replace(" device", "\ndevice"))
+            if why in _REASONS
+            else "failed",
+        )
     return table
