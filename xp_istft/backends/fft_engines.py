@@ -13,9 +13,9 @@ with numpy 2.4: the factor 1, a Python integer, picks the loop), hence the divis
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
-from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,9 +29,10 @@ class Engine(Protocol):
     name: str
     gathers: bool
 
-    def on_this_thread(self) -> AbstractContextManager[None]:
-        """Entered once by each thread before its transforms: the engine must not start threads of its own."""
+    def on_this_thread(self) -> AbstractContextManager[Any]:
+        """Entered by each thread of a call: no floating-point warnings, no threads of the engine's own."""
 
+    def __hash__(self) -> int: ...
     def irfft(self, x: np.ndarray, n: int, out: np.ndarray) -> Any: ...
     def ifft(self, x: np.ndarray, out: np.ndarray) -> Any: ...
     def rfft(self, x: np.ndarray, out: np.ndarray) -> Any: ...
@@ -43,7 +44,9 @@ class NumpyEngine:
 
     name = "numpy"
     gathers = True
-    on_this_thread = staticmethod(nullcontext)
+
+    def on_this_thread(self) -> AbstractContextManager[Any]:
+        return np.errstate(all="ignore")
 
     def irfft(self, x: np.ndarray, n: int, out: np.ndarray) -> Any:
         np.fft.irfft(x, n, -1, None, out)
@@ -63,12 +66,14 @@ class ScipyEngine:
 
     name = "scipy"
     gathers = True
-    on_this_thread = staticmethod(nullcontext)
 
     def __init__(self) -> None:
         import scipy.fft
 
         self._fft = scipy.fft
+
+    def on_this_thread(self) -> AbstractContextManager[Any]:
+        return np.errstate(all="ignore")
 
     def irfft(self, x: np.ndarray, n: int, out: np.ndarray) -> Any:
         out[...] = self._fft.irfft(x, n)
@@ -103,7 +108,8 @@ class MklEngine:
     def on_this_thread(self) -> Iterator[None]:
         before = self._set_threads(1)
         try:
-            yield
+            with np.errstate(all="ignore"):
+                yield
         finally:
             self._set_threads(before)
 
@@ -120,7 +126,7 @@ class MklEngine:
         self._fft.fft(x, norm="forward", out=out)
 
 
-_ENGINES = {"numpy": NumpyEngine, "scipy": ScipyEngine, "mkl": MklEngine}
+_ENGINES: dict[str, Callable[[], Engine]] = {"numpy": NumpyEngine, "scipy": ScipyEngine, "mkl": MklEngine}
 
 
 @cache

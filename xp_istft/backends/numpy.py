@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from functools import lru_cache
-from typing import Any
+from contextlib import AbstractContextManager
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -25,8 +26,8 @@ from ..frames import padding_index
 from ..jobs import Analysis, Synthesis
 from .array_api import dtype_name
 from .fft_engines import Engine, engine_for
-from .overlap import Overlap, Transform, gather, overlap_of, scatter
-from .scratch import scratch
+from .overlap import Overlap, Transform, gather, gather_whole, overlap_of, scatter, seconds
+from .scratch import buffer, keep_views, known_views, scratch
 from .threads import Share, run, thread_count
 
 # Frames of one block. 64 KB cost 20-160 % more time than 1 MB, 2 MB nothing less. One thread alone keeps better to
@@ -37,7 +38,16 @@ _BLOCK_ROWS = 2048
 _LEAST_ROWS = 8  # of frames so long that no block of them is in cache
 _THREADED_SECONDS = 1.5e-3  # less work than this is done sooner by one thread
 _TASKS_PER_THREAD = 4  # evens out a busy core
-_ALIASED_BYTES = 4096  # addresses this far apart share a cache set
+_TOUCHED_BYTES = 1 << 16
+
+_FLOAT, _DOUBLE, _SINGLE_COMPLEX, _DOUBLE_COMPLEX = map(np.dtype, "fdFD")
+_REAL = {_SINGLE_COMPLEX: _FLOAT, _DOUBLE_COMPLEX: _DOUBLE}
+_COMPLEX = {
+    _FLOAT: _SINGLE_COMPLEX,
+    _DOUBLE: _DOUBLE_COMPLEX,
+    _SINGLE_COMPLEX: _SINGLE_COMPLEX,
+    _DOUBLE_COMPLEX: _DOUBLE_COMPLEX,
+}
 
 
 def synthesis(
@@ -46,97 +56,148 @@ def synthesis(
     if out is None:
         kind = _REAL[spectrum.dtype] if job.real else spectrum.dtype
         out = _empty("istft", (*spectrum.shape[:-2], job.frames.n_samples), kind)
-    _overlap_added(spectrum, job, _inverse(job, engine_for(job.frames.n_fft)), out, workers)
+    packed = spectrum.strides[-2] == spectrum.itemsize
+    _overlap_added(spectrum, job, _inverse(job, engine_for(job.frames.n_fft), packed), out, workers)
     return out
 
 
 def overlap_add(segments: np.ndarray, job: Synthesis) -> np.ndarray:
     out = _empty("overlap_add", (*segments.shape[:-2], job.frames.n_samples), segments.dtype)
-    _overlap_added(segments, job, _copied, out, None)
+    _overlap_added(segments, job, _COPY, out, None)
     return out
 
 
-_REAL = {np.dtype(np.complex64): np.dtype(np.float32), np.dtype(np.complex128): np.dtype(np.float64)}
+class _Inverse(NamedTuple):
+    """What makes segments of spectra."""
+
+    transform: Transform
+    around: Callable[[], AbstractContextManager[Any]]  # entered by each thread
+    buffers: int  # arrays of a block's size that it takes, the segments among them
 
 
-def _inverse(job: Synthesis, engine: Engine) -> Transform:
-    """Spectra (items, frames, bins) to segments (items, frames, numbers)."""
+@lru_cache(maxsize=128)
+def _inverse(job: Synthesis, engine: Engine, packed: bool) -> _Inverse:
+    """The inverse FFTs of a job; `packed`: the bins of a frame lie side by side."""
     n_fft = job.frames.n_fft
+    prepared = _as_they_lie if engine.gathers else _touched if packed else _transposed
     if job.onesided:
 
         def transform(spectra: np.ndarray, segments: np.ndarray) -> None:
-            engine.irfft(_packed(spectra, engine), n_fft, segments)
+            engine.irfft(prepared(spectra), n_fft, segments)
 
     elif job.real:
 
         def transform(spectra: np.ndarray, segments: np.ndarray) -> None:
             full = scratch("spectra", spectra.shape, spectra.dtype)
-            engine.ifft(_packed(spectra, engine), full)
+            engine.ifft(prepared(spectra), full)
             segments[...] = full.real
 
     else:
 
         def transform(spectra: np.ndarray, segments: np.ndarray) -> None:
-            engine.ifft(_packed(spectra, engine), segments.view(spectra.dtype))
+            engine.ifft(prepared(spectra), segments.view(spectra.dtype))
 
-    return transform
+    halves = not job.onesided and job.real
+    return _Inverse(transform, engine.on_this_thread, 1 + 2 * halves + (2 + 2 * halves) * (prepared is _transposed))
 
 
 def _copied(source: np.ndarray, segments: np.ndarray) -> None:
     segments.view(source.dtype)[...] = source
 
 
-def _packed(spectra: np.ndarray, engine: Engine) -> np.ndarray:
-    """Spectra (items, frames, bins) as the engine reads them best."""
+_COPY = _Inverse(_copied, partial(np.errstate, all="ignore"), 1)
+
+
+def _as_they_lie(spectra: np.ndarray) -> np.ndarray:
     return spectra
 
 
-def _overlap_added(
-    source: np.ndarray, job: Synthesis, transform: Transform, out: np.ndarray, workers: int | None
-) -> None:
+def _touched(spectra: np.ndarray) -> np.ndarray:
+    """Packed spectra, of which one number in every 64 bytes was read: a simple stream, which the memory can foresee.
+
+    MKL's own order of reading cost 1.2 to 2 times as much.
+    """
+    if spectra.nbytes > _TOUCHED_BYTES:
+        spectra.view(_REAL[spectra.dtype])[..., :: 64 // (spectra.itemsize // 2)].max()
+    return spectra
+
+
+def _transposed(spectra: np.ndarray) -> np.ndarray:
+    """Spectra (items, frames, bins) in any layout, packed in this thread's scratch, for engines that need it.
+
+    By way of rows 64 bytes longer than the frames need: of rows 4096 bytes apart (512 or 1024 frames), columns share
+    a cache set, and transposing them at once took 2.5 times as long.
+    """
+    items, count, n_bins = spectra.shape
+    rows = scratch("rows of bins", (items, n_bins, count + 64 // spectra.itemsize), spectra.dtype)[:, :, :count]
+    np.copyto(rows, spectra.transpose(0, 2, 1))
+    packed = scratch("packed", spectra.shape, spectra.dtype)
+    np.copyto(packed, rows.transpose(0, 2, 1))
+    return packed
+
+
+def _overlap_added(source: np.ndarray, job: Synthesis, inverse: _Inverse, out: np.ndarray, workers: int | None) -> None:
     real = _REAL.get(out.dtype, out.dtype)
     plan = overlap_of(job, real, out.itemsize // real.itemsize)
-    for frames, signal in _batches(source, 2, out, 1):
+    for frames, signal in _batches(source, out, source.ndim - 2):
         if signal.size:
-            _one_batch(plan, transform, frames.transpose(0, 2, 1), signal, workers)
-            plan.finish(signal)
+            _one_batch(plan, inverse, frames.transpose(0, 2, 1), signal, workers)
 
 
-def _one_batch(
-    plan: Overlap, transform: Transform, frames: np.ndarray, signal: np.ndarray, workers: int | None
-) -> None:
-    """Every row of signal (items, n_samples), of frames (items, n_frames, bins), up to the gain's ends."""
+def _one_batch(plan: Overlap, inverse: _Inverse, frames: np.ndarray, signal: np.ndarray, workers: int | None) -> None:
+    """Signal (items, n_samples) of frames (items, n_frames, bins)."""
+    transform, around, buffers = inverse
     items, rows, history = signal.shape[0], plan.rows, plan.history
     threads = 1 if plan.seconds * items < _THREADED_SECONDS else thread_count(workers)
-    block_bytes = _BLOCK_BYTES if threads == 1 else _BLOCK_BYTES_THREADED
-    held = block_bytes // (plan.width * plan.weights.itemsize)  # frames of one block
     if plan.group:
-        _scattered(plan, transform, frames, signal, threads)
+        _scattered(plan, inverse, frames, signal, threads)
         return
+    held = _block_bytes(threads, buffers) // (plan.width * plan.weights.itemsize)  # frames of one block
     if threads == 1 and items * (rows + history) <= held:
-        with np.errstate(all="ignore"):
-            gather(plan, transform, frames, signal, (0, rows), rows, None)
+        with around():
+            if plan.size % plan.hop == 0 and signal.strides[1] == signal.itemsize:
+                gather_whole(plan, transform, frames, signal)
+            else:
+                gather(plan, transform, frames, signal, (0, rows), rows, None)
+            plan.finish(signal)
         return
+    tasks, per_block = _cut(items, rows, history, held, threads)
+
+    def work(task: Task, share: Share) -> None:
+        batch, (lo, hi) = task
+        gather(plan, transform, frames[batch], signal[batch], (lo, hi), per_block, share)
+
+    run(work, tasks, threads, around)
+    with around():
+        plan.finish(signal)
+
+
+def _block_bytes(threads: int, buffers: int) -> int:
+    """Bytes of a block's segments, where it takes `buffers` arrays of this size."""
+    return min(_BLOCK_BYTES if threads == 1 else _BLOCK_BYTES_THREADED, _BLOCK_BYTES_THREADED // buffers)
+
+
+Task = tuple[slice, tuple[int, int]]  # some items of the batch, and rows (or frames) [lo, hi) of each
+
+
+def _cut(items: int, rows: int, history: int, held: int, threads: int) -> tuple[list[Task], int]:
+    """Tasks, and the rows of a block, for `items` signals of `rows` rows where `held` frames make a block.
+
+    Either a task is several whole items that make one block, or it is a part of one item.
+    """
     per_block = max(_LEAST_ROWS, history, min(_BLOCK_ROWS, held - history))
-    tasks = []
     if 2 * rows <= per_block:
         together = max(1, min(-(-items // threads), held // (rows + history)))
-        tasks = [(slice(b, b + together), (0, rows)) for b in range(0, items, together)]
-    else:
-        pieces = 1 if threads == 1 else -(-threads * _TASKS_PER_THREAD // items)
-        piece = max(-(-rows // pieces), min(rows, 4 * history), per_block // 2)
-        for b in range(items):
-            tasks += [(slice(b, b + 1), (lo, min(rows, lo + piece))) for lo in range(0, rows, piece)]
-
-    def work(task: tuple[slice, tuple[int, int]], share: Share) -> None:
-        batch, (lo, hi) = task
-        blocks = -(-(hi - lo) // per_block)
-        gather(plan, transform, frames[batch], signal[batch], (lo, hi), -(-(hi - lo) // blocks), share)
-
-    run(work, tasks, threads)
+        return [(slice(b, min(items, b + together)), (0, rows)) for b in range(0, items, together)], rows
+    parts = 1 if threads == 1 else min(-(-threads * _TASKS_PER_THREAD // items), max(1, rows // max(1, 4 * history)))
+    blocks = -(-rows // (per_block * parts))  # of one part
+    per_block = -(-rows // (blocks * parts))
+    part = blocks * per_block
+    spans = [(lo, min(rows, lo + part)) for lo in range(0, rows, part)]
+    return [(slice(b, b + 1), span) for b in range(items) for span in spans], per_block
 
 
-def _scattered(plan: Overlap, transform: Transform, frames: np.ndarray, signal: np.ndarray, threads: int) -> None:
+def _scattered(plan: Overlap, inverse: _Inverse, frames: np.ndarray, signal: np.ndarray, threads: int) -> None:
     """As _one_batch, where hops are many and short."""
     dtype = plan.weights.dtype
     packed = signal.strides[1] == signal.itemsize
@@ -147,70 +208,75 @@ def _scattered(plan: Overlap, transform: Transform, frames: np.ndarray, signal: 
 
     def work(task: tuple[int, tuple[int, int]], share: Share) -> None:
         b, span = task
-        scatter(plan, transform, frames[b : b + 1], numbers[b], span, share)
+        scatter(plan, inverse.transform, frames[b : b + 1], numbers[b], span, share)
 
-    run(work, tasks, threads)
+    run(work, tasks, threads, inverse.around)
     if not packed:
         signal[...] = numbers.view(signal.dtype)
+    with inverse.around():
+        plan.finish(signal)
 
 
-def _batches(
-    source: np.ndarray, source_axes: int, target: np.ndarray, target_axes: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The two arrays with their leading axes made one, in as few pairs as that takes without a copy."""
-    batch = source.shape[: source.ndim - source_axes]
-    if len(batch) == 1:
-        yield source, target
-        return
-    if not batch:
-        yield source[None], target[None]
-        return
-    inner = len(batch) - 1  # axes [inner, ...) of the batch are one stride apart in both arrays
+def _batches(source: np.ndarray, target: np.ndarray, axes: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The two arrays with their first `axes` axes made one, in as few pairs as that takes without a copy."""
+    if axes == 0:
+        return [(source[None], target[None])]
+    if axes == 1:
+        return [(source, target)]
+    batch = source.shape[:axes]
+    inner = axes - 1  # axes [inner, axes) are one stride apart in both arrays
     while inner and all(each.strides[inner - 1] == each.strides[inner] * batch[inner] for each in (source, target)):
         inner -= 1
-    for index in np.ndindex(batch[:inner]):
-        one, other = source[index], target[index]
-        size = math.prod(batch[inner:])
-        yield (
-            one.reshape(size, *source.shape[len(batch) :]),
-            other.reshape(size, *target.shape[len(batch) :]),
-        )
+    size = math.prod(batch[inner:])
+
+    def as_one(array: np.ndarray, index: tuple[int, ...]) -> np.ndarray:
+        return array[index].reshape(size, *array.shape[axes:])
+
+    return [(as_one(source, index), as_one(target, index)) for index in np.ndindex(batch[:inner])]
 
 
 def analysis(
     signal: np.ndarray, job: Analysis, out: np.ndarray | None = None, workers: int | None = None
 ) -> np.ndarray:
     frames = job.frames
-    n_bins = frames.n_fft // 2 + 1 if job.onesided else frames.n_fft
-    kind = np.result_type(signal.dtype, np.complex64)
+    kind = _COMPLEX[signal.dtype]
     if out is None:  # frames one after the other in memory, as librosa and torch lay them
+        n_bins = frames.n_fft // 2 + 1 if job.onesided else frames.n_fft
         out = _empty("stft", (*signal.shape[:-1], frames.n_frames, n_bins), kind).swapaxes(-1, -2)
     engine = engine_for(frames.n_fft)
-    real = _REAL[kind]
-    window = _forward_window(job, real)
-
-    def transform(framed: np.ndarray, spectra: np.ndarray) -> None:
-        segments = scratch("segments", framed.shape, real if job.onesided else kind)
-        np.multiply(framed, window, out=segments)
-        (engine.rfft if job.onesided else engine.fft)(segments, spectra)
-
-    _framed(signal, job, transform, out, workers)
+    _framed(signal, job, engine, _forward(job, engine, kind), out, workers)
     return out
 
 
 def frame(signal: np.ndarray, job: Analysis) -> np.ndarray:
     frames = job.frames
     out = _empty("frame", (*signal.shape[:-1], frames.n_frames, frames.n_fft), signal.dtype).swapaxes(-1, -2)
-    window = None if job.window is None else job.window.astype(_REAL.get(signal.dtype, signal.dtype))
+    forward: Forward = np.copyto
+    if job.window is not None:
+        window = job.window.astype(_REAL.get(signal.dtype, signal.dtype))
 
-    def transform(framed: np.ndarray, segments: np.ndarray) -> None:
-        if window is None:
-            segments[...] = framed
-        else:
-            np.multiply(framed, window, out=segments)
+        def forward(segments: np.ndarray, framed: np.ndarray) -> None:
+            np.multiply(framed, window, segments)
 
-    _framed(signal, job, transform, out, None)
+    _framed(signal, job, engine_for(frames.n_fft), forward, out, None)
     return out
+
+
+Forward = Callable[[np.ndarray, np.ndarray], Any]  # (place in the result, frames of the signal): (items, frames, ...)
+
+
+def _forward(job: Analysis, engine: Engine, kind: np.dtype) -> Forward:
+    """Frames of a signal (items, frames, n_fft) to spectra (items, frames, bins) of this dtype."""
+    segment_kind = _REAL[kind] if job.onesided else kind
+    transform = engine.rfft if job.onesided else engine.fft
+    window = _forward_window(job, _REAL[kind])
+
+    def forward(spectra: np.ndarray, framed: np.ndarray) -> None:
+        segments = scratch("segments", framed.shape, segment_kind)
+        np.multiply(framed, window, segments)
+        transform(segments, spectra)
+
+    return forward
 
 
 @lru_cache(maxsize=128)
@@ -221,76 +287,124 @@ def _forward_window(job: Analysis, dtype: np.dtype) -> np.ndarray:
 
 
 def _framed(
-    signal: np.ndarray, job: Analysis, transform: Callable[[np.ndarray, np.ndarray], None], out: np.ndarray,
-    workers: int | None,
-) -> None:  # fmt: skip
-    """transform(frames (items, frames, n_fft) of the padded signal, their place in out), block by block."""
-    frames = job.frames
-    n_fft, n_frames = frames.n_fft, frames.n_frames
-    seconds = n_frames * 2.5 * n_fft * math.log2(n_fft) / 15e9
-    for one, result in _batches(signal, 1, out, 2):
-        items = len(one)
-        if not result.size:
-            continue
-        threads = 1 if seconds * items < _THREADED_SECONDS else thread_count(workers)
-        block_bytes = _BLOCK_BYTES if threads == 1 else _BLOCK_BYTES_THREADED
-        per_block = max(_LEAST_ROWS, min(_BLOCK_ROWS, block_bytes // (n_fft * one.itemsize)))
-        if 2 * n_frames <= per_block:
-            together = max(1, min(-(-items // threads), per_block // n_frames))
-            tasks = [(slice(b, b + together), (0, n_frames)) for b in range(0, items, together)]
-        else:
-            pieces = 1 if threads == 1 else -(-threads * _TASKS_PER_THREAD // items)
-            piece = max(-(-n_frames // pieces), min(n_frames, per_block // 2))
-            spans = [(lo, min(n_frames, lo + piece)) for lo in range(0, n_frames, piece)]
-            tasks = [(slice(b, b + 1), span) for b in range(items) for span in spans]
-        _framed_batch(one, job, transform, result.transpose(0, 2, 1), per_block, tasks, threads)
+    signal: np.ndarray, job: Analysis, engine: Engine, forward: Forward, out: np.ndarray, workers: int | None
+) -> None:
+    """forward(place in out, frames of the padded signal), block by block."""
+    for one, result in _batches(signal, out, signal.ndim - 1):
+        if len(one):
+            _one_framed(one, job, engine, forward, result.transpose(0, 2, 1), workers)
 
 
-def _framed_batch(signal, job, transform, result, per_block, tasks, threads):
-    frames = job.frames
-    n_fft, hop, start = frames.n_fft, frames.hop, frames.start
-    n_samples = frames.n_samples
-    # frames [inside, end) lie within the signal
-    inside = min(frames.n_frames, max(0, -(-start // hop)))
-    end = max(inside, min(frames.n_frames, (frames.stop - n_fft) // hop + 1))
-    step = signal.strides[1]
-    whole = None
-    if end > inside:
-        whole = as_strided(
-            signal[:, inside * hop - start :],
-            (len(signal), end - inside, n_fft),
-            (signal.strides[0], hop * step, step),
-            writeable=False,
-        )
+def _one_framed(
+    signal: np.ndarray, job: Analysis, engine: Engine, forward: Forward, result: np.ndarray, workers: int | None
+) -> None:
+    """As _framed, of signal (items, n_samples), to result (items, n_frames, bins)."""
+    items, frames = len(signal), job.frames
+    threads = 1 if items * frames.n_frames * seconds(frames.n_fft) < _THREADED_SECONDS else thread_count(workers)
+    block_bytes = _block_bytes(threads, 1)
+    held = block_bytes // (frames.n_fft * signal.itemsize)
+    if threads == 1 and items * frames.n_frames <= held and items * frames.span * signal.itemsize <= block_bytes:
+        with engine.on_this_thread():
+            forward(result, _padded_whole(signal, job))
+        return
+    tasks, per_block = _cut(items, frames.n_frames, 0, held, threads)
+    framed = _Framed(signal, job)
 
-    def padded(batch: slice, lo: int, hi: int) -> np.ndarray:
-        """Frames [lo, hi), some of which reach beyond the signal."""
-        first, last = lo * hop - start, (hi - 1) * hop + n_fft - start
-        if job.pad_mode == "constant":
-            piece = np.zeros((batch.stop - batch.start, last - first), signal.dtype)
-            a, b = max(0, first), max(0, min(n_samples, last))
-            if a < b:
-                piece[:, a - first : b - first] = signal[batch, a:b]
-        else:
-            piece = signal[batch].take(padding_index(first, last, n_samples, job.pad_mode), axis=1)
-        return as_strided(piece, (len(piece), hi - lo, n_fft), (piece.strides[0], hop * piece.itemsize, piece.itemsize))
-
-    def work(task: tuple[slice, tuple[int, int]], share: Share | None) -> None:
-        batch, (lo, stop) = task
-        batch = slice(batch.start, min(batch.stop, len(signal)))
-        for a in range(lo, stop, per_block):
-            if share is not None and share.stopped:
+    def work(task: Task, share: Share) -> None:
+        batch, (lo, hi) = task
+        for a in range(lo, hi, per_block):
+            if share.stopped:
                 return
-            b = min(stop, a + per_block)
-            p, q = min(max(a, inside), b), max(a, min(b, end))
-            if a < p:
-                transform(padded(batch, a, p), result[batch, a:p])
-            if p < q:
-                transform(whole[batch, p - inside : q - inside], result[batch, p:q])
-            if max(p, q) < b:
-                transform(padded(batch, max(p, q), b), result[batch, max(p, q) : b])
+            for p, q, pieces in framed.pieces(batch, a, min(hi, a + per_block)):
+                forward(result[batch, p:q], pieces)
 
-    run(work, tasks, threads)
+    run(work, tasks, threads, engine.on_this_thread)
+
+
+class _Padded(NamedTuple):
+    """A padded signal in this thread's scratch: its views."""
+
+    signal: np.ndarray
+    ends: tuple[tuple[np.ndarray, np.ndarray | None], ...]  # places, and the samples that stand there (None: zeros)
+    samples: slice  # of the signal that lie in frames
+    framed: np.ndarray  # (items, n_frames, n_fft)
+
+
+def _padded_whole(signal: np.ndarray, job: Analysis) -> np.ndarray:
+    """Every frame of signal (items, n_samples), padded in this thread's scratch: for small problems."""
+    key = (job, len(signal), signal.dtype)
+    padded = known_views(key) or _padded_views(*key)
+    np.copyto(padded.signal, signal[:, padded.samples])
+    for place, index in padded.ends:
+        if index is None:
+            place.fill(0)
+        else:
+            signal.take(index, 1, place)
+    return padded.framed
+
+
+def _padded_views(job: Analysis, items: int, dtype: np.dtype) -> _Padded:
+    frames = job.frames
+    span, size = frames.span, dtype.itemsize
+    memory = buffer("padded", items * span * size)
+    axis = np.ndarray((items, span), dtype, memory)
+    lo = min(max(0, frames.start), span)
+    hi = max(lo, min(span, frames.stop))
+    ends = []
+    for a, b in ((0, lo), (hi, span)):
+        if a < b:
+            constant = job.pad_mode == "constant"
+            index = padding_index(a - frames.start, b - frames.start, frames.n_samples, job.pad_mode)
+            ends.append((axis[:, a:b], None if constant else index))
+    strides = (span * size, frames.hop * size, size)
+    framed = np.ndarray((items, frames.n_frames, frames.n_fft), dtype, memory, 0, strides)
+    views = _Padded(axis[:, lo:hi], tuple(ends), slice(lo - frames.start, hi - frames.start), framed)
+    keep_views((job, items, dtype), views, memory)
+    return views
+
+
+class _Framed:
+    """The frames of signal (items, n_samples): views of the signal where they lie within, else of padded pieces."""
+
+    def __init__(self, signal: np.ndarray, job: Analysis) -> None:
+        self._signal, self._job = signal, job
+        frames = job.frames
+        n_fft, hop, start = frames.n_fft, frames.hop, frames.start
+        self._first = min(frames.n_frames, max(0, -(-start // hop)))  # frames [first, last) lie within
+        self._last = max(self._first, min(frames.n_frames, (frames.stop - n_fft) // hop + 1))
+        if self._first < self._last:
+            step = signal.strides[1]
+            shape = (len(signal), self._last - self._first, n_fft)
+            strides = (signal.strides[0], hop * step, step)
+            self._within = as_strided(signal[:, self._first * hop - start :], shape, strides, writeable=False)
+
+    def pieces(self, batch: slice, lo: int, hi: int) -> Iterator[tuple[int, int, np.ndarray]]:
+        """Frames [lo, hi) of some items, in up to three pieces: (first, last, (items, frames, n_fft))."""
+        a = min(max(lo, self._first), hi)
+        b = max(a, min(hi, self._last))
+        if lo < a:
+            yield lo, a, self._padded(batch, lo, a)
+        if a < b:
+            yield a, b, self._within[batch, a - self._first : b - self._first]
+        if b < hi:
+            yield b, hi, self._padded(batch, b, hi)
+
+    def _padded(self, batch: slice, lo: int, hi: int) -> np.ndarray:
+        frames, pad_mode = self._job.frames, self._job.pad_mode
+        first = lo * frames.hop - frames.start
+        last = (hi - 1) * frames.hop + frames.n_fft - frames.start
+        signal = self._signal[batch]
+        if pad_mode == "constant":
+            piece = np.zeros((len(signal), last - first), signal.dtype)
+            a, b = max(0, first), max(0, min(frames.n_samples, last))
+            if a < b:
+                piece[:, a - first : b - first] = signal[:, a:b]
+        else:
+            piece = signal.take(padding_index(first, last, frames.n_samples, pad_mode), axis=1)
+        size = piece.itemsize
+        return as_strided(
+            piece, (len(signal), hi - lo, frames.n_fft), (piece.strides[0], frames.hop * size, size), writeable=False
+        )
 
 
 def as_complex(real: np.ndarray, imag: np.ndarray) -> np.ndarray:

@@ -14,7 +14,6 @@ Complex frames are taken as real ones, twice as wide: two *lanes*.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..jobs import Synthesis
-from .scratch import KEPT_BYTES, buffer, scratch
+from .scratch import buffer, keep_views, known_views, scratch
 from .threads import Share
 
 # Many short hops: sums over whole frames, which need no history of frames. Below 16 samples a row is too short for
@@ -33,8 +32,8 @@ from .threads import Share
 _SCATTER_HOP = 16
 _SCATTER_OVERLAP = 32
 _HISTORY_BYTES = 1 << 19
-_GROUP_BYTES = 1 << 19
-_KEPT_VIEWS = 64
+_GROUP_BYTES = 3 << 17
+_SHORT = 4096  # samples that are multiplied by 1 in less time than a call takes
 _SECONDS_PER_FLOP = 1 / 15e9
 
 Transform = Callable[[np.ndarray, np.ndarray], None]  # frames of a spectrum (items, frames, bins) -> segments
@@ -149,8 +148,13 @@ def overlap_of(job: Synthesis, dtype: np.dtype, lanes: int) -> Overlap:
         corrections=tuple((where, quotient.astype(dtype)) for where, quotient in corrections),
         zeros=tuple(zeros),
         group=group,
-        seconds=_SECONDS_PER_FLOP * frames.n_frames * 2.5 * width * log2(n_fft),
+        seconds=frames.n_frames * seconds(n_fft) * lanes,
     )
+
+
+def seconds(n_fft: int) -> float:
+    """Rough time of one real FFT and of what goes with it."""
+    return _SECONDS_PER_FLOP * 2.5 * n_fft * log2(n_fft)
 
 
 def _gains(job: Synthesis) -> tuple[np.ndarray, list[tuple[slice, np.ndarray]], list[slice]]:
@@ -173,8 +177,12 @@ def _gains(job: Synthesis) -> tuple[np.ndarray, list[tuple[slice, np.ndarray]], 
         quotient = np.where(values == 0, 1, values / steady[(start + np.arange(p, q)) % hop])
         others = np.flatnonzero(quotient != 1)
         if others.size:
-            i, j = others[0], others[-1] + 1
+            i, j = int(others[0]), int(others[-1]) + 1
             corrections.append((slice(p + i, p + j), quotient[i:j]))
+    if len(corrections) == 2 and hi - lo < _SHORT:
+        (head, first), (tail, last) = corrections
+        steady_part = np.ones(tail.start - head.stop)
+        corrections = [(slice(head.start, tail.stop), np.concatenate([first, steady_part, last]))]
     reached = (job.origin + np.arange(min(hop, frames.n_fft))) % hop  # other phases lie in no frame
     for phase in reached[gain.period[reached] == 0]:
         zeros.append(slice(lo + int((phase - start - lo) % hop), hi, hop))
@@ -190,43 +198,72 @@ def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
 class _Block(NamedTuple):
     """Views of this thread's buffer for `rows` rows of `items` signals."""
 
+    memory: np.ndarray
     segments: np.ndarray  # (items, history + rows, width)
     sums: tuple[tuple[np.ndarray, Columns], ...]  # each (items, rows, parts, columns)
 
 
-class _Blocks(threading.local):
-    """The last views of each thread: making them takes longer than the arithmetic of a small block."""
-
-    def __init__(self) -> None:
-        self.views: dict[tuple[Overlap, int, int], _Block] = {}
-        self.memory: np.ndarray | None = None
-
-
-_blocks = _Blocks()
-
-
 def _block(plan: Overlap, items: int, rows: int) -> _Block:
     key = (plan, items, rows)
-    known = _blocks.views.get(key)
+    known = known_views(key)
     if known is not None:
         return known
     dtype, hop, width = plan.weights.dtype, plan.hop, plan.width
     size = dtype.itemsize
     pitch = (plan.history + rows) * width
     memory = buffer("segments", items * pitch * size)
-    if memory is not _blocks.memory or len(_blocks.views) >= _KEPT_VIEWS:
-        _blocks.views.clear()
-        _blocks.memory = memory
     sums = []
     for each in plan.columns:
         parts, n_columns = each.weights.shape
         offset = (plan.oldest - each.oldest) * width + each.sample
         strides = tuple(size * step for step in (pitch, width, width - hop, 1))
         sums.append((np.ndarray((items, rows, parts, n_columns), dtype, memory, offset * size, strides), each))
-    block = _Block(np.ndarray((items, plan.history + rows, width), dtype, memory), tuple(sums))
-    if memory.size <= KEPT_BYTES:
-        _blocks.views[key] = block
+    block = _Block(memory, np.ndarray((items, plan.history + rows, width), dtype, memory), tuple(sums))
+    keep_views(key, block, memory)
     return block
+
+
+class _Whole(NamedTuple):
+    """A problem that is one block: its views, and what to do with them."""
+
+    outside: tuple[np.ndarray, ...]  # rows of frames that there are not
+    present: slice | None  # of the frames; None: all
+    inside: np.ndarray
+    sums: tuple[tuple[np.ndarray, np.ndarray, slice | None], ...]  # summands, weights, columns
+    shape: tuple[int, int, int]
+
+
+def _whole(plan: Overlap, items: int) -> _Whole:
+    rows = plan.rows
+    block = _block(plan, items, rows)
+    oldest = plan.first - plan.oldest  # frame of the buffer's first row
+    end = oldest + plan.history + rows
+    lo = min(max(oldest, 0), end)
+    hi = max(lo, min(end, plan.n_frames))
+    a, b = lo - oldest, hi - oldest
+    outside = tuple(rows for rows in (block.segments[:, :a], block.segments[:, b:]) if rows.size)
+    sums = tuple(
+        (summands, each.weights, None if each.hi - each.lo == plan.hop else slice(each.lo, each.hi))
+        for summands, each in block.sums
+    )
+    present = None if (lo, hi) == (0, plan.n_frames) else slice(lo, hi)
+    whole = _Whole(outside, present, block.segments[:, a:b], sums, (items, rows, plan.hop))
+    keep_views((plan, items), whole, block.memory)
+    return whole
+
+
+def gather_whole(plan: Overlap, transform: Transform, frames: np.ndarray, signal: np.ndarray) -> None:
+    """All rows of packed signal (items, n_samples) in one block; the size of the signal is a multiple of the hop."""
+    items = signal.shape[0]
+    whole = known_views((plan, items)) or _whole(plan, items)
+    for rows in whole.outside:
+        rows.fill(0)
+    transform(frames if whole.present is None else frames[:, whole.present], whole.inside)
+    target = signal.view(plan.weights.dtype).reshape(whole.shape)
+    for summands, weights, columns in whole.sums:
+        np.einsum("bkrh,rh->bkh", summands, weights, out=target if columns is None else target[:, :, columns])
+    for where in plan.empty:
+        target[:, :, where] = 0
 
 
 def gather(
@@ -314,7 +351,6 @@ def scatter(
         return
     groups = max(1, min(_GROUP_BYTES // (group * pitch * size), -(-(last - first) // group)))
     memory = buffer("segments", (groups * group * pitch + lead) * size)
-    _blocks.views.clear()
     np.ndarray(groups * group * pitch + lead, dtype, memory).fill(0)
     rows = np.ndarray((1, groups * group, width), dtype, memory, lead * size, (0, pitch * size, size))
     skewed = np.ndarray(

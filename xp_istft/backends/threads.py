@@ -9,10 +9,9 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from queue import SimpleQueue
 from typing import Any
-
-import numpy as np
 
 from ..arguments import error, integer
 
@@ -61,9 +60,12 @@ def _cpus() -> int:
 class Share:
     """One call's work, taken from a queue by the caller and by as many of the pool's threads as are free."""
 
-    def __init__(self, work: Callable[[Any, Share], None], tasks: Iterable[Any]) -> None:
+    def __init__(
+        self, work: Callable[[Any, Share], None], tasks: Iterable[Any], around: Callable[[], AbstractContextManager]
+    ) -> None:
         self.stopped = False  # work() looks at this between its blocks
         self._work = work
+        self._around = around
         self._tasks = deque(tasks)
         self._failure: BaseException | None = None
         self._left = threading.Condition()
@@ -98,7 +100,7 @@ class Share:
 
     def _drain(self) -> None:
         try:
-            with np.errstate(all="ignore"):  # a thread starts with NumPy's defaults, not with its caller's
+            with self._around():
                 while not self.stopped:
                     try:
                         task = self._tasks.popleft()
@@ -142,9 +144,17 @@ class _Pool:
 _pool = _Pool()
 
 
-def run(work: Callable[[Any, Share], None], tasks: Sequence[Any], threads: int) -> None:
-    """work(task, share) for each of `tasks`, in any order, on the caller's thread and up to `threads` - 1 others."""
-    share = Share(work, tasks)
+def run(
+    work: Callable[[Any, Share], None],
+    tasks: Sequence[Any],
+    threads: int,
+    around: Callable[[], AbstractContextManager],
+) -> None:
+    """work(task, share) for each of `tasks`, in any order, on the caller's thread and up to `threads` - 1 others.
+
+    Each thread works within the context `around()`.
+    """
+    share = Share(work, tasks, around)
     helpers = min(threads, len(tasks)) - 1
     if helpers > 0:
         _pool.ask(share, helpers)
