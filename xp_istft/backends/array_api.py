@@ -126,12 +126,15 @@ def check_out(function: str, out: Any, array: Any, shape: tuple[int, ...], dtype
 
 def dtype_name(array: Any) -> str:
     """'complex64', 'float32', ... of any library, native byte order or not."""
-    return _name(array.dtype)
+    dtype = array.dtype
+    return _numpy_name(dtype) if isinstance(dtype, np.dtype) else _name(dtype)
 
 
-@lru_cache
-def _name(dtype: Any) -> str:  # NumPy spells a name anew each time, in 1.5 us
+def _name(dtype: Any) -> str:
     return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
+
+
+_numpy_name = lru_cache(_name)  # NumPy spells a name anew each time, in 1.5 us
 
 
 def _class(array: Any) -> str:

@@ -29,6 +29,9 @@ class Engine(Protocol):
     name: str
     gathers: bool
 
+    def suits(self, n_fft: int) -> bool:
+        """Whether it is the faster one at this size."""
+
     def on_this_thread(self) -> AbstractContextManager[Any]:
         """Entered by each thread of a call: no floating-point warnings, no threads of the engine's own."""
 
@@ -44,6 +47,9 @@ class NumpyEngine:
 
     name = "numpy"
     gathers = True
+
+    def suits(self, n_fft: int) -> bool:
+        return True
 
     def on_this_thread(self) -> AbstractContextManager[Any]:
         return np.errstate(all="ignore")
@@ -71,6 +77,9 @@ class ScipyEngine:
         import scipy.fft
 
         self._fft = scipy.fft
+
+    def suits(self, n_fft: int) -> bool:
+        return True
 
     def on_this_thread(self) -> AbstractContextManager[Any]:
         return np.errstate(all="ignore")
@@ -103,6 +112,15 @@ class MklEngine:
             raise error(ImportError, "set_fft_engine", "engine", "mkl_fft and mkl-service", cause, hint) from cause
         self._fft = mkl_fft
         self._set_threads = mkl.set_num_threads_local
+
+    def suits(self, n_fft: int) -> bool:
+        """Even sizes without prime factors above 13: at 511 = 7 * 73 it took 1.6 times numpy's time, at 289 3 times."""
+        if n_fft % 2:
+            return False
+        for prime in (2, 3, 5, 7, 11, 13):
+            while n_fft % prime == 0:
+                n_fft //= prime
+        return n_fft == 1
 
     @contextmanager
     def on_this_thread(self) -> Iterator[None]:
@@ -155,4 +173,4 @@ def set_fft_engine(engine: str) -> None:
 
 def engine_for(n_fft: int) -> Engine:
     """The engine for transforms of n_fft samples."""
-    return _chosen
+    return _chosen if _chosen is _numpy or _chosen.suits(n_fft) else _numpy

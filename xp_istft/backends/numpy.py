@@ -147,6 +147,7 @@ def _overlap_added(source: np.ndarray, job: Synthesis, inverse: _Inverse, out: n
 def _one_batch(plan: Overlap, inverse: _Inverse, frames: np.ndarray, signal: np.ndarray, workers: int | None) -> None:
     """Signal (items, n_samples) of frames (items, n_frames, bins)."""
     transform, around, buffers = inverse
+    buffers += signal.strides[1] != signal.itemsize  # rows, before they are spread
     items, rows, history = signal.shape[0], plan.rows, plan.history
     threads = 1 if plan.seconds * items < _THREADED_SECONDS else thread_count(workers)
     if plan.group:
@@ -301,9 +302,9 @@ def _one_framed(
     """As _framed, of signal (items, n_samples), to result (items, n_frames, bins)."""
     items, frames = len(signal), job.frames
     threads = 1 if items * frames.n_frames * seconds(frames.n_fft) < _THREADED_SECONDS else thread_count(workers)
-    block_bytes = _block_bytes(threads, 1)
-    held = block_bytes // (frames.n_fft * signal.itemsize)
-    if threads == 1 and items * frames.n_frames <= held and items * frames.span * signal.itemsize <= block_bytes:
+    size = max(signal.itemsize, result.itemsize // 2 if job.onesided else result.itemsize)
+    held = _block_bytes(threads, 1) // (frames.n_fft * size)
+    if threads == 1 and items * frames.n_frames <= held and items * frames.span * signal.itemsize <= _BLOCK_BYTES:
         with engine.on_this_thread():
             forward(result, _padded_whole(signal, job))
         return

@@ -278,7 +278,7 @@ def gather(
     """Rows [lo, hi) of signal (items, n_samples), of frames (items, n_frames, n_bins), up to the gain's ends."""
     items = signal.shape[0]
     dtype, hop, n_frames, history = plan.weights.dtype, plan.hop, plan.n_frames, plan.history
-    packed = signal.strides[1] == signal.itemsize or signal.shape[1] == 1
+    packed = signal.strides[1] == signal.itemsize
     numbers = signal.view(dtype) if packed else signal
     row, end_row = rows
     before = None
@@ -302,27 +302,30 @@ def gather(
             transform(frames[:, lo:hi], segments[:, lo - oldest : hi - oldest])
         if end > hi:
             segments[:, hi - oldest :] = 0
-        start, stop = row * hop, (row + count) * hop
-        direct = packed and stop <= plan.size
-        if direct:
-            target = numbers[:, start:stop].reshape(items, count, hop)
-        else:
-            target = scratch("rows", (items, count, hop), dtype)
-        for summands, each in block.sums:
-            part = target if each.hi - each.lo == hop else target[:, :, each.lo : each.hi]
-            np.einsum("bkrh,rh->bkh", summands, each.weights, out=part)
-        for where in plan.empty:
-            target[:, :, where] = 0
-        if not direct:
-            stop = min(stop, plan.size)
-            numbers_of_rows = target.reshape(items, count * hop)[:, : stop - start]
-            if packed:
-                numbers[:, start:stop] = numbers_of_rows
-            else:
-                lanes = signal.itemsize // dtype.itemsize
-                signal[:, start // lanes : stop // lanes] = numbers_of_rows.view(signal.dtype)
+        whole = max(0, min(count, plan.size // hop - row)) if packed else 0
+        if whole:
+            target = numbers[:, row * hop : (row + whole) * hop].reshape(items, whole, hop)
+            _sum_rows(plan, block, 0, whole, target)
+        if whole < count:  # the last row is not complete, or the signal lies strided in memory
+            staged = scratch("rows", (items, count - whole, hop), dtype)
+            _sum_rows(plan, block, whole, count, staged)
+            start, stop = (row + whole) * hop, min((row + count) * hop, plan.size)
+            values = staged.reshape(items, -1)[:, : stop - start].view(signal.dtype)
+            lanes = signal.itemsize // dtype.itemsize
+            signal[:, start // lanes : stop // lanes] = values
         before = segments[:, count:]
         row += count
+
+
+def _sum_rows(plan: Overlap, block: _Block, lo: int, hi: int, target: np.ndarray) -> None:
+    """Rows [lo, hi) of a block to target (items, rows, hop)."""
+    complete = hi - lo == block.segments.shape[1] - plan.history
+    for summands, each in block.sums:
+        some = summands if complete else summands[:, lo:hi]
+        part = target if each.hi - each.lo == plan.hop else target[:, :, each.lo : each.hi]
+        np.einsum("bkrh,rh->bkh", some, each.weights, out=part)
+    for where in plan.empty:
+        target[:, :, where] = 0
 
 
 def scatter(
