@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import math
+import multiprocessing
 import os
+import signal as signals
 import threading
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
 import xp_istft as xi
-from xp_istft import plans
-from xp_istft.backends import array_api, fft_engines, overlap, scratch, threads
+from xp_istft.backends import array_api, fft_engines, scratch, threads
 from xp_istft.backends import numpy as backend
 from xp_istft.frames import PAD_MODES, Frames
 from xp_istft.jobs import Analysis, Synthesis
@@ -200,7 +203,6 @@ CUT = [
 def test_threads_and_blocks_change_no_bit(geometry, batch, many_blocks):
     job = synthesis_job(geometry, "pair")
     spectrum = spectrum_of(job, batch=batch)
-    signal = array_api.frame(spectrum.real[..., 0, :], Analysis(job.frames, None))[..., 0]
     plain = backend.synthesis(spectrum, job, workers=1)
     forward = Analysis(job.frames, job.window, pad_mode="reflect")
     signal = np.random.default_rng(3).standard_normal((*batch, job.frames.n_samples)).astype(np.float32)
@@ -242,3 +244,304 @@ def test_layout_changes_no_bit_of_an_analysis(layout):
         out = LAYOUTS[layout](np.full_like(plain, np.nan))
         assert backend.analysis(signal, job, out=out) is out
         assert np.array_equal(out, plain)
+
+
+@pytest.mark.parametrize("n_frames", [512, 1024])
+def test_columns_4096_bytes_apart(n_frames):
+    job = synthesis_job((64, 16, n_frames, 32, 16 * (n_frames - 1)))
+    spectrum = spectrum_of(job, batch=(2,))
+    assert spectrum.strides[-2] % 4096 == 0
+    check_synthesis(job, spectrum, "f")
+    packed = np.ascontiguousarray(spectrum.swapaxes(-1, -2)).swapaxes(-1, -2)
+    assert np.array_equal(backend.synthesis(spectrum, job), backend.synthesis(packed, job))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("geometry", [(16, 4, 900, 7, 3500), (17, 5, 700, 8, 3400), (64, 1, 900, 32, 890)], ids=str)
+def test_nan_stays_in_the_samples_of_its_frame(geometry, value, many_blocks):
+    n_fft, hop, _, start, length = geometry
+    job = synthesis_job(geometry)
+    spectrum = spectrum_of(job)
+    clean = backend.synthesis(spectrum, job)
+    for m in (0, 1, 303, geometry[2] - 1):
+        spoilt = spectrum.copy()
+        spoilt[3, m] = value
+        lo, hi = max(0, m * hop - start), min(length, max(0, m * hop - start + n_fft))
+        for n_bytes in (1 << 19, 3000):
+            many_blocks(n_bytes)
+            result = backend.synthesis(spoilt, job, workers=2)
+            assert np.isfinite(np.delete(result, np.s_[lo:hi])).all()
+            assert np.array_equal(np.delete(result, np.s_[lo:hi]), np.delete(clean, np.s_[lo:hi]))
+    # The buffers that a NaN went through are used again.
+    assert np.array_equal(backend.synthesis(spectrum, job), clean)
+
+
+def test_no_gain_is_zero_whatever_the_spectrum_holds():
+    for hop, length in ((20, 220), (27, 280)):  # the first sample of every frame has no weight; gaps between frames
+        job = synthesis_job((20, hop, 10, -7, length))
+        result = backend.synthesis(np.full_like(spectrum_of(job), np.nan), job)
+        assert (result[job.signal_gain() == 0] == 0).all()
+        assert np.isnan(result[job.signal_gain() != 0]).all()
+
+
+def test_steady_gain_of_zero_where_the_ends_have_one():
+    """A pair of windows whose products cancel in the steady state: only samples near the ends are determined."""
+    window = np.ones(16)
+    other = np.r_[np.ones(8), -np.ones(8)]
+    frames = Frames(16, 8, 12, 0, 104)
+    gain = normalisation(window, other, frames, 1e-7).gain
+    assert (gain.period == 0).all()
+    assert gain.head.all()
+    job = Synthesis(frames, other, gain)
+    check_synthesis(job, spectrum_of(job), "f")
+
+
+@pytest.mark.parametrize("geometry", [(16, 4, 900, 7, 3500), (64, 1, 900, 32, 890)], ids=str)
+def test_overflow_is_silent_on_every_thread(geometry, many_blocks):
+    many_blocks(3000)
+    job = synthesis_job(geometry)
+    spectrum = np.full_like(spectrum_of(job, batch=(3,)), 3e38)
+    with np.errstate(all="raise"):
+        for workers in (1, 3):
+            assert not np.isfinite(backend.synthesis(spectrum, job, workers=workers)).all()
+            assert np.isnan(
+                backend.analysis(np.full((3, 99), np.inf, "f"), Analysis(Frames(8, 2, 40, 0, 99), None))
+            ).any()
+
+
+def scratch_of(call):
+    """Bytes that a thread of its own keeps after `call`."""
+    kept = []
+    thread = threading.Thread(target=lambda: (call(), kept.append(scratch.kept_bytes())))
+    thread.start()
+    thread.join()
+    return kept[0]
+
+
+@pytest.mark.parametrize("hop", [1, 16, 64, 512, 1000, 4096])
+@pytest.mark.parametrize("n_fft", [256, 2048, 4096])
+@pytest.mark.parametrize("dtype", ["f", "d"])
+def test_scratch_is_bounded(n_fft, hop, dtype, monkeypatch):
+    monkeypatch.setattr(backend, "_THREADED_SECONDS", 0)
+    n_frames = 300 if hop < 64 else 700
+    for workers, strided in itertools.product((1, 2), (False, True)):
+        job = synthesis_job((n_fft, hop, n_frames, n_fft // 2, hop * (n_frames - 1)), "ones")
+        spectrum = spectrum_of(job, dtype)
+        out = np.empty((job.frames.n_samples, 2), spectrum.real.dtype)[:, 0] if strided else None
+
+        def inverse(spectrum=spectrum, job=job, out=out, workers=workers):
+            threads.run(lambda task, share: backend.synthesis(spectrum, job, out, 1), [0], 1, nullcontext)
+            backend.synthesis(spectrum, job, out, workers)
+
+        assert scratch_of(inverse) <= 1.2 * 2**20
+        forward = Analysis(job.frames, None)
+        signal = np.zeros(job.frames.n_samples, dtype)
+        assert (
+            scratch_of(lambda signal=signal, job=forward, workers=workers: backend.analysis(signal, job)) <= 1.2 * 2**20
+        )
+
+
+def test_workers():
+    try:
+        xi.set_workers(3)
+        assert threads.thread_count(None) == 3
+        assert threads.thread_count(2) == 2
+    finally:
+        xi.set_workers(None)
+    for wrong in (0, -1):
+        with pytest.raises(ValueError, match="set_workers: workers: need >= 1"):
+            xi.set_workers(wrong)
+    for wrong in (2.0, True, "2"):
+        with pytest.raises(TypeError, match="set_workers: workers: need an integer"):
+            xi.set_workers(wrong)
+
+
+def test_workers_of_the_environment(monkeypatch):
+    monkeypatch.setenv("XP_ISTFT_NUM_THREADS", "5")
+    assert threads.thread_count(None) == 5
+    assert threads.thread_count(1) == 1
+    for wrong in ("0", "-2", "many", "2.5"):
+        monkeypatch.setenv("XP_ISTFT_NUM_THREADS", wrong)
+        with pytest.raises(ValueError, match="XP_ISTFT_NUM_THREADS: need an integer >= 1"):
+            threads.thread_count(None)
+    monkeypatch.delenv("XP_ISTFT_NUM_THREADS")
+    if hasattr(os, "sched_getaffinity"):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 3, 4})
+        assert threads.thread_count(None) == 3
+        monkeypatch.delattr(os, "sched_getaffinity")
+    assert threads.thread_count(None) == os.cpu_count()
+
+
+class RefusedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("where", ["caller", "helper"])
+def test_an_exception_stops_the_work_and_leaves_the_pool_usable(where):
+    caller = threading.current_thread()
+    started = threading.Event()  # both threads are at work before one of them fails
+    barrier = threading.Barrier(2)
+
+    def work(task, share):
+        barrier.wait()
+        if (threading.current_thread() is caller) == (where == "caller"):
+            raise RefusedError(task)
+        while not share.stopped:
+            started.wait(0.001)
+
+    for _ in range(3):
+        with pytest.raises(RefusedError):
+            threads.run(work, [1, 2], 2, nullcontext)
+    done = []
+    threads.run(lambda task, share: done.append(task), list(range(100)), 4, nullcontext)
+    assert sorted(done) == list(range(100))
+
+
+@pytest.mark.skipif(not hasattr(signals, "SIGALRM"), reason="signals as POSIX has them")
+@pytest.mark.parametrize("where", ["caller", "helper"])
+def test_keyboard_interrupt_stops_every_thread(where):
+    caller = threading.current_thread()
+    barrier = threading.Barrier(2)
+    pause = threading.Event()
+
+    def work(task, share):
+        barrier.wait()
+        if threading.current_thread() is caller:
+            if where == "caller":
+                signals.raise_signal(signals.SIGINT)
+            return
+        if where == "helper":
+            os.kill(os.getpid(), signals.SIGINT)  # reaches the caller while it waits
+        while not share.stopped:
+            pause.wait(0.001)
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.run(work, [1, 2], 2, nullcontext)
+    done = []
+    threads.run(lambda task, share: done.append(task), list(range(100)), 4, nullcontext)
+    assert sorted(done) == list(range(100))
+
+
+def test_the_caller_works_alone_where_no_thread_starts(monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(threads, "_pool", threads._Pool())
+    done = []
+    threads.run(lambda task, share: done.append(task), [1, 2, 3], 3, nullcontext)
+    assert done == [1, 2, 3]
+
+
+def test_a_busy_pool_delays_nobody():
+    """Helpers that come when the work is done leave at once; a call inside a call is no deadlock."""
+    inner = []
+
+    def work(task, share):
+        threads.run(lambda part, share: inner.append((task, part)), [1, 2, 3], 3, nullcontext)
+
+    threads.run(work, list(range(20)), 3, nullcontext)
+    assert sorted(inner) == list(itertools.product(range(20), [1, 2, 3]))
+
+
+def _child(queue, job, spectrum):
+    queue.put(backend.synthesis(spectrum, job, workers=3))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*")
+def test_right_after_fork(many_blocks):
+    many_blocks(3000)
+    job = synthesis_job((16, 4, 900, 7, 3500))
+    spectrum = spectrum_of(job)
+    result = backend.synthesis(spectrum, job, workers=3)
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    child = context.Process(target=_child, args=(queue, job, spectrum))
+    child.start()
+    assert np.array_equal(queue.get(), result)
+    child.join()
+    assert child.exitcode == 0
+
+
+def test_many_callers_at_once(many_blocks):
+    many_blocks(3000)
+    jobs = [synthesis_job(geometry) for geometry in CUT]
+    spectra = [spectrum_of(job, batch=(2,)) for job in jobs]
+    results = [backend.synthesis(*each) for each in zip(spectra, jobs, strict=True)]
+    wrong = []
+
+    def caller(turn):
+        for i in range(10):
+            k = (i + turn) % len(jobs)
+            if not np.array_equal(backend.synthesis(spectra[k], jobs[k], workers=1 + turn % 3), results[k]):
+                wrong.append((turn, i))
+
+    callers = [threading.Thread(target=caller, args=(turn,)) for turn in range(6)]
+    for each in callers:
+        each.start()
+    for each in callers:
+        each.join()
+    assert not wrong
+
+
+@pytest.fixture(params=["numpy", "scipy", "mkl"])
+def engine(request):
+    if request.param == "mkl":
+        pytest.importorskip("mkl_fft")
+        pytest.importorskip("mkl")
+    xi.set_fft_engine(request.param)
+    yield request.param
+    xi.set_fft_engine("auto")
+
+
+@pytest.mark.parametrize("dtype", ["f", "d"])
+@pytest.mark.parametrize(
+    "geometry",
+    [(16, 4, 300, 7, 1150), (15, 4, 40, 7, 150), (64, 1, 200, 32, 190), (1024, 256, 512, 512, 130000)],
+    ids=str,
+)
+def test_every_engine_is_the_definition(engine, geometry, dtype):
+    assert fft_engines.engine_for(16).name == engine
+    rng = np.random.default_rng(0)
+    for onesided, real in ((True, True), (False, True), (False, False)):
+        job = synthesis_job(geometry, "pair", onesided=onesided, real=real, dtype=dtype)
+        spectrum = spectrum_of(job, dtype, (2,))
+        for layout in ("C", "frame-major", "every other"):
+            check_synthesis(job, LAYOUTS[layout](spectrum), dtype, workers=2)
+        signal = rng.standard_normal((2, job.frames.n_samples)).astype(dtype)
+        forward = Analysis(job.frames, job.window, onesided)
+        exact = array_api.analysis(signal.astype(float), forward)
+        for out in (None, np.empty(exact.shape, COMPLEX[dtype])):
+            ours = backend.analysis(signal, forward, out=out)
+            assert ours.dtype == COMPLEX[dtype]
+            assert np.abs(ours - exact).max() <= 3 * TOLERANCE[dtype] * math.sqrt(geometry[0]) * np.abs(signal).max()
+
+
+def test_engines_are_named():
+    for wrong, kind in (("fftw", ValueError), (None, TypeError), (3, TypeError)):
+        with pytest.raises(kind, match="set_fft_engine: engine: need 'auto' or 'numpy' or 'scipy' or 'mkl'"):
+            xi.set_fft_engine(wrong)
+
+
+def test_mkl_takes_the_sizes_it_is_faster_at():
+    mkl = pytest.importorskip("mkl_fft") and fft_engines._engine("mkl")
+    assert [n for n in (64, 400, 1000, 4096, 511, 1009, 243, 1022) if mkl.suits(n)] == [64, 400, 1000, 4096]
+
+
+def test_missing_mkl_is_named(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "mkl_fft", None)
+    with pytest.raises(
+        ImportError, match=r"set_fft_engine: engine: need mkl_fft and mkl-service, got .*xp-istft\[mkl\]"
+    ):
+        fft_engines.MklEngine()
+
+
+def test_float32_is_computed_in_float32(engine):
+    """The rounding of float32 is there, in both directions, as NumPy's transforms leave it."""
+    job = synthesis_job((64, 16, 40, 32, 600))
+    spectrum = spectrum_of(job)
+    single, double = backend.synthesis(spectrum, job), backend.synthesis(wide(spectrum), job)
+    assert 0 < np.abs(single - double).max() < 1e-5

@@ -147,13 +147,15 @@ def _overlap_added(source: np.ndarray, job: Synthesis, inverse: _Inverse, out: n
 def _one_batch(plan: Overlap, inverse: _Inverse, frames: np.ndarray, signal: np.ndarray, workers: int | None) -> None:
     """Signal (items, n_samples) of frames (items, n_frames, bins)."""
     transform, around, buffers = inverse
-    buffers += signal.strides[1] != signal.itemsize  # rows, before they are spread
+    row = plan.width
+    if signal.strides[1] != signal.itemsize:  # rows are staged, before they are spread
+        buffers, row = buffers + 1, max(row, plan.hop)
     items, rows, history = signal.shape[0], plan.rows, plan.history
     threads = 1 if plan.seconds * items < _THREADED_SECONDS else thread_count(workers)
     if plan.group:
         _scattered(plan, inverse, frames, signal, threads)
         return
-    held = _block_bytes(threads, buffers) // (plan.width * plan.weights.itemsize)  # frames of one block
+    held = _block_bytes(threads, buffers) // (row * plan.weights.itemsize)  # frames of one block
     if threads == 1 and items * (rows + history) <= held:
         with around():
             if plan.size % plan.hop == 0 and signal.strides[1] == signal.itemsize:
