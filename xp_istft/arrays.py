@@ -14,6 +14,7 @@ from .backends.array_api import PRECISION, dtype_name
 
 # Half precisions are computed in float32; half spectra exist in PyTorch alone.
 WIDENED = {"float16": "float32", "bfloat16": "float32", "complex32": "complex64"}
+LAST, LAST_TWO = (-1,), (-2, -1)
 _NARROWED = {"float16": "complex32", "complex32": "float16"}
 
 
@@ -55,6 +56,9 @@ def in_precision(function: Callable[[Any, Any], Any], array: Any, result: str, o
 
 def moved(function: str, name: str, array: Any, axes: Any, to: tuple[int, ...]) -> Any:
     """`array` with `axes` moved to the places `to`, checked; a view where the library makes views."""
+    default = axes is to or (to is LAST and type(axes) is int and axes == -1)
+    if default and len(array.shape) >= len(to):
+        return array
     axes = tuple(integer(function, name, axis) for axis in (axes if isinstance(axes, (tuple, list)) else (axes,)))
     rank = len(array.shape)
     if len(axes) != len(to):

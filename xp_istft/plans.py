@@ -70,7 +70,16 @@ def layout_without_window(function: str, n_fft: Any, hop_length: Any) -> Layout:
 
 def spectrum_layout(X: Any, n_fft: Any, hop_length: Any, win_length: Any, window: Any, onesided: bool) -> Layout:
     """The sizes that a spectrum (..., n_bins, n_frames) and the arguments of `istft` agree on."""
-    n_bins, n_frames = X.shape[-2:]
+    if isinstance(window, str):
+        return planned(_shape_layout, X.shape, n_fft, hop_length, win_length, window, onesided, None)
+    return _shape_layout.__wrapped__(X.shape, n_fft, hop_length, win_length, window, onesided, X)
+
+
+@lru_cache(maxsize=128, typed=True)
+def _shape_layout(
+    shape: tuple[int, ...], n_fft: Any, hop_length: Any, win_length: Any, window: Any, onesided: bool, array: Any
+) -> Layout:
+    n_bins, n_frames = shape[-2:]
     if n_fft is None:
         n_fft = 2 * (n_bins - 1) if onesided else n_bins
         if n_fft < 2:
@@ -81,7 +90,7 @@ def spectrum_layout(X: Any, n_fft: Any, hop_length: Any, win_length: Any, window
                 need = f"length {n_fft} (from {n_bins} bins)"
                 raise error(ValueError, "istft", "window", need, size, "or pass n_fft= or win_length=")
             n_fft = size
-    chosen = layout("istft", n_fft, hop_length, win_length, window, X)
+    chosen = layout("istft", n_fft, hop_length, win_length, window, array)
     due = chosen.n_fft // 2 + 1 if onesided else chosen.n_fft
     if n_bins != due:
         hint = ""
@@ -92,7 +101,7 @@ def spectrum_layout(X: Any, n_fft: Any, hop_length: Any, win_length: Any, window
         need = f"{due} bins for n_fft={chosen.n_fft}{'' if onesided else ', onesided=False'}"
         raise error(ValueError, "istft", "X", need, n_bins, hint)
     if n_frames < 1:
-        raise error(ValueError, "istft", "X", "at least 1 frame", f"shape {tuple(X.shape)}")
+        raise error(ValueError, "istft", "X", "at least 1 frame", f"shape {tuple(shape)}")
     return chosen
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from . import arrays, frames, plans
 from .arguments import boolean, choice, error, integer, number
+from .arrays import LAST, LAST_TWO
 from .backends import backend_for
 from .backends.array_api import dtype_name
 from .frames import Padding, Placement
@@ -36,7 +37,7 @@ def istft(
     method: str = "auto",
     nola: str = "warn",
     max_gain: float | None = None,
-    axes: tuple[int, int] = (-2, -1),
+    axes: tuple[int, int] = LAST_TWO,
     out: Any = None,
     workers: int | None = None,
 ) -> Any:
@@ -137,7 +138,7 @@ def istft(
         raise error(TypeError, "istft", "X", "dtype complex64 or complex128", got, hint)
     if len(X.shape) < 2:
         raise error(ValueError, "istft", "X", "at least 2 dimensions (..., bins, frames)", f"shape {tuple(X.shape)}")
-    X = arrays.moved("istft", "axes", X, axes, (-2, -1))
+    X = arrays.moved("istft", "axes", X, axes, LAST_TWO)
     onesided = boolean("istft", "onesided", onesided)
     chosen = plans.spectrum_layout(X, n_fft, hop_length, win_length, window, onesided)
     v = _synthesis_window("istft", synthesis_window, chosen, X)
@@ -169,7 +170,7 @@ def stft(
     scaling: str | None = None,
     frequencies: None = None,
     axis: int = -1,
-    axes: tuple[int, int] = (-2, -1),
+    axes: tuple[int, int] = LAST_TWO,
     out: Any = None,
     workers: int | None = None,
 ) -> Any:
@@ -230,7 +231,7 @@ def stft(
         raise error(TypeError, "stft", "x", "dtype float32 or float64", x.dtype, hint)
     if len(x.shape) < 1:
         raise error(ValueError, "stft", "x", "at least 1 dimension (..., samples)", f"shape {tuple(x.shape)}")
-    x = arrays.moved("stft", "axis", x, axis, (-1,))
+    x = arrays.moved("stft", "axis", x, axis, LAST)
     chosen = plans.layout("stft", n_fft, hop_length, win_length, window, x)
     _full_bins_only("stft", frequencies, "auto")
     job = planned(
@@ -240,12 +241,12 @@ def stft(
     result = arrays.complex_dtype(x, dtype)
     if out is not None:
         n_bins = chosen.n_fft // 2 + 1 if onesided else chosen.n_fft
-        out_last = arrays.moved("stft", "axes", out, axes, (-2, -1))
+        out_last = arrays.moved("stft", "axes", out, axes, LAST_TWO)
         backend.check_out("stft", out_last, x, (*x.shape[:-1], n_bins, job.frames.n_frames), result)
         arrays.in_precision(lambda x, out: backend.analysis(x, job, out=out, workers=workers), x, result, out_last)
         return out
     X = arrays.in_precision(lambda x, _: backend.analysis(x, job, workers=workers), x, result, None)
-    return X if tuple(axes) == (-2, -1) else arrays.placed("stft", "axes", X, axes)
+    return X if axes is LAST_TWO else arrays.placed("stft", "axes", X, axes)
 
 
 def frame(
@@ -308,7 +309,7 @@ def overlap_add(
     center: bool = False,
     padding: Padding = None,
     length: int | None = None,
-    axes: tuple[int, int] = (-2, -1),
+    axes: tuple[int, int] = LAST_TWO,
 ) -> Any:
     """Sum of shifted segments: x[t] = sum_m window[t - m hop] segments[..., t - m hop, m]. The adjoint of `frame`.
 
@@ -350,7 +351,7 @@ def overlap_add(
     if len(segments.shape) < 2:
         need = "at least 2 dimensions (..., n_fft, n_frames)"
         raise error(ValueError, "overlap_add", "segments", need, f"shape {tuple(segments.shape)}")
-    segments = arrays.moved("overlap_add", "axes", segments, axes, (-2, -1))
+    segments = arrays.moved("overlap_add", "axes", segments, axes, LAST_TWO)
     n_fft, n_frames = segments.shape[-2:]
     if n_frames < 1:
         raise error(ValueError, "overlap_add", "segments", "at least 1 frame", f"shape {tuple(segments.shape)}")
@@ -464,7 +465,7 @@ class STFT:
     nola: str = "warn"
     max_gain: float | None = None
     axis: int = -1
-    axes: tuple[int, int] = (-2, -1)
+    axes: tuple[int, int] = LAST_TWO
     workers: int | None = None
 
     _LAYOUT = ("hop_length", "win_length", "center", "padding")

@@ -6,6 +6,7 @@ through. Everything that is not the data is made on the host and cast.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import array_api_compat
@@ -126,7 +127,14 @@ def check_out(function: str, out: Any, array: Any, shape: tuple[int, ...], dtype
 def dtype_name(array: Any) -> str:
     """'complex64', 'float32', ... of any library, native byte order or not."""
     dtype = array.dtype
+    return _numpy_name(dtype) if isinstance(dtype, np.dtype) else _name(dtype)
+
+
+def _name(dtype: Any) -> str:
     return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
+
+
+_numpy_name = lru_cache(_name)  # NumPy spells a name anew each time, in 1.5 us
 
 
 def _class(array: Any) -> str:

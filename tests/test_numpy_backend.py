@@ -1,0 +1,547 @@
+"""The NumPy backend gives the definition's numbers, and the same bits however the work is cut."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import multiprocessing
+import os
+import signal as signals
+import threading
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+
+import xp_istft as xi
+from xp_istft.backends import array_api, fft_engines, scratch, threads
+from xp_istft.backends import numpy as backend
+from xp_istft.frames import PAD_MODES, Frames
+from xp_istft.jobs import Analysis, Synthesis
+from xp_istft.windows import normalisation
+
+TOLERANCE = {"f": 3e-6, "d": 1e-13}
+COMPLEX = {"f": np.complex64, "d": np.complex128}
+
+# n_fft, hop, n_frames, start, length: even, odd and prime sizes, hops that divide and that do not, one sample and
+# longer than a frame, few frames, a signal that begins before the first frame and one that ends after the last
+GEOMETRIES = [
+    (8, 2, 1, 0, 8),
+    (8, 2, 3, 4, 6),
+    (16, 4, 40, 8, 150),
+    (16, 4, 40, 7, 151),
+    (15, 4, 40, 7, 150),
+    (17, 5, 33, 8, 160),
+    (31, 1, 70, 15, 60),
+    (64, 1, 200, 32, 190),
+    (100, 3, 120, 50, 300),
+    (20, 20, 9, 0, 180),
+    (20, 27, 9, 0, 230),
+    (20, 27, 9, -5, 260),
+    (20, 7, 30, -13, 280),
+    (20, 7, 30, 3, 400),
+    (13, 3, 2, 1, 9),
+    (128, 2, 5, 0, 130),
+    (200, 80, 64, 100, 5000),
+    (64, 16, 900, 32, 14000),
+    (257, 64, 300, 128, 19000),
+    (512, 128, 150, 256, 19001),
+]
+
+
+def window_pair(n_fft, kind):
+    t = np.arange(n_fft)
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * t / n_fft)
+    if kind == "hann":
+        return hann, hann
+    if kind == "pair":
+        return np.hamming(n_fft), 0.1 + np.sin(np.pi * (t + 0.5) / n_fft)
+    return np.ones(n_fft), np.ones(n_fft)
+
+
+def synthesis_job(geometry, pair="hann", onesided=True, real=True, max_gain=None, dtype="f"):
+    n_fft, hop, n_frames, start, length = geometry
+    frames = Frames(n_fft, hop, n_frames, start, start + length)
+    analysis, synthesis = window_pair(n_fft, pair)
+    eps = float(np.finfo(np.dtype(dtype)).eps)
+    gain = normalisation(analysis / analysis.max(), synthesis / synthesis.max(), frames, eps, max_gain).gain
+    return Synthesis(frames, synthesis / synthesis.max(), gain, onesided, real)
+
+
+def spectrum_of(job, dtype="f", batch=(), seed=0):
+    rng = np.random.default_rng(seed)
+    n_bins = job.frames.n_fft // 2 + 1 if job.onesided else job.frames.n_fft
+    shape = (*batch, n_bins, job.frames.n_frames)
+    return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(COMPLEX[dtype])
+
+
+def wide(array):
+    return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
+
+
+def assert_close(ours, definition, dtype, weight=1.0):
+    """Equal to rounding, relative to the largest value that takes part in each sample."""
+    assert ours.shape == definition.shape
+    scale = np.abs(definition).max() + weight
+    assert np.abs(ours - definition).max(initial=0) <= TOLERANCE[dtype] * np.max(scale)
+
+
+def check_synthesis(job, spectrum, dtype, **arguments):
+    ours = backend.synthesis(spectrum, job, **arguments)
+    exact = array_api.synthesis(wide(spectrum), job)
+    gain = job.signal_gain()
+    gain = np.ones(job.frames.n_samples) if gain is None else gain
+    # Compared before the gain: near the ends it amplifies the rounding of either.
+    weight = np.where(gain == 0, 1, np.maximum(np.abs(gain), 1))
+    assert ours.dtype == (spectrum.real.dtype if job.real else spectrum.dtype)
+    assert_close(ours / weight, exact / weight, dtype)
+    assert (ours[..., gain == 0] == 0).all()
+    return ours
+
+
+@pytest.mark.parametrize("dtype", ["f", "d"])
+@pytest.mark.parametrize("pair", ["hann", "pair", "ones"])
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+def test_synthesis_is_the_definition(geometry, pair, dtype):
+    for max_gain in (None, 2.0):
+        job = synthesis_job(geometry, pair, max_gain=max_gain, dtype=dtype)
+        check_synthesis(job, spectrum_of(job, dtype), dtype)
+
+
+@pytest.mark.parametrize("dtype", ["f", "d"])
+@pytest.mark.parametrize("real", [True, False])
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+def test_two_sided_synthesis_is_the_definition(geometry, real, dtype):
+    job = synthesis_job(geometry, onesided=False, real=real, dtype=dtype)
+    check_synthesis(job, spectrum_of(job, dtype, (2,)), dtype)
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+def test_synthesis_without_window_and_gain(geometry):
+    job = synthesis_job(geometry)
+    job = Synthesis(job.frames, None, None)
+    check_synthesis(job, spectrum_of(job), "f")
+    segments = np.random.default_rng(0).standard_normal((2, geometry[0], geometry[2]))
+    for kind in (segments, segments + 1j * segments[::-1]):
+        assert_close(backend.overlap_add(kind, job), array_api.overlap_add(kind, job), "d")
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES[3:], ids=str)
+def test_segments_of_a_job_are_the_job(geometry):
+    job = synthesis_job(geometry, "pair")
+    spectrum = spectrum_of(job, batch=(2,))
+    whole = backend.synthesis(spectrum, job)
+    start, stop = job.frames.start, job.frames.stop
+    cuts = sorted({start, *np.random.default_rng(1).integers(start, stop, 4).tolist(), stop})
+    for lo, hi in itertools.pairwise(cuts):
+        columns, part = job.segment(lo, hi)
+        if part.frames.n_frames:
+            piece = backend.synthesis(spectrum[..., columns], part)
+            assert np.array_equal(piece, whole[:, lo - start : hi - start])
+
+
+LAYOUTS = {
+    "C": lambda a: np.ascontiguousarray(a),
+    "frame-major": lambda a: np.ascontiguousarray(a.swapaxes(-1, -2)).swapaxes(-1, -2),
+    "Fortran": np.asfortranarray,
+    "every other": lambda a: np.repeat(np.repeat(a, 2, -1), 2, -2)[..., ::2, ::2],
+    "reversed": lambda a: a[..., ::-1, ::-1].copy()[..., ::-1, ::-1],
+    "batch last": lambda a: np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 0, -1)), -1, 0),
+    "batch axes swapped": lambda a: np.ascontiguousarray(a.swapaxes(0, 1)).swapaxes(0, 1),
+    "read-only": lambda a: np.broadcast_to(a, a.shape),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("geometry", [(16, 4, 40, 7, 151), (64, 1, 200, 32, 190), (20, 27, 9, -5, 260)], ids=str)
+def test_layout_changes_no_bit(geometry, layout):
+    for onesided, real in ((True, True), (False, True), (False, False)):
+        job = synthesis_job(geometry, onesided=onesided, real=real)
+        spectrum = spectrum_of(job, batch=(3, 2))
+        plain = backend.synthesis(spectrum, job)
+        assert np.array_equal(backend.synthesis(LAYOUTS[layout](spectrum), job), plain)
+        if layout != "read-only":
+            out = LAYOUTS[layout](np.full_like(plain, np.nan)[..., None])[..., 0]
+            assert backend.synthesis(spectrum, job, out=out) is out
+            assert np.array_equal(out, plain)
+
+
+@pytest.mark.parametrize("geometry", [(16, 4, 40, 7, 151), (64, 1, 200, 32, 190), (15, 4, 30, 7, 100)], ids=str)
+@pytest.mark.parametrize("batch", [(), (1,), (5,), (2, 3), (0,), (2, 0)])
+def test_batch_item_is_single_item(geometry, batch):
+    job = synthesis_job(geometry)
+    spectrum = spectrum_of(job, batch=batch)
+    signal = backend.synthesis(spectrum, job)
+    assert signal.shape == (*batch, job.frames.n_samples)
+    for index in np.ndindex(batch):
+        assert np.array_equal(signal[index], backend.synthesis(spectrum[index], job))
+
+
+@pytest.fixture
+def many_blocks(monkeypatch):
+    """Small blocks and no threshold: a small problem is cut as a large one is."""
+    monkeypatch.setattr(backend, "_THREADED_SECONDS", 0)
+
+    def cut(n_bytes):
+        monkeypatch.setattr(backend, "_BLOCK_BYTES", n_bytes)
+        monkeypatch.setattr(backend, "_BLOCK_BYTES_THREADED", n_bytes)
+
+    return cut
+
+
+CUT = [
+    (16, 4, 900, 7, 3500),
+    (17, 5, 700, 8, 3400),
+    (64, 1, 2000, 32, 1990),
+    (128, 2, 900, 64, 1790),
+    (20, 27, 300, 0, 8000),
+]
+
+
+@pytest.mark.parametrize("geometry", CUT, ids=str)
+@pytest.mark.parametrize("batch", [(), (2,), (9,)])
+def test_threads_and_blocks_change_no_bit(geometry, batch, many_blocks):
+    job = synthesis_job(geometry, "pair")
+    spectrum = spectrum_of(job, batch=batch)
+    plain = backend.synthesis(spectrum, job, workers=1)
+    forward = Analysis(job.frames, job.window, pad_mode="reflect")
+    signal = np.random.default_rng(3).standard_normal((*batch, job.frames.n_samples)).astype(np.float32)
+    forward_plain = backend.analysis(signal, forward, workers=1)
+    for n_bytes, workers in itertools.product((1, 3000, 50000), (1, 2, 3, 7)):
+        many_blocks(n_bytes)
+        assert np.array_equal(backend.synthesis(spectrum, job, workers=workers), plain)
+        assert np.array_equal(backend.analysis(signal, forward, workers=workers), forward_plain)
+
+
+@pytest.mark.parametrize("dtype", ["f", "d"])
+@pytest.mark.parametrize("pad_mode", PAD_MODES)
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+def test_analysis_is_the_definition(geometry, pad_mode, dtype):
+    n_fft, hop, n_frames, start, length = geometry
+    frames = Frames(n_fft, hop, n_frames, start, start + length)
+    rng = np.random.default_rng(0)
+    signal = rng.standard_normal((2, length)).astype(dtype)
+    for window in (window_pair(n_fft, "hann")[0], None):
+        job = Analysis(frames, window, pad_mode=pad_mode)
+        exact = array_api.analysis(signal.astype(float), job)
+        assert_close(backend.analysis(signal, job), exact, dtype)
+        assert_close(backend.frame(signal, job), array_api.frame(signal.astype(float), job), dtype)
+        job = Analysis(frames, window, onesided=False, pad_mode=pad_mode)
+        for kind in (signal, (signal + 1j * signal[::-1]).astype(COMPLEX[dtype])):
+            ours = backend.analysis(kind, job)
+            assert ours.dtype == COMPLEX[dtype]
+            assert_close(ours, array_api.analysis(wide(kind), job), dtype)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layout_changes_no_bit_of_an_analysis(layout):
+    job = Analysis(Frames(16, 5, 30, 8, 160), np.hanning(16), pad_mode="reflect")
+    signal = np.random.default_rng(0).standard_normal((3, 2, 152)).astype(np.float32)
+    plain = backend.analysis(signal, job)
+    assert plain.strides[-2] == plain.itemsize  # frames one after the other, as librosa and torch lay them
+    assert np.array_equal(backend.analysis(LAYOUTS[layout](signal[..., None])[..., 0], job), plain)
+    if layout != "read-only":
+        out = LAYOUTS[layout](np.full_like(plain, np.nan))
+        assert backend.analysis(signal, job, out=out) is out
+        assert np.array_equal(out, plain)
+
+
+@pytest.mark.parametrize("n_frames", [512, 1024])
+def test_columns_4096_bytes_apart(n_frames):
+    job = synthesis_job((64, 16, n_frames, 32, 16 * (n_frames - 1)))
+    spectrum = spectrum_of(job, batch=(2,))
+    assert spectrum.strides[-2] % 4096 == 0
+    check_synthesis(job, spectrum, "f")
+    packed = np.ascontiguousarray(spectrum.swapaxes(-1, -2)).swapaxes(-1, -2)
+    assert np.array_equal(backend.synthesis(spectrum, job), backend.synthesis(packed, job))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("geometry", [(16, 4, 900, 7, 3500), (17, 5, 700, 8, 3400), (64, 1, 900, 32, 890)], ids=str)
+def test_nan_stays_in_the_samples_of_its_frame(geometry, value, many_blocks):
+    n_fft, hop, _, start, length = geometry
+    job = synthesis_job(geometry)
+    spectrum = spectrum_of(job)
+    clean = backend.synthesis(spectrum, job)
+    for m in (0, 1, 303, geometry[2] - 1):
+        spoilt = spectrum.copy()
+        spoilt[3, m] = value
+        lo, hi = max(0, m * hop - start), min(length, max(0, m * hop - start + n_fft))
+        for n_bytes in (1 << 19, 3000):
+            many_blocks(n_bytes)
+            result = backend.synthesis(spoilt, job, workers=2)
+            assert np.isfinite(np.delete(result, np.s_[lo:hi])).all()
+            assert np.array_equal(np.delete(result, np.s_[lo:hi]), np.delete(clean, np.s_[lo:hi]))
+    # The buffers that a NaN went through are used again.
+    assert np.array_equal(backend.synthesis(spectrum, job), clean)
+
+
+def test_no_gain_is_zero_whatever_the_spectrum_holds():
+    for hop, length in ((20, 220), (27, 280)):  # the first sample of every frame has no weight; gaps between frames
+        job = synthesis_job((20, hop, 10, -7, length))
+        result = backend.synthesis(np.full_like(spectrum_of(job), np.nan), job)
+        assert (result[job.signal_gain() == 0] == 0).all()
+        assert np.isnan(result[job.signal_gain() != 0]).all()
+
+
+def test_steady_gain_of_zero_where_the_ends_have_one():
+    """A pair of windows whose products cancel in the steady state: only samples near the ends are determined."""
+    window = np.ones(16)
+    other = np.r_[np.ones(8), -np.ones(8)]
+    frames = Frames(16, 8, 12, 0, 104)
+    gain = normalisation(window, other, frames, 1e-7).gain
+    assert (gain.period == 0).all()
+    assert gain.head.all()
+    job = Synthesis(frames, other, gain)
+    check_synthesis(job, spectrum_of(job), "f")
+
+
+@pytest.mark.parametrize("geometry", [(16, 4, 900, 7, 3500), (64, 1, 900, 32, 890)], ids=str)
+def test_overflow_is_silent_on_every_thread(geometry, many_blocks):
+    many_blocks(3000)
+    job = synthesis_job(geometry)
+    spectrum = np.full_like(spectrum_of(job, batch=(3,)), 3e38)
+    with np.errstate(all="raise"):
+        for workers in (1, 3):
+            assert not np.isfinite(backend.synthesis(spectrum, job, workers=workers)).all()
+            assert np.isnan(
+                backend.analysis(np.full((3, 99), np.inf, "f"), Analysis(Frames(8, 2, 40, 0, 99), None))
+            ).any()
+
+
+def scratch_of(call):
+    """Bytes that a thread of its own keeps after `call`."""
+    kept = []
+    thread = threading.Thread(target=lambda: (call(), kept.append(scratch.kept_bytes())))
+    thread.start()
+    thread.join()
+    return kept[0]
+
+
+@pytest.mark.parametrize("hop", [1, 16, 64, 512, 1000, 4096])
+@pytest.mark.parametrize("n_fft", [256, 2048, 4096])
+@pytest.mark.parametrize("dtype", ["f", "d"])
+def test_scratch_is_bounded(n_fft, hop, dtype, monkeypatch):
+    monkeypatch.setattr(backend, "_THREADED_SECONDS", 0)
+    n_frames = 300 if hop < 64 else 700
+    for workers, strided in itertools.product((1, 2), (False, True)):
+        job = synthesis_job((n_fft, hop, n_frames, n_fft // 2, hop * (n_frames - 1)), "ones")
+        spectrum = spectrum_of(job, dtype)
+        out = np.empty((job.frames.n_samples, 2), spectrum.real.dtype)[:, 0] if strided else None
+
+        def inverse(spectrum=spectrum, job=job, out=out, workers=workers):
+            threads.run(lambda task, share: backend.synthesis(spectrum, job, out, 1), [0], 1, nullcontext)
+            backend.synthesis(spectrum, job, out, workers)
+
+        assert scratch_of(inverse) <= 1.2 * 2**20
+        forward = Analysis(job.frames, None)
+        signal = np.zeros(job.frames.n_samples, dtype)
+        assert (
+            scratch_of(lambda signal=signal, job=forward, workers=workers: backend.analysis(signal, job)) <= 1.2 * 2**20
+        )
+
+
+def test_workers():
+    try:
+        xi.set_workers(3)
+        assert threads.thread_count(None) == 3
+        assert threads.thread_count(2) == 2
+    finally:
+        xi.set_workers(None)
+    for wrong in (0, -1):
+        with pytest.raises(ValueError, match="set_workers: workers: need >= 1"):
+            xi.set_workers(wrong)
+    for wrong in (2.0, True, "2"):
+        with pytest.raises(TypeError, match="set_workers: workers: need an integer"):
+            xi.set_workers(wrong)
+
+
+def test_workers_of_the_environment(monkeypatch):
+    monkeypatch.setenv("XP_ISTFT_NUM_THREADS", "5")
+    assert threads.thread_count(None) == 5
+    assert threads.thread_count(1) == 1
+    for wrong in ("0", "-2", "many", "2.5"):
+        monkeypatch.setenv("XP_ISTFT_NUM_THREADS", wrong)
+        with pytest.raises(ValueError, match="XP_ISTFT_NUM_THREADS: need an integer >= 1"):
+            threads.thread_count(None)
+    monkeypatch.delenv("XP_ISTFT_NUM_THREADS")
+    if hasattr(os, "sched_getaffinity"):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 3, 4})
+        assert threads.thread_count(None) == 3
+        monkeypatch.delattr(os, "sched_getaffinity")
+    assert threads.thread_count(None) == os.cpu_count()
+
+
+class RefusedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("where", ["caller", "helper"])
+def test_an_exception_stops_the_work_and_leaves_the_pool_usable(where):
+    caller = threading.current_thread()
+    started = threading.Event()  # both threads are at work before one of them fails
+    barrier = threading.Barrier(2)
+
+    def work(task, share):
+        barrier.wait()
+        if (threading.current_thread() is caller) == (where == "caller"):
+            raise RefusedError(task)
+        while not share.stopped:
+            started.wait(0.001)
+
+    for _ in range(3):
+        with pytest.raises(RefusedError):
+            threads.run(work, [1, 2], 2, nullcontext)
+    done = []
+    threads.run(lambda task, share: done.append(task), list(range(100)), 4, nullcontext)
+    assert sorted(done) == list(range(100))
+
+
+@pytest.mark.skipif(not hasattr(signals, "SIGALRM"), reason="signals as POSIX has them")
+@pytest.mark.parametrize("where", ["caller", "helper"])
+def test_keyboard_interrupt_stops_every_thread(where):
+    caller = threading.current_thread()
+    barrier = threading.Barrier(2)
+    pause = threading.Event()
+
+    def work(task, share):
+        barrier.wait()
+        if threading.current_thread() is caller:
+            if where == "caller":
+                signals.raise_signal(signals.SIGINT)
+            return
+        if where == "helper":
+            os.kill(os.getpid(), signals.SIGINT)  # reaches the caller while it waits
+        while not share.stopped:
+            pause.wait(0.001)
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.run(work, [1, 2], 2, nullcontext)
+    done = []
+    threads.run(lambda task, share: done.append(task), list(range(100)), 4, nullcontext)
+    assert sorted(done) == list(range(100))
+
+
+def test_the_caller_works_alone_where_no_thread_starts(monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(threads, "_pool", threads._Pool())
+    done = []
+    threads.run(lambda task, share: done.append(task), [1, 2, 3], 3, nullcontext)
+    assert done == [1, 2, 3]
+
+
+def test_a_busy_pool_delays_nobody():
+    """Helpers that come when the work is done leave at once; a call inside a call is no deadlock."""
+    inner = []
+
+    def work(task, share):
+        threads.run(lambda part, share: inner.append((task, part)), [1, 2, 3], 3, nullcontext)
+
+    threads.run(work, list(range(20)), 3, nullcontext)
+    assert sorted(inner) == list(itertools.product(range(20), [1, 2, 3]))
+
+
+def _child(queue, job, spectrum):
+    queue.put(backend.synthesis(spectrum, job, workers=3))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*")
+def test_right_after_fork(many_blocks):
+    many_blocks(3000)
+    job = synthesis_job((16, 4, 900, 7, 3500))
+    spectrum = spectrum_of(job)
+    result = backend.synthesis(spectrum, job, workers=3)
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    child = context.Process(target=_child, args=(queue, job, spectrum))
+    child.start()
+    assert np.array_equal(queue.get(), result)
+    child.join()
+    assert child.exitcode == 0
+
+
+def test_many_callers_at_once(many_blocks):
+    many_blocks(3000)
+    jobs = [synthesis_job(geometry) for geometry in CUT]
+    spectra = [spectrum_of(job, batch=(2,)) for job in jobs]
+    results = [backend.synthesis(*each) for each in zip(spectra, jobs, strict=True)]
+    wrong = []
+
+    def caller(turn):
+        for i in range(10):
+            k = (i + turn) % len(jobs)
+            if not np.array_equal(backend.synthesis(spectra[k], jobs[k], workers=1 + turn % 3), results[k]):
+                wrong.append((turn, i))
+
+    callers = [threading.Thread(target=caller, args=(turn,)) for turn in range(6)]
+    for each in callers:
+        each.start()
+    for each in callers:
+        each.join()
+    assert not wrong
+
+
+@pytest.fixture(params=["numpy", "scipy", "mkl"])
+def engine(request):
+    if request.param == "mkl":
+        pytest.importorskip("mkl_fft")
+        pytest.importorskip("mkl")
+    xi.set_fft_engine(request.param)
+    yield request.param
+    xi.set_fft_engine("auto")
+
+
+@pytest.mark.parametrize("dtype", ["f", "d"])
+@pytest.mark.parametrize(
+    "geometry",
+    [(16, 4, 300, 7, 1150), (15, 4, 40, 7, 150), (64, 1, 200, 32, 190), (1024, 256, 512, 512, 130000)],
+    ids=str,
+)
+def test_every_engine_is_the_definition(engine, geometry, dtype):
+    assert fft_engines.engine_for(16).name == engine
+    rng = np.random.default_rng(0)
+    for onesided, real in ((True, True), (False, True), (False, False)):
+        job = synthesis_job(geometry, "pair", onesided=onesided, real=real, dtype=dtype)
+        spectrum = spectrum_of(job, dtype, (2,))
+        for layout in ("C", "frame-major", "every other"):
+            check_synthesis(job, LAYOUTS[layout](spectrum), dtype, workers=2)
+        signal = rng.standard_normal((2, job.frames.n_samples)).astype(dtype)
+        forward = Analysis(job.frames, job.window, onesided)
+        exact = array_api.analysis(signal.astype(float), forward)
+        for out in (None, np.empty(exact.shape, COMPLEX[dtype])):
+            ours = backend.analysis(signal, forward, out=out)
+            assert ours.dtype == COMPLEX[dtype]
+            assert np.abs(ours - exact).max() <= 3 * TOLERANCE[dtype] * math.sqrt(geometry[0]) * np.abs(signal).max()
+
+
+def test_engines_are_named():
+    for wrong, kind in (("fftw", ValueError), (None, TypeError), (3, TypeError)):
+        with pytest.raises(kind, match="set_fft_engine: engine: need 'auto' or 'numpy' or 'scipy' or 'mkl'"):
+            xi.set_fft_engine(wrong)
+
+
+def test_mkl_takes_the_sizes_it_is_faster_at():
+    mkl = pytest.importorskip("mkl_fft") and fft_engines._engine("mkl")
+    assert [n for n in (64, 400, 1000, 4096, 511, 1009, 243, 1022) if mkl.suits(n)] == [64, 400, 1000, 4096]
+
+
+def test_missing_mkl_is_named(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "mkl_fft", None)
+    with pytest.raises(
+        ImportError, match=r"set_fft_engine: engine: need mkl_fft and mkl-service, got .*xp-istft\[mkl\]"
+    ):
+        fft_engines.MklEngine()
+
+
+def test_float32_is_computed_in_float32(engine):
+    """The rounding of float32 is there, in both directions, as NumPy's transforms leave it."""
+    job = synthesis_job((64, 16, 40, 32, 600))
+    spectrum = spectrum_of(job)
+    single, double = backend.synthesis(spectrum, job), backend.synthesis(wide(spectrum), job)
+    assert 0 < np.abs(single - double).max() < 1e-5

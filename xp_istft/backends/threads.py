@@ -1,0 +1,171 @@
+"""A pool of threads that share one call's work, and how many of them there are.
+
+The caller works too, so a pool that is busy, or cannot start, costs speed and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from queue import SimpleQueue
+from typing import Any
+
+from ..arguments import error, integer
+
+_VARIABLE = "XP_ISTFT_NUM_THREADS"
+_WAKE_SECONDS = 0.1  # where waiting cannot be interrupted (Windows), Ctrl-C is seen after this long
+
+_chosen: int | None = None
+
+
+def set_workers(workers: int | None) -> None:
+    """Threads that each call may use on the CPU, from now on; None: as at the start.
+
+    Without it, the environment variable XP_ISTFT_NUM_THREADS decides, and without that, every CPU that this process
+    may run on. The argument `workers` of a single call goes before both. Results have the same bits for any number.
+
+    Examples
+    --------
+    >>> import xp_istft as xi
+    >>> xi.set_workers(1)
+    >>> xi.set_workers(None)
+    """
+    global _chosen
+    _chosen = None if workers is None else integer("set_workers", "workers", workers, 1)
+
+
+def thread_count(workers: int | None) -> int:
+    """Threads that a call with this `workers` argument may use."""
+    return workers or _chosen or _from_environment() or _cpus()
+
+
+def _from_environment() -> int | None:
+    text = os.environ.get(_VARIABLE)
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise error(ValueError, "environment", _VARIABLE, "an integer >= 1", repr(text))
+    return int(text)
+
+
+def _cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Share:
+    """One call's work, taken from a queue by the caller and by as many of the pool's threads as are free."""
+
+    def __init__(
+        self, work: Callable[[Any, Share], None], tasks: Iterable[Any], around: Callable[[], AbstractContextManager]
+    ) -> None:
+        self.stopped = False  # work() looks at this between its blocks
+        self._work = work
+        self._around = around
+        self._tasks = deque(tasks)
+        self._failure: BaseException | None = None
+        self._left = threading.Condition()
+        self._open = True
+        self._helpers = 0
+
+    def help(self) -> None:
+        """A thread of the pool joins in, unless all work is taken."""
+        with self._left:
+            if not self._open:
+                return
+            self._helpers += 1
+        self._drain()
+        with self._left:
+            self._helpers -= 1
+            self._left.notify()
+
+    def lead(self) -> None:
+        """The caller works, waits for the threads that joined in, and raises what any of them raised."""
+        self._drain()
+        while self._open or self._helpers:
+            try:
+                with self._left:
+                    self._open = False
+                    while self._helpers:
+                        self._left.wait(_WAKE_SECONDS)
+            except KeyboardInterrupt as interrupt:
+                self._stop(interrupt)
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def _drain(self) -> None:
+        try:
+            with self._around():
+                while not self.stopped:
+                    try:
+                        task = self._tasks.popleft()
+                    except IndexError:
+                        return
+                    self._work(task, self)
+        except BaseException as failure:
+            self._stop(failure)
+
+    def _stop(self, failure: BaseException) -> None:
+        self.stopped = True
+        if self._failure is None:
+            self._failure = failure
+
+
+class _Pool:
+    """Threads that wait for shares. They are daemons: a process that ends does not wait for them."""
+
+    def __init__(self) -> None:
+        self._shares: SimpleQueue[Share] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+
+    def ask(self, share: Share, helpers: int) -> None:
+        """Have `helpers` threads join `share` as soon as they are free."""
+        with self._lock:
+            while self._threads < helpers:
+                try:
+                    threading.Thread(target=self._serve, name="xp_istft", daemon=True).start()
+                except RuntimeError:  # no more threads to be had: the caller does it alone
+                    break
+                self._threads += 1
+        for _ in range(min(helpers, self._threads)):
+            self._shares.put(share)
+
+    def _serve(self) -> None:
+        while True:
+            self._shares.get().help()
+
+
+_pool = _Pool()
+
+
+def run(
+    work: Callable[[Any, Share], None],
+    tasks: Sequence[Any],
+    threads: int,
+    around: Callable[[], AbstractContextManager],
+) -> None:
+    """work(task, share) for each of `tasks`, in any order, on the caller's thread and up to `threads` - 1 others.
+
+    Each thread works within the context `around()`.
+    """
+    share = Share(work, tasks, around)
+    helpers = min(threads, len(tasks)) - 1
+    if helpers > 0:
+        _pool.ask(share, helpers)
+    share.lead()
+
+
+def _after_fork() -> None:
+    """A forked child has none of its parent's threads."""
+    global _pool
+    _pool = _Pool()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
