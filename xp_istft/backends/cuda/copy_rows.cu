@@ -29,6 +29,7 @@ copy_rows(const Element* __restrict__ from, Element* __restrict__ to,
 {
   const long long size = n_rows * n_cols;
   for (long long b = blockIdx.y; b < n_batch; b += gridDim.y) {
+#pragma unroll 1
     for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < size;
          i += (long long)gridDim.x * blockDim.x) {
       const long long row = size <= 0xffffffffll ? (long long)((unsigned)i / (unsigned)n_cols) : i / n_cols;

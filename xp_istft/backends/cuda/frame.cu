@@ -92,7 +92,8 @@ frame(const real* __restrict__ signal, const real* __restrict__ window, real* __
 #pragma unroll
       for (int k = 0; k < XI_VECTOR * XI_MAKE; ++k)
         y.at[k] = k % XI_MAKE < XI_PARTS ? w.at[k / XI_MAKE] * x.at[k / XI_MAKE * XI_PARTS + k % XI_MAKE] : (real)0;
-      *(Pack<XI_VECTOR * XI_MAKE>*)(segments + (b * (long long)size + (long long)i) * XI_MAKE) = y;
+      // counted in vectors: from a sum of offsets the compiler would make single stores
+      ((Pack<XI_VECTOR * XI_MAKE>*)segments)[(b * (long long)size + (long long)i) / XI_VECTOR] = y;
     }
   }
 }

@@ -101,13 +101,14 @@ overlap_add(const real* __restrict__ segments, const real* __restrict__ window, 
 #endif
       }
 
-      real* out = signal + (b * signal_batch + (long long)i) * XI_KEEP;
+      const long long to = b * signal_batch + (long long)i;
       if (XI_VECTOR == 1 || i + XI_VECTOR <= (count_t)n_samples) {
-        *(Pack<XI_VECTOR * XI_KEEP>*)out = sum;
+        // counted in vectors: from a sum of offsets the compiler would make single stores
+        ((Pack<XI_VECTOR * XI_KEEP>*)signal)[to / XI_VECTOR] = sum;
       } else {
 #pragma unroll
         for (int k = 0; k < XI_VECTOR * XI_KEEP; ++k)
-          if (i + k / XI_KEEP < (count_t)n_samples) out[k] = sum.at[k];
+          if (i + k / XI_KEEP < (count_t)n_samples) signal[to * XI_KEEP + k] = sum.at[k];
       }
     }
   }

@@ -20,6 +20,7 @@ typedef XI_REAL real;
 extern "C" __global__ void __launch_bounds__(256)
 real_ends(real* __restrict__ spectrum, long long n_rows, int n_cols, int nyquist)
 {
+#pragma unroll 1
   for (long long row = (long long)blockIdx.x * blockDim.x + threadIdx.x; row < n_rows;
        row += (long long)gridDim.x * blockDim.x) {
     spectrum[2 * row * n_cols + 1] = 0;
