@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +41,8 @@ def istft(
     axes: tuple[int, int] = LAST_TWO,
     out: Any = None,
     workers: int | None = None,
+    tune: bool = False,
+    overwrite: bool = False,
 ) -> Any:
     """Signal whose short-time spectrum is nearest to `X`, in the least-squares sense.
 
@@ -86,8 +89,9 @@ def istft(
         How the forward map was scaled: not, by 1 / sqrt(n_fft), by 1 / sum(w), by 1 / sqrt(sum(w**2)).
     frequencies : None
         None: the bins of the DFT. Other frequencies are not supported yet.
-    method : "auto"
-        For the bins of the DFT the inverse is in closed form.
+    method : "auto" or "fused"
+        For the bins of the DFT the inverse is in closed form. "fused" makes it in one kernel, on a GPU through CuPy,
+        for complex64 and n_fft a power of two from 64 to 4096.
     nola : "warn", "raise" or "zero"
         What happens to samples under no window weight (overlap at most eps**2 of its largest value): at the ends
         they are 0 with a `CoverageWarning` ("warn"), an error ("raise") or 0 in silence ("zero"); inside they are an
@@ -102,6 +106,10 @@ def istft(
         Written in place of a new array, where the library can.
     workers : int, optional
         Threads, on the CPU; the result has the same bits for any number.
+    tune : bool
+        On a GPU, let method="auto" time its ways once per kind of problem, and take the faster one from then on.
+    overwrite : bool
+        The memory of X may be used, where the library can: its values are then lost.
 
     Returns
     -------
@@ -142,7 +150,8 @@ def istft(
     onesided = boolean("istft", "onesided", onesided)
     chosen = plans.spectrum_layout(X, n_fft, hop_length, win_length, window, onesided)
     v = _synthesis_window("istft", synthesis_window, chosen, X)
-    _full_bins_only("istft", frequencies, method)
+    _full_bins_only("istft", frequencies)
+    ways = _ways(backend, method, tune, overwrite)
     plan = planned(
         plans.inverse, chosen, v, X.shape[-1], center, read_padding("istft", padding), length, onesided, real, scaling,
         nola, max_gain, "float64" if dtype == "complex128" else "float32",
@@ -153,7 +162,9 @@ def istft(
         backend.check_out("istft", out, X, (*X.shape[:-2], plan.job.frames.n_samples), result)
     if plan.warning is not None:
         warnings.warn(plan.warning, CoverageWarning, stacklevel=2)
-    return arrays.in_precision(lambda X, out: backend.synthesis(X, plan.job, out=out, workers=workers), X, result, out)
+    return arrays.in_precision(
+        lambda X, out: backend.synthesis(X, plan.job, out=out, workers=workers, **ways), X, result, out
+    )
 
 
 def stft(
@@ -233,7 +244,7 @@ def stft(
         raise error(ValueError, "stft", "x", "at least 1 dimension (..., samples)", f"shape {tuple(x.shape)}")
     x = arrays.moved("stft", "axis", x, axis, LAST)
     chosen = plans.layout("stft", n_fft, hop_length, win_length, window, x)
-    _full_bins_only("stft", frequencies, "auto")
+    _full_bins_only("stft", frequencies)
     job = planned(
         plans.forward, "stft", chosen, x.shape[-1], center, read_padding("stft", padding), pad_mode, onesided, scaling
     )
@@ -618,8 +629,17 @@ def _workers(function: str, workers: Any) -> int | None:
     return None if workers is None else integer(function, "workers", workers, 1)
 
 
-def _full_bins_only(function: str, frequencies: Any, method: Any) -> None:
+def _full_bins_only(function: str, frequencies: Any) -> None:
     if frequencies is not None:
         hint = "other frequencies are not supported yet"
         raise error(ValueError, function, "frequencies", "None (the bins of the DFT)", type(frequencies).__name__, hint)
-    choice(function, "method", method, ("auto",))
+
+
+def _ways(backend: ModuleType, method: Any, tune: Any, overwrite: Any) -> dict[str, Any]:
+    """What a backend with several ways to make the inverse (its METHODS) is told of them; nothing for the others."""
+    choice("istft", "method", method, ("auto", "fused"))
+    tune, overwrite = boolean("istft", "tune", tune), boolean("istft", "overwrite", overwrite)
+    if method not in getattr(backend, "METHODS", ("auto",)):
+        hint = "one kernel makes the inverse on CuPy arrays only"
+        raise error(ValueError, "istft", "method", "'auto' for arrays of this library", repr(method), hint)
+    return {"method": method, "tune": tune, "overwrite": overwrite} if hasattr(backend, "METHODS") else {}

@@ -1,14 +1,482 @@
-"""CuPy: the definition, on the array's own device and the current stream."""
+"""CuPy: cuFFT between kernels of our own, on the array's device and the current stream.
+
+    synthesis:  transpose | copy_rows | real_ends  ->  cuFFT C2R  ->  overlap_add
+    analysis:   frame  ->  cuFFT R2C
+
+Nothing is copied to the host and nothing waits for the device, so after one call with the same shapes (which compiles
+kernels, makes plans and uploads windows) the next can be captured in a CUDA graph. No atomics: the same bits every run.
+
+Scratch is bounded: a job that needs more than XP_ISTFT_SCRATCH_BYTES (an environment variable; default 256 MiB) runs
+in parts, of whole items of the batch or, where one item is too large, of its samples.
+"""
 
 from __future__ import annotations
 
-from .array_api import (  # noqa: F401
-    analysis,
-    as_complex,
-    check_out,
-    checked,
-    frame,
-    joined,
-    overlap_add,
-    synthesis,
-)
+import math
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, lru_cache
+from importlib.resources import files
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import cupy
+import numpy as np
+
+from ..arguments import error
+from ..frames import PAD_MODES, Frames
+from ..jobs import Analysis, Synthesis
+from ..windows import HopPeriodic
+from . import array_api
+from .array_api import as_complex, checked  # noqa: F401  the definition serves
+
+METHODS = ("auto",)
+_THREADS = 256  # of every block; the kernels' launch bounds say the same
+_MAX_GRID = (2**31 - 1, 65535)
+_SCRATCH_BYTES = 256 << 20
+_VECTOR_BYTES = 16  # the widest load of one thread
+
+
+class Place(NamedTuple):
+    """Where work is queued. Plans and uploaded arrays belong to one place: their work area, and the copy that fills
+    them, are ordered by its stream alone.
+    """
+
+    device: int
+    thread: int
+    stream: int
+
+
+class Kind(NamedTuple):
+    """What a dtype means to the kernels: numbers of C type `real`, `parts` of them an element."""
+
+    real: str
+    parts: int
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of one part."""
+        return np.dtype(np.float32 if self.real == "float" else np.float64)
+
+    @property
+    def complex(self) -> np.dtype:
+        return np.dtype(np.complex64 if self.real == "float" else np.complex128)
+
+
+_KINDS = {
+    "float32": Kind("float", 1),
+    "float64": Kind("double", 1),
+    "complex64": Kind("float", 2),
+    "complex128": Kind("double", 2),
+}
+
+_FFT_TYPES = {
+    ("complex64", "float32"): "CUFFT_C2R",
+    ("float32", "complex64"): "CUFFT_R2C",
+    ("complex64", "complex64"): "CUFFT_C2C",
+    ("complex128", "float64"): "CUFFT_Z2D",
+    ("float64", "complex128"): "CUFFT_D2Z",
+    ("complex128", "complex128"): "CUFFT_Z2Z",
+}
+
+
+def synthesis(
+    spectrum: Any,
+    job: Synthesis,
+    out: Any = None,
+    workers: int | None = None,
+    method: str = "auto",
+    tune: bool = False,
+    overwrite: bool = False,
+) -> Any:
+    """Signal of a spectrum; with `overwrite` the spectrum's memory may be used, and its values are lost."""
+    kind = _KINDS[spectrum.dtype.name]
+
+    def run(place: Place, spectrum: Any, part: Part, signal: Any) -> None:
+        segments = _inverse_fft(place, spectrum, job, kind, overwrite and part.whole)
+        _overlap_add(place, segments, job, part, signal, scale=1 / job.frames.n_fft)
+
+    with _queue(spectrum) as place:
+        row_bytes = spectrum.shape[-2] * kind.complex.itemsize
+        row_bytes += job.frames.n_fft * kind.dtype.itemsize if job.onesided else 0
+        return _gathered(place, spectrum, job, kind.dtype if job.real else kind.complex, out, row_bytes, run)
+
+
+def overlap_add(segments: Any, job: Synthesis) -> Any:
+    """Signal of segments: `synthesis` without the FFT."""
+
+    def run(place: Place, segments: Any, part: Part, signal: Any) -> None:
+        pieces = segments.swapaxes(1, 2)
+        if not _side_by_side(pieces, -1):
+            pieces = cupy.empty(pieces.shape, pieces.dtype)
+            _transpose(place, segments, pieces)
+        _overlap_add(place, pieces, job, part, signal, scale=1)
+
+    with _queue(segments) as place:
+        row_bytes = job.frames.n_fft * segments.itemsize
+        return _gathered(place, segments, job, segments.dtype, None, row_bytes, run)
+
+
+def analysis(signal: Any, job: Analysis, out: Any = None, workers: int | None = None) -> Any:
+    """Spectrum of a signal, in memory (..., n_frames, n_bins) unless `out` says otherwise."""
+    kind = _KINDS[signal.dtype.name]
+    frames = job.frames
+    n_bins = frames.n_fft // 2 + 1 if job.onesided else frames.n_fft
+    make = kind.parts if job.onesided else 2
+    direct = out is not None and _common_stride(out.shape[:-2], out.strides[:-2])
+    if out is not None and not direct:
+        out[...] = analysis(signal, job)
+        return out
+    with _queue(signal) as place:
+        items, n_rows = _one_batch_axis(signal, 1), frames.n_frames
+        step = max(1, _rows_at_once(frames.n_fft * make * kind.dtype.itemsize, frames.n_fft) // max(1, n_rows))
+        parts = [items[first : first + step] for first in range(0, items.shape[0], step)] if n_rows else []
+        counts = [part.shape[0] * n_rows for part in parts]
+        rows = [_bucket(count, frames.n_fft) for count in counts]  # of the plan: a few more than are wanted
+        ends = [index * step * n_rows + size for index, size in enumerate(rows)]
+        spectrum = cupy.empty((max(rows if direct else ends, default=0), n_bins), kind.complex)
+        for index, part in enumerate(parts):
+            segments = cupy.empty((rows[index], frames.n_fft), kind.complex if make == 2 else kind.dtype)
+            made = spectrum[: rows[index]] if direct else spectrum[ends[index] - rows[index] : ends[index]]
+            _frame(place, part, job, segments, make)
+            _fft(place, segments, made, frames.n_fft, forward=True)
+            if direct:
+                target = _one_batch_axis(out, 2)[index * step : (index + 1) * step]
+                made = made[: counts[index]].reshape(-1, n_rows, n_bins)
+                if _side_by_side(target, -1):
+                    _transpose(place, made, target)
+                else:
+                    target[...] = made.swapaxes(1, 2)
+        if direct:
+            return out
+        return spectrum[: sum(counts)].reshape(*signal.shape[:-1], n_rows, n_bins).swapaxes(-1, -2)
+
+
+def frame(signal: Any, job: Analysis) -> Any:
+    """Segments of a signal, in memory (..., n_frames, n_fft)."""
+    frames = job.frames
+    with _queue(signal) as place:
+        segments = cupy.empty((*signal.shape[:-1], frames.n_frames, frames.n_fft), signal.dtype)
+        if segments.size:
+            _frame(place, _one_batch_axis(signal, 1), job, segments, _KINDS[signal.dtype.name].parts)
+        return segments.swapaxes(-1, -2)
+
+
+def joined(pairs: Any) -> Any:
+    """Complex view of real (..., 2), without a copy where the pairs lie side by side in memory."""
+    if pairs.strides[-1] == pairs.itemsize:
+        return pairs.view(_KINDS[pairs.dtype.name].complex)[..., 0]
+    return as_complex(pairs[..., 0], pairs[..., 1])
+
+
+def check_out(function: str, out: Any, array: Any, shape: tuple[int, ...], dtype: str) -> None:
+    array_api.check_out(function, out, array, shape, dtype)
+    if any(stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)):
+        raise error(ValueError, function, "out", "memory of its own", "rows that overlap")
+    if out.size and array.size and cupy.may_share_memory(out, array):
+        raise error(ValueError, function, "out", "memory of its own", "one that overlaps the input")
+
+
+@contextmanager
+def stream_of(producer: Any, device: int) -> Iterator[None]:
+    """The producer's stream as the current one, for arrays borrowed from another library through DLPack.
+
+    producer : has ``__cuda_stream__()`` (torch.cuda.Stream and others), or is the address of a CUDA stream
+    """
+    with cupy.cuda.Device(device):
+        if hasattr(producer, "__cuda_stream__"):
+            stream = cupy.cuda.Stream.from_external(producer)
+        else:
+            stream = cupy.cuda.Stream.from_external(_Address(int(producer)))
+        with stream:
+            yield
+
+
+class _Address:
+    """A CUDA stream, known by its address alone."""
+
+    def __init__(self, address: int) -> None:
+        self._address = address
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self._address
+
+
+class Part(NamedTuple):
+    """One part of a synthesis job: signals [items), made of frames [columns) of these items.
+
+    frames  : the part's own, smaller job; its padded axis begins at sample `origin` of the job's gain
+    samples : where in the signal its result stands
+    whole   : every frame belongs to this part alone
+    """
+
+    items: slice
+    columns: slice
+    frames: Frames
+    origin: int
+    samples: slice
+    whole: bool
+
+
+def _parts(job: Synthesis, n_batch: int, limit: int) -> Iterator[Part]:
+    """The job in parts of at most `limit` frames (more where the frames of a single hop are more)."""
+    columns, frames = job.frames.segment(job.frames.start, job.frames.stop)
+    if frames.n_frames <= limit or frames.n_frames <= 2 * frames.overlap:
+        step = max(1, limit // max(1, frames.n_frames))
+        origin = job.origin + columns.start * frames.hop
+        for first in range(0, n_batch, step):
+            items = slice(first, min(first + step, n_batch))
+            yield Part(items, columns, frames, origin, slice(0, frames.n_samples), whole=True)
+        return
+    start, stop = job.frames.start, job.frames.stop
+    step = max(frames.overlap, limit - frames.overlap) * frames.hop
+    for lo in range(start, stop, step):
+        hi = min(lo + step, stop)
+        columns, frames = job.frames.segment(lo, hi)
+        origin = job.origin + columns.start * frames.hop
+        for item in range(n_batch):
+            yield Part(slice(item, item + 1), columns, frames, origin, slice(lo - start, hi - start), whole=False)
+
+
+def _gathered(
+    place: Place,
+    array: Any,
+    job: Synthesis,
+    dtype: Any,
+    out: Any,
+    row_bytes: int,
+    run: Callable[[Place, Any, Part, Any], None],
+) -> Any:
+    """The signal (..., n_samples) of `array` (..., n_bins or n_fft, n_frames), made part by part by `run`."""
+    batch, n_samples = array.shape[:-2], job.frames.n_samples
+    items = _one_batch_axis(array, 2)
+    direct = out is not None and _side_by_side(out, -1) and _common_stride(out.shape[:-1], out.strides[:-1])
+    signal = out if direct else cupy.empty((*batch, n_samples), dtype)
+    if signal.size:
+        rows = signal.reshape(-1, n_samples)
+        for part in _parts(job, items.shape[0], _rows_at_once(row_bytes, job.frames.n_fft)):
+            run(place, items[part.items, :, part.columns], part, rows[part.items, part.samples])
+    if out is None or direct:
+        return signal
+    out[...] = signal
+    return out
+
+
+def _inverse_fft(place: Place, spectrum: Any, job: Synthesis, kind: Kind, overwrite: bool) -> Any:
+    """Inverse FFT, not normalised, of spectrum (n_batch, n_bins, n_frames): segments (n_batch, n_frames, n_fft)."""
+    n_batch, n_bins, n_frames = spectrum.shape
+    n_fft, count = job.frames.n_fft, n_batch * n_frames
+    if not count:
+        return cupy.empty((n_batch, 0, n_fft), kind.dtype if job.onesided else kind.complex)
+    real_ends = int(job.onesided)
+    nyquist = n_bins - 1 if n_fft % 2 == 0 else -1
+    rows = spectrum.swapaxes(1, 2)
+    if overwrite and rows.flags.c_contiguous:
+        made = rows.reshape(count, n_bins)
+        if real_ends:
+            arguments = (made, np.int64(count), np.int32(n_bins), np.int32(nyquist))
+            _launch(place, "real_ends", _blocks(count), 1, arguments, XI_REAL=kind.real)
+    else:
+        made = cupy.empty((_bucket(count, n_fft), n_bins), kind.complex)
+        if _side_by_side(rows, -1):
+            strides = (np.int64(stride // rows.itemsize) for stride in rows.strides[:2])
+            arguments = (
+                rows,
+                made,
+                np.int64(n_batch),
+                np.int64(n_frames),
+                np.int32(n_bins),
+                *strides,
+                np.int32(nyquist),
+            )
+            blocks, macros = _blocks(n_frames * n_bins), {"XI_REAL": kind.real, "XI_REAL_ENDS": real_ends}
+            _launch(place, "copy_rows", blocks, n_batch, arguments, **macros)
+        else:
+            target = made[:count].reshape(n_batch, n_frames, n_bins)
+            _transpose(place, spectrum, target, real_ends, nyquist)
+    segments = cupy.empty((made.shape[0], n_fft), kind.dtype) if job.onesided else made
+    _fft(place, made, segments, n_fft, forward=False)
+    return segments[:count].reshape(n_batch, n_frames, n_fft)
+
+
+def _overlap_add(place: Place, segments: Any, job: Synthesis, part: Part, signal: Any, scale: float) -> None:
+    """Segments (n_batch, n_frames, n_fft), n_fft side by side, times `scale`, into signal (n_batch, n_samples)."""
+    kind, frames, gain = _KINDS[segments.dtype.name], part.frames, job.gain
+    window = _window(place, job, kind.real, scale)
+    values, n_head, tail_start, n_tail = window, 0, 0, 0
+    if gain is not None:
+        values = _gain(place, gain, kind.real)
+        n_head, tail_start, n_tail = gain.head.size, gain.tail_start, gain.tail.size
+    n_batch, n_samples = signal.shape
+    segment_batch, segment_frame = (stride // segments.itemsize for stride in segments.strides[:2])
+    signal_batch = signal.strides[0] // signal.itemsize
+    farthest = max(frames.span, abs(frames.start), abs(frames.stop)) + part.origin + frames.n_fft + frames.hop
+    bits, index = _index(max(farthest, tail_start + n_tail))
+    steps = (
+        frames.hop,
+        frames.n_fft,
+        frames.start,
+        segment_frame,
+        *((segment_batch, signal_batch) if n_batch > 1 else ()),
+    )
+    vector = _vector(segments.itemsize, steps, (segments, window, values, signal))
+    arguments = (
+        segments, window, values, signal,
+        *map(np.int64, (n_batch, segment_batch, segment_frame, signal_batch)),
+        *map(index, (frames.n_frames, frames.n_fft, frames.hop, frames.overlap, frames.start, n_samples)),
+        *map(index, (part.origin, n_head, tail_start, n_tail)),
+    )  # fmt: skip
+    _launch(
+        place, "overlap_add", _blocks(-(-n_samples // vector)), n_batch, arguments,
+        XI_REAL=kind.real, XI_VECTOR=vector, XI_PARTS=kind.parts, XI_KEEP=_KINDS[signal.dtype.name].parts,
+        XI_GAIN=int(gain is not None), XI_INDEX_BITS=bits,
+    )  # fmt: skip
+
+
+def _frame(place: Place, signal: Any, job: Analysis, segments: Any, make: int) -> None:
+    """Signal (n_batch, n_samples) into the first rows of segments (..., n_fft), contiguous, of `make` parts."""
+    kind, frames = _KINDS[signal.dtype.name], job.frames
+    if not _side_by_side(signal, -1):
+        signal = cupy.ascontiguousarray(signal)
+    window = _window(place, job, kind.real, 1)
+    n_batch, n_samples = signal.shape
+    signal_batch = signal.strides[0] // signal.itemsize
+    size = frames.n_frames * frames.n_fft
+    farthest = max(frames.span, abs(frames.start), frames.stop) + 2 * n_samples + frames.hop
+    bits, index = _index(max(farthest, size))
+    steps = (frames.hop, frames.n_fft, frames.start, signal_batch if n_batch > 1 else 0)
+    vector = _vector(kind.dtype.itemsize * make, steps, (signal, window, segments))
+    arguments = (
+        signal, window, segments, np.int64(n_batch), np.int64(signal_batch),
+        *map(index, (frames.n_frames, frames.n_fft, frames.hop, frames.start, n_samples)),
+        np.int32(PAD_MODES.index(job.pad_mode)),
+    )  # fmt: skip
+    _launch(
+        place, "frame", _blocks(size // vector), n_batch, arguments,
+        XI_REAL=kind.real, XI_VECTOR=vector, XI_PARTS=kind.parts, XI_MAKE=make,
+        XI_INDEX_BITS=bits,
+    )  # fmt: skip
+
+
+def _transpose(place: Place, array: Any, target: Any, real_ends: int = 0, nyquist: int = -1) -> None:
+    """Array (n_batch, n_rows, n_cols) into target (n_batch, n_cols, n_rows), whose last axis is contiguous."""
+    if not _side_by_side(array, -1):
+        array = cupy.ascontiguousarray(array)
+    kind = _KINDS[array.dtype.name]
+    n_batch, n_rows, n_cols = array.shape
+    strides = (stride // array.itemsize for stride in (*array.strides[:2], *target.strides[:2]))
+    tiles = -(-n_rows // 32) * -(-n_cols // 32)
+    arguments = (array, target, *map(np.int64, (n_batch, n_rows, n_cols, *strides, nyquist)))
+    macros = {"XI_REAL": kind.real, "XI_PARTS": kind.parts, "XI_REAL_ENDS": real_ends}
+    _launch(place, "transpose", tiles, n_batch, arguments, **macros)
+
+
+def _fft(place: Place, array: Any, target: Any, n_fft: int, forward: bool) -> None:
+    """FFT of every row of `array` into the rows of `target`, not normalised; may destroy `array`."""
+    cufft = _cufft()
+    fft_type = getattr(cufft, _FFT_TYPES[array.dtype.name, target.dtype.name])
+    direction = cufft.CUFFT_FORWARD if forward else cufft.CUFFT_INVERSE
+    _plan(place, n_fft, fft_type, array.shape[0]).fft(array, target, direction)
+
+
+def _launch(place: Place, name: str, blocks: int, n_batch: int, arguments: tuple, **macros: Any) -> None:
+    grid = (min(max(1, blocks), _MAX_GRID[0]), min(max(1, n_batch), _MAX_GRID[1]))
+    kernel(name, place.device, **macros)(grid, (_THREADS,), arguments)
+
+
+@cache
+def kernel(name: str, device: int, **macros: Any) -> Any:
+    """Function `name` of cuda/<name>.cu, compiled for these macros; CuPy keeps the binary on disk."""
+    path = files(__package__) / "cuda" / f"{name}.cu"
+    code = f'#line 1 "{str(path).replace(os.sep, "/")}"\n{path.read_text()}'
+    options = ("-std=c++17", *(f"-D{key}={value}" for key, value in sorted(macros.items())))
+    try:
+        return cupy.RawModule(code=code, options=options).get_function(name)
+    except Exception as cause:
+        raise RuntimeError(f"CuPy could not compile {name}.cu ({' '.join(options)}): {cause}") from cause
+
+
+@lru_cache(maxsize=32)
+def _plan(place: Place, n_fft: int, fft_type: int, rows: int) -> Any:
+    """A cuFFT plan of our own: CuPy's cache shares work areas between streams (cupy#8079)."""
+    return _cufft().Plan1d(n_fft, fft_type, rows)
+
+
+@lru_cache(maxsize=1)
+def _cufft() -> Any:
+    try:
+        from cupy.cuda import cufft
+    except ImportError as cause:
+        raise ImportError(f"CuPy has no cuFFT (pip install 'xp-istft[cuda13]' brings it): {cause}") from cause
+    return cufft
+
+
+@lru_cache(maxsize=128)
+def _window(place: Place, job: Synthesis | Analysis, real: str, scale: float) -> Any:
+    """The job's window times `scale`, on the device; in the order of the place's stream."""
+    window = np.ones(job.frames.n_fft) if job.window is None else job.window
+    return cupy.asarray((window * scale).astype(np.float32 if real == "float" else np.float64))
+
+
+@lru_cache(maxsize=128)
+def _gain(place: Place, gain: HopPeriodic, real: str) -> Any:
+    """Head, period and tail of the gain, one after the other, on the device."""
+    values = np.concatenate([gain.head, gain.period, gain.tail])
+    return cupy.asarray(values.astype(np.float32 if real == "float" else np.float64))
+
+
+@contextmanager
+def _queue(array: Any) -> Iterator[Place]:
+    """The array's device as the current one, and the place on it where this thread's work goes."""
+    with cupy.cuda.Device(array.device.id):
+        yield Place(array.device.id, threading.get_ident(), cupy.cuda.get_current_stream().ptr)
+
+
+def _rows_at_once(row_bytes: int, n_fft: int) -> int:
+    """Frames whose scratch stays within the limit, and which cuFFT can count."""
+    limit = int(os.environ.get("XP_ISTFT_SCRATCH_BYTES", _SCRATCH_BYTES))
+    return max(1, min(limit // row_bytes, (2**31 - 1) // n_fft - 64))
+
+
+def _bucket(rows: int, n_fft: int) -> int:
+    """`rows`, rounded up so that similar sizes share one plan: at most an eighth more, and 128 KiB of frames."""
+    largest = max(1, min(rows // 8, (128 << 10) // (4 * n_fft)))
+    step = 1 << (largest.bit_length() - 1)
+    return -(-rows // step) * step
+
+
+def _vector(sample_bytes: int, steps: tuple[int, ...], arrays: tuple[Any, ...]) -> int:
+    """How many samples one thread can load at once: all steps multiples of it, all arrays aligned to it."""
+    width = max(1, _VECTOR_BYTES // sample_bytes)
+    while width > 1 and (
+        any(step % width for step in steps) or any(array.data.ptr % (width * array.itemsize) for array in arrays)
+    ):
+        width //= 2
+    return width
+
+
+def _index(farthest: int) -> tuple[int, type]:
+    """Bits, and NumPy type, of positions up to `farthest` (and the grid's last step beyond it)."""
+    return (32, np.int32) if farthest < 2**31 - 2**12 else (64, np.int64)
+
+
+def _blocks(threads: int) -> int:
+    return -(-threads // _THREADS)
+
+
+def _side_by_side(array: Any, axis: int) -> bool:
+    """Whether the elements along `axis` are neighbours in memory."""
+    return array.shape[axis] <= 1 or array.strides[axis] == array.itemsize
+
+
+def _one_batch_axis(array: Any, last: int) -> Any:
+    """(n_batch, *the last axes): a view where the batch axes have one common stride."""
+    return array.reshape(math.prod(array.shape[:-last]), *array.shape[-last:])
+
+
+def _common_stride(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether these axes can be walked as one."""
+    walked = [(size, stride) for size, stride in zip(shape, strides, strict=True) if size != 1]
+    return all(outer[1] == inner[0] * inner[1] for outer, inner in pairwise(walked))

@@ -1,0 +1,124 @@
+"""What the steps of the ladder share: kernels built once per session, and the state of the GPU, said aloud."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import array_api_compat
+import numpy as np
+import pytest
+from emulator import nvrtc, ptx, shim
+from emulator.fake_cupy import FakeCupy
+from kernels import options, source
+
+
+@pytest.fixture(scope="session")
+def builds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of compiled kernels, shared by the workers of one session."""
+    root = tmp_path_factory.getbasetemp()
+    folder = (root.parent if os.environ.get("PYTEST_XDIST_WORKER") else root) / "kernels"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def on_cpu(builds: Path) -> Callable[..., Any]:
+    """on_cpu(name, **macros): the kernel of that name, built by g++."""
+    if shim.missing():
+        pytest.skip(f"{shim.missing()}")
+
+    @cache
+    def module(name: str, chosen: tuple[str, ...]) -> shim.ShimModule:
+        return shim.ShimModule(code=source(name), options=chosen, cache=builds)
+
+    return lambda name, **macros: module(name, options(macros)).get_function(name)
+
+
+@pytest.fixture(scope="session")
+def as_ptx(builds: Path) -> Callable[..., Any]:
+    """as_ptx(name, architecture="compute_90", **macros): the kernel of that name, as NVRTC compiles it."""
+    if nvrtc.missing(compiler_only=True):
+        pytest.skip(f"{nvrtc.missing(compiler_only=True)}")
+
+    def kernel(name: str, architecture: str = "compute_90", **macros: Any) -> Any:
+        text = nvrtc.compiled(source(name), options(macros), architecture, builds).decode()
+        return ptx.PtxModule(text).get_function(name)
+
+    return kernel
+
+
+@pytest.fixture
+def fake(builds: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCupy]:
+    """A fake CuPy under `import cupy`, its kernels built by g++, and the package's backend loaded on top of it."""
+    if shim.missing():
+        pytest.skip(f"{shim.missing()}")
+    with installed(lambda code, chosen: shim.ShimModule(code=code, options=chosen, cache=builds), monkeypatch) as fake:
+        yield fake
+
+
+@contextmanager
+def installed(engine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCupy]:
+    fake = FakeCupy(engine)
+    fake.install(monkeypatch)
+    monkeypatch.setattr(array_api_compat, "cupy", fake.modules["array_api_compat.cupy"], raising=False)
+    name = "xp_istft.backends.cupy"
+    before = sys.modules.pop(name, None)
+    try:
+        yield fake
+    finally:
+        sys.modules.pop(name, None)
+        if before is not None:
+            sys.modules[name] = before
+
+
+@pytest.fixture
+def random(request: pytest.FixtureRequest) -> np.random.Generator:
+    """Numbers of this test's own: the same in every run."""
+    return np.random.default_rng(list(request.node.name.encode()))
+
+
+# ---- the last step: on a real GPU, and never skipped in silence ------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def gpu_state() -> str | None:
+    """Why no GPU can be used here, or None. CuPy imports without a driver, so only a device counts."""
+    try:
+        import cupy
+
+        if not cupy.cuda.is_available():
+            return "CuPy sees no CUDA device"
+        cupy.empty(1)
+        from cupy.cuda import cufft  # noqa: F401  the bare wheel has none
+    except Exception as cause:
+        return f"{type(cause).__name__}: {str(cause).splitlines()[0]}"
+    return None
+
+
+_not_run: list[str] = []
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and gpu_state():
+        _not_run.append(item.nodeid)
+        if os.environ.get("XP_ISTFT_REQUIRE_GPU") == "1":
+            pytest.fail(f"XP_ISTFT_REQUIRE_GPU=1, but {gpu_state()}", pytrace=False)
+        pytest.skip(f"no GPU: {gpu_state()}")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    skipped = [
+        report
+        for key in ("skipped", "failed")
+        for report in terminalreporter.stats.get(key, [])
+        if "gpu" in getattr(report, "keywords", {}) and gpu_state()
+    ]
+    if skipped:
+        terminalreporter.section("GPU")
+        terminalreporter.line(f"{len(skipped)} GPU tests NOT RUN: {gpu_state()}")

@@ -1,0 +1,420 @@
+"""A hostile stand-in for the part of CuPy that a backend uses, on NumPy memory.
+
+It refuses what CuPy refuses (NumPy arrays where device arrays are due, empty FFT batches) and what CuPy would let pass
+to go wrong on a device: scalars of the wrong size, arrays of another device, work on another stream than the one that
+filled or allocated an array, plans shared between streams or threads, reads and writes beyond an array. Fresh memory is
+NaN, and complex-to-real transforms destroy their input. Everything that is queued, copied or waited for is written down
+in a `Trace`.
+
+    fake = FakeCupy(engine)     engine(code, options): an object whose get_function(name) runs a kernel
+    fake.install(monkeypatch)   `import cupy` gives the fake, array_api_compat takes its arrays for CuPy's
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+C2C, R2C, C2R, Z2Z, D2Z, Z2D = 0x29, 0x2A, 0x2C, 0x69, 0x6A, 0x6C
+_TYPES = {
+    R2C: (np.float32, np.complex64),
+    C2R: (np.complex64, np.float32),
+    C2C: (np.complex64, np.complex64),
+    D2Z: (np.float64, np.complex128),
+    Z2D: (np.complex128, np.float64),
+    Z2Z: (np.complex128, np.complex128),
+}
+
+
+@dataclass
+class Launch:
+    """One piece of work in a queue: a kernel, a transform ("cufft") or an elementwise copy ("copy")."""
+
+    name: str
+    stream: int
+    device: int
+    grid: tuple[int, ...] = ()
+    macros: dict[str, str] = field(default_factory=dict)
+    arrays: tuple[int, ...] = ()  # bytes of each array that it reads or writes
+
+
+@dataclass
+class Trace:
+    launches: list[Launch] = field(default_factory=list)
+    uploads: int = 0  # host to device
+    downloads: int = 0  # device to host: the host waits
+    waits: int = 0  # the host waits for a device, and gets nothing
+    plans: int = 0
+    compiled: int = 0
+    live_bytes: int = 0
+    peak_bytes: int = 0
+
+    @property
+    def names(self) -> list[str]:
+        return [launch.name for launch in self.launches]
+
+
+class _Block:
+    """Memory of one allocation: where it is, and which stream orders what happens to it (None: it is ready)."""
+
+    def __init__(self, fake: FakeCupy, array: np.ndarray, stream: int | None) -> None:
+        self.fake, self.array, self.stream = fake, array, stream
+        self.device = fake.current_device()
+        self.readonly_copy: np.ndarray | None = None
+        fake.trace.live_bytes += array.nbytes
+        fake.trace.peak_bytes = max(fake.trace.peak_bytes, fake.trace.live_bytes)
+
+    def __del__(self) -> None:
+        self.fake.trace.live_bytes -= self.array.nbytes
+
+
+class FakeCupy:
+    """One fake CuPy, with its own classes, devices and trace."""
+
+    def __init__(self, engine: Callable[[str, tuple[str, ...]], Any], n_devices: int = 2) -> None:
+        self.engine, self.n_devices = engine, n_devices
+        self.trace = Trace()
+        self._local = threading.local()
+        self.ndarray = type("ndarray", (_Array,), {"fake": self, "__module__": "cupy"})
+        self.modules = self._modules()
+
+    # ---- where work goes ----
+
+    def _state(self) -> Any:
+        if not hasattr(self._local, "devices"):
+            self._local.devices, self._local.streams = [0], {}
+        return self._local
+
+    def current_device(self) -> int:
+        return self._state().devices[-1]
+
+    def current_stream(self) -> int:
+        stack = self._state().streams.setdefault(self.current_device(), [0])
+        return stack[-1]
+
+    @contextmanager
+    def device(self, number: int) -> Iterator[None]:
+        self._state().devices.append(number)
+        try:
+            yield
+        finally:
+            self._state().devices.pop()
+
+    @contextmanager
+    def stream(self, pointer: int) -> Iterator[None]:
+        stack = self._state().streams.setdefault(self.current_device(), [0])
+        stack.append(pointer)
+        try:
+            yield
+        finally:
+            stack.pop()
+
+    # ---- arrays ----
+
+    def on_device(self, host: np.ndarray) -> Any:
+        """A device array of the caller's, ready on every stream; it keeps the layout (and the memory) of `host`."""
+        root = host
+        while isinstance(root.base, np.ndarray):
+            root = root.base
+        return self.ndarray(_Block(self, root, None), host)
+
+    def fresh(self, array: np.ndarray) -> Any:
+        return self.ndarray(_Block(self, array, self.current_stream()), array)
+
+    def empty(self, shape: Any, dtype: Any = np.float64) -> Any:
+        array = np.empty(shape, dtype)
+        if array.size:
+            array.reshape(-1).view(np.uint8)[...] = 0xFF  # NaN
+        return self.fresh(array)
+
+    def asarray(self, array: Any, dtype: Any = None) -> Any:
+        if isinstance(array, self.ndarray):
+            return array if dtype in (None, array.dtype) else array.astype(dtype)
+        self.trace.uploads += 1
+        return self.fresh(np.array(array, dtype))
+
+    def ascontiguousarray(self, array: Any) -> Any:
+        return array if array.flags.c_contiguous else array.copy()
+
+    def may_share_memory(self, a: Any, b: Any, max_work: Any = None) -> bool:
+        return np.may_share_memory(a.host, b.host)
+
+    def queue(self, name: str, arrays: tuple[Any, ...], **details: Any) -> None:
+        """Writes down work on these arrays, and refuses what no stream would order."""
+        device, stream = self.current_device(), self.current_stream()
+        for array in arrays:
+            block = array.block
+            if block.device != device:
+                raise RuntimeError(f"{name} on device {device} with an array of device {block.device}")
+            if block.stream not in (None, stream):
+                raise RuntimeError(f"{name} on stream {stream} with an array that belongs to stream {block.stream}")
+        sizes = tuple(array.nbytes for array in arrays)
+        self.trace.launches.append(Launch(name, stream, device, arrays=sizes, **details))
+
+    # ---- what `import cupy` gives ----
+
+    def install(self, monkeypatch: Any) -> None:
+        for name, module in self.modules.items():
+            monkeypatch.setitem(sys.modules, name, module)
+
+    def _modules(self) -> dict[str, ModuleType]:
+        cupy, cuda, cufft = ModuleType("cupy"), ModuleType("cupy.cuda"), ModuleType("cupy.cuda.cufft")
+        compat = ModuleType("array_api_compat.cupy")
+        cupy.__dict__.update(
+            ndarray=self.ndarray,
+            empty=self.empty,
+            asarray=self.asarray,
+            ascontiguousarray=self.ascontiguousarray,
+            may_share_memory=self.may_share_memory,
+            RawModule=lambda *, code, options=(): _RawModule(self, code, options),
+            cuda=cuda,
+        )
+        cuda.__dict__.update(
+            Device=lambda device=None: _Device(self, self.current_device() if device is None else device),
+            Stream=type("Stream", (_Stream,), {"fake": self}),
+            Event=lambda: _Event(self),
+            get_current_stream=lambda device_id=-1: SimpleNamespace(ptr=self.current_stream()),
+            get_elapsed_time=lambda start, stop: float(stop.time - start.time),
+            is_available=lambda: True,
+            cufft=cufft,
+        )
+        cufft.__dict__.update(
+            Plan1d=lambda nx, fft_type, batch: _Plan1d(self, nx, fft_type, batch),
+            CUFFT_FORWARD=-1, CUFFT_INVERSE=1,
+            CUFFT_C2C=C2C, CUFFT_R2C=R2C, CUFFT_C2R=C2R, CUFFT_Z2Z=Z2Z, CUFFT_D2Z=D2Z, CUFFT_Z2D=Z2D,
+        )  # fmt: skip
+        compat.__dict__.update(
+            {name: np.dtype(name).type for name in ("float16", "float32", "float64", "complex64", "complex128")},
+            moveaxis=lambda array, source, destination: array.moved(source, destination),
+            astype=lambda array, dtype: array.astype(dtype),
+        )
+        return {"cupy": cupy, "cupy.cuda": cuda, "cupy.cuda.cufft": cufft, "array_api_compat.cupy": compat}
+
+
+class _Array:
+    """A device array: NumPy memory that NumPy is refused."""
+
+    fake: FakeCupy
+    __array_ufunc__ = None
+
+    def __init__(self, block: _Block, host: np.ndarray) -> None:
+        self.block, self.host = block, host
+
+    shape = property(lambda self: self.host.shape)
+    ndim = property(lambda self: self.host.ndim)
+    dtype = property(lambda self: self.host.dtype)
+    size = property(lambda self: self.host.size)
+    strides = property(lambda self: self.host.strides)
+    itemsize = property(lambda self: self.host.itemsize)
+    nbytes = property(lambda self: self.host.nbytes)
+    flags = property(lambda self: self.host.flags)
+    data = property(lambda self: SimpleNamespace(ptr=self.host.ctypes.data))
+    device = property(lambda self: _Device(self.fake, self.block.device))
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
+
+    def get(self) -> np.ndarray:
+        self.fake.trace.downloads += 1
+        return self.host.copy()
+
+    def item(self) -> Any:
+        self.fake.trace.downloads += 1
+        return self.host.item()
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __len__(self) -> int:
+        return len(self.host)
+
+    def reshape(self, *shape: Any) -> Any:
+        changed = self.host.reshape(*shape)
+        return (
+            self._view(changed) if np.shares_memory(changed, self.host) or not changed.size else self._copied(changed)
+        )
+
+    def swapaxes(self, first: int, second: int) -> Any:
+        return self._view(self.host.swapaxes(first, second))
+
+    def moved(self, source: Any, destination: Any) -> Any:
+        return self._view(np.moveaxis(self.host, source, destination))
+
+    def view(self, dtype: Any) -> Any:
+        return self._view(self.host.view(dtype))
+
+    def copy(self) -> Any:
+        return self._copied(self.host.copy())
+
+    def astype(self, dtype: Any, copy: bool = True) -> Any:
+        return self if not copy and dtype == self.dtype else self._copied(self.host.astype(dtype))
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._view(self.host[key])
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if isinstance(value, np.ndarray):
+            raise TypeError("a NumPy array where a CuPy array is due")
+        self.fake.queue("copy", (self, value) if isinstance(value, _Array) else (self,))
+        self.host[key] = value.host if isinstance(value, _Array) else value
+
+    def _view(self, host: np.ndarray) -> Any:
+        return type(self)(self.block, host)
+
+    def _copied(self, host: np.ndarray) -> Any:
+        made = self.fake.fresh(host)
+        self.fake.queue("copy", (self, made))
+        return made
+
+    def memory(self) -> np.ndarray:
+        """All memory from the array's first element to the end of its allocation, as a kernel sees it."""
+        root = self.block.array
+        flat = np.lib.stride_tricks.as_strided(root, (root.size,), (root.itemsize,)).view(np.uint8)
+        first = self.host.ctypes.data - flat.ctypes.data
+        whole = (flat.size - first) // self.itemsize * self.itemsize
+        return flat[first : first + whole].view(self.dtype)
+
+
+class _RawModule:
+    def __init__(self, fake: FakeCupy, code: str, options: tuple[str, ...]) -> None:
+        self.fake, self.options = fake, options
+        self.module = fake.engine(code, options)
+        self.device = fake.current_device()
+        fake.trace.compiled += 1
+
+    def get_function(self, name: str) -> Callable[..., None]:
+        kernel = self.module.get_function(name)
+        macros = dict(option[2:].split("=") for option in self.options if option.startswith("-D"))
+
+        def launch(grid: tuple, block: tuple, arguments: tuple, *, shared_mem: int = 0) -> None:
+            for argument in arguments:
+                if isinstance(argument, np.ndarray) and argument.ndim:
+                    raise TypeError("You are trying to pass a numpy.ndarray of shape as a kernel parameter.")
+            arrays = tuple(argument for argument in arguments if isinstance(argument, _Array))
+            self.fake.queue(name, arrays, grid=(*grid, *block), macros=macros)
+            if self.device != self.fake.current_device():
+                raise RuntimeError(f"{name} was loaded for device {self.device}")
+            plain = tuple(argument.memory() if isinstance(argument, _Array) else argument for argument in arguments)
+            kernel(grid, block, plain, shared_mem=shared_mem)
+
+        return launch
+
+
+class _Plan1d:
+    """cufftMakePlan1d: `batch` rows side by side; not normalised; complex-to-real destroys its input."""
+
+    def __init__(self, fake: FakeCupy, nx: int, fft_type: int, batch: int) -> None:
+        if not 0 < batch < 2**31 or not 0 < nx < 2**31:
+            raise RuntimeError("CUFFT_INVALID_SIZE")
+        self.fake, self.nx, self.fft_type, self.batch = fake, nx, fft_type, batch
+        self.place = (fake.current_device(), threading.get_ident(), fake.current_stream())
+        fake.trace.plans += 1
+
+    def fft(self, a: Any, out: Any, direction: int) -> None:
+        fake, half = self.fake, self.nx // 2 + 1
+        if self.place != (fake.current_device(), threading.get_ident(), fake.current_stream()):
+            raise RuntimeError("a plan, and so its work area, is used in two streams or threads")
+        types = _TYPES[self.fft_type]
+        if (a.dtype.type, out.dtype.type) != types:
+            raise RuntimeError(f"CUFFT_INVALID_TYPE: {a.dtype} to {out.dtype}")
+        if any(array.data.ptr % np.dtype(max(types, key=lambda kind: kind().itemsize)).itemsize for array in (a, out)):
+            raise RuntimeError("cuFFT wants memory aligned to a complex element")
+        real = [np.dtype(kind).kind == "f" for kind in types]
+        widths = [half if any(real) and not is_real else self.nx for is_real in real]
+        x, y = (array.memory()[: self.batch * width] for array, width in zip((a, out), widths, strict=True))
+        if x.size < self.batch * widths[0] or y.size < self.batch * widths[1]:
+            raise RuntimeError("cuFFT reads or writes beyond an array")
+        fake.queue("cufft", (a, out))
+        rows = x.reshape(self.batch, widths[0]).astype(np.complex128 if widths[0] == half else x.dtype)
+        if self.fft_type in (C2R, Z2D):
+            if direction != 1:
+                raise RuntimeError("complex-to-real transforms are inverse")
+            made = self._to_real(rows)
+            x[...] = np.nan
+        elif self.fft_type in (R2C, D2Z):
+            made = np.fft.rfft(rows.astype(np.float64), axis=1)
+        else:
+            made = np.fft.ifft(rows, axis=1) * self.nx if direction == 1 else np.fft.fft(rows, axis=1)
+        y.reshape(self.batch, widths[1])[...] = made
+
+    def _to_real(self, rows: np.ndarray) -> np.ndarray:
+        """cuFFT does not promise to ignore the imaginary parts of DC and Nyquist: here they spoil the whole frame."""
+        ends = rows[:, [0, -1] if self.nx % 2 == 0 else [0]]
+        spoilt = (ends.imag != 0).any(axis=1)
+        made = np.fft.irfft(rows, self.nx, axis=1) * self.nx
+        made[spoilt] = np.nan
+        return made
+
+
+class _Device:
+    def __init__(self, fake: FakeCupy, number: int) -> None:
+        if not 0 <= number < fake.n_devices:
+            raise RuntimeError("cudaErrorInvalidDevice: invalid device ordinal")
+        self._fake, self.id = fake, number
+        self._contexts: list[Any] = []
+
+    def __enter__(self) -> _Device:
+        self._contexts.append(self._fake.device(self.id))
+        self._contexts[-1].__enter__()
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        self._contexts.pop().__exit__(*details)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Device) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return self.id
+
+    def __repr__(self) -> str:
+        return f"<CUDA Device {self.id}>"
+
+
+class _Stream:
+    fake: FakeCupy
+
+    def __init__(self, ptr: int = 0) -> None:
+        self.ptr = ptr
+        self._contexts: list[Any] = []
+
+    @classmethod
+    def from_external(cls, obj: Any) -> Any:
+        version, pointer = obj.__cuda_stream__()
+        if version != 0:
+            raise ValueError("unknown version of the CUDA stream protocol")
+        return cls(pointer)
+
+    def __enter__(self) -> Any:
+        self._contexts.append(self.fake.stream(self.ptr))
+        self._contexts[-1].__enter__()
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        self._contexts.pop().__exit__(*details)
+
+    def synchronize(self) -> None:
+        self.fake.trace.waits += 1
+
+
+class _Event:
+    """Its clock is the number of launches: fewer launches are faster."""
+
+    def __init__(self, fake: FakeCupy) -> None:
+        self._fake, self.time = fake, -1
+
+    def record(self, stream: Any = None) -> None:
+        self.time = len(self._fake.trace.launches)
+
+    def synchronize(self) -> None:
+        self._fake.trace.waits += 1

@@ -1,0 +1,136 @@
+"""Step 4: the PTX that NVRTC emits, interpreted: values, bounds, alignment, races, unwritten memory, and counts.
+
+sm_100 gets other code than older cards, so both families run. The counts are pinned: coalescing, bank conflicts and
+instructions cannot get worse unseen.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from emulator import nvrtc
+from kernels import (
+    OverlapAdd,
+    copied_rows,
+    framing_problem,
+    noise,
+    overlap_add_problem,
+    real_ended,
+    transposed,
+    with_real_ends,
+)
+
+from xp_istft.frames import PAD_MODES, Frames
+from xp_istft.windows import normalisation
+
+pytestmark = pytest.mark.skipif(bool(nvrtc.missing(compiler_only=True)), reason=f"{nvrtc.missing(compiler_only=True)}")
+FAMILIES = ("compute_75", "compute_90", "compute_100")
+MOST_ERROR = 3.4  # as in step 1
+
+
+@pytest.mark.parametrize("architecture", FAMILIES)
+@pytest.mark.parametrize(("real", "parts", "keep"), [("float", 1, 1), ("double", 1, 1), ("float", 2, 1)])
+def test_overlap_add_keeps_its_error_bound(as_ptx, random, architecture, real, parts, keep):
+    for trial in range(12):
+        problem = overlap_add_problem(random, real, parts, keep, multiple=4 if trial % 2 else 1, gain=trial % 8 != 7)
+        macros = problem.macros(XI_INDEX_BITS=64 if trial % 4 == 3 else 32)
+        kernel = as_ptx("overlap_add", architecture, **macros)
+        assert problem.error(problem.launch(kernel, macros, most_blocks=1 + trial % 3)) < MOST_ERROR
+
+
+@pytest.mark.parametrize("architecture", FAMILIES)
+def test_transpose_moves_every_element(as_ptx, random, architecture):
+    kernel = as_ptx("transpose", architecture, XI_REAL="float", XI_PARTS=2, XI_REAL_ENDS=1)
+    for trial in range(4):
+        array = noise(random, (2, *(int(size) for size in random.integers(2, 70, 2))), "c8")
+        nyquist = array.shape[1] - 1
+        want = real_ended(array[..., :-1].swapaxes(1, 2), nyquist)
+        np.testing.assert_array_equal(transposed(kernel, array, nyquist, most_blocks=1 + trial % 2), want)
+
+
+@pytest.mark.parametrize("architecture", FAMILIES)
+def test_copies_have_real_ends(as_ptx, random, architecture):
+    array = noise(random, (2, 40, 18), "c8")
+    copied = copied_rows(as_ptx("copy_rows", architecture, XI_REAL_ENDS=1), array, 16, most_blocks=2)
+    np.testing.assert_array_equal(copied, real_ended(array[..., :-1], 16))
+    ended = with_real_ends(as_ptx("real_ends", architecture), array[0], 17)
+    np.testing.assert_array_equal(ended, real_ended(array[0], 17))
+
+
+@pytest.mark.parametrize("architecture", FAMILIES)
+def test_frames_are_the_padded_signal_times_the_window(as_ptx, random, architecture):
+    for trial in range(10):
+        multiple, mode = (4 if trial % 2 else 1), PAD_MODES[trial % 5]
+        problem = framing_problem(random, "float", 1, 1 + trial % 3 // 2, multiple, mode)
+        macros = problem.macros(XI_INDEX_BITS=64 if trial % 4 == 3 else 32)
+        kernel = as_ptx("frame", architecture, **macros)
+        np.testing.assert_array_equal(problem.launch(kernel, macros, most_blocks=3), problem.expected())
+
+
+# ---- counts, for compute_90 ------------------------------------------------------------------------------------------
+
+
+def counted(kernel, *blocks):
+    kernel.count, kernel.only_blocks = True, set(blocks)
+    return kernel
+
+
+def middle_of_a_signal(n_fft=2048, hop=512, n_frames=40) -> OverlapAdd:
+    frames = Frames(n_fft, hop, n_frames, n_fft // 2, n_fft // 2 + hop * (n_frames - 1))
+    window = np.hanning(n_fft + 1)[:-1]
+    segments = np.ones((1, n_frames, n_fft), np.float32)
+    return OverlapAdd(frames, segments, window, normalisation(window, window, frames, 1e-7).gain, 1)
+
+
+@pytest.mark.parametrize(("vector", "most"), [(1, 1200), (2, 680), (4, 430)])
+def test_overlap_add_reads_every_sector_once(as_ptx, vector, most):
+    """One block of 256 `vector` samples in the middle; `most` warp instructions for each 256 samples."""
+    problem = middle_of_a_signal()
+    macros = problem.macros(XI_VECTOR=vector)
+    kernel = counted(as_ptx("overlap_add", **macros), (2, 0, 0))
+    problem.launch(kernel, macros)
+    counts, made = kernel.counts, 4 * 256 * vector
+    assert counts.distinct_bytes(0) == 4 * made  # four frames reach each sample
+    assert counts.distinct_bytes(3, stored=True) == made
+    assert counts.loaded_sectors.cost == counts.loaded_sectors.ideal
+    assert counts.stored_sectors.cost == counts.stored_sectors.ideal == made // 32
+    assert counts.instructions <= most * vector
+
+
+def test_transpose_is_coalesced_and_free_of_conflicts(as_ptx):
+    kernel = counted(as_ptx("transpose", XI_REAL="float", XI_PARTS=2, XI_REAL_ENDS=1), (0, 0, 0))
+    array = np.ones((1, 64, 64 + 1), np.complex64)
+    array = np.ascontiguousarray(array[..., :64])
+    to = np.full((1, 64, 64), np.nan, np.complex64)
+    kernel((4, 1), (256,), (array, to, *map(np.int64, (1, 64, 64, 4096, 64, 4096, 64, 63))))
+    counts = kernel.counts
+    assert counts.shared_wavefronts.cost == counts.shared_wavefronts.ideal
+    assert counts.loaded_sectors == counts.stored_sectors == (32 * 32 * 8 // 32, 32 * 32 * 8 // 32)
+
+
+def test_frame_reads_and_writes_every_sector_once(as_ptx, random):
+    frames = Frames(2048, 512, 20, 1024, 1024 + 9728)
+    signal, segments = np.ones((1, 9728), np.float32), np.full((1, 20, 2048), np.nan, np.float32)
+    kernel = counted(as_ptx("frame", XI_REAL="float", XI_VECTOR=4), (5, 0, 0))
+    sizes = (frames.n_frames, frames.n_fft, frames.hop, frames.start, 9728)
+    arguments = (signal, np.ones(2048, np.float32), segments, np.int64(1), np.int64(9728), *map(np.int32, (*sizes, 1)))
+    kernel((40, 1), (256,), arguments)
+    counts = kernel.counts
+    assert counts.loaded_sectors.cost == counts.loaded_sectors.ideal
+    assert counts.stored_sectors == (128, 128)
+
+
+# ---- what the interpreter itself refuses -----------------------------------------------------------------------------
+
+
+def test_a_python_int_for_an_int_is_refused(as_ptx):
+    kernel = as_ptx("real_ends")
+    with pytest.raises(Exception, match=r"parameter .* has 4 bytes"):
+        kernel((1,), (256,), (np.ones((2, 3), np.complex64), np.int64(2), 3, np.int32(2)))
+
+
+def test_misaligned_vectors_are_refused(as_ptx):
+    problem = middle_of_a_signal(n_fft=62, hop=31, n_frames=8)
+    macros = problem.macros(XI_VECTOR=4)
+    with pytest.raises(Exception, match="misaligned access of 16 bytes"):
+        problem.launch(as_ptx("overlap_add", **macros), macros)
