@@ -5,6 +5,7 @@ The plans of recent calls are kept (keyed by value and type), so a repeated call
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -126,12 +127,27 @@ def read_padding(function: str, padding: Any) -> Any:
 
 
 def planned(plan: Callable[..., Any], *arguments: Any) -> Any:
-    """plan(*arguments) from its cache, or uncached where an argument cannot be hashed: it will be refused by name."""
+    """plan(*arguments) from its cache, or uncached where an argument cannot be hashed: it will be refused by name.
+
+    Sizes that a compiler holds as symbols cannot be hashed either; here they become numbers.
+    """
     try:
         hash(arguments)
     except TypeError:
-        return plan.__wrapped__(*arguments)  # type: ignore[attr-defined]
+        arguments = tuple(map(_size, arguments))
+        try:
+            hash(arguments)
+        except TypeError:
+            return plan.__wrapped__(*arguments)  # type: ignore[attr-defined]
     return plan(*arguments)
+
+
+def _size(argument: Any) -> Any:
+    try:
+        hash(argument)
+    except TypeError:
+        return operator.index(argument) if type(argument).__name__ == "SymInt" else argument
+    return argument
 
 
 @lru_cache(maxsize=64, typed=True)

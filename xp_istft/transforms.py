@@ -12,7 +12,7 @@ import numpy as np
 from . import arrays, frames, plans
 from .arguments import boolean, choice, error, integer, number
 from .arrays import LAST, LAST_TWO
-from .backends import backend_for
+from .backends import backend_for, opaque
 from .backends.array_api import dtype_name
 from .frames import Padding, Placement
 from .jobs import Synthesis
@@ -20,6 +20,7 @@ from .plans import Layout, planned, read_padding, read_window
 from .windows import CoverageWarning
 
 
+@opaque
 def istft(
     X: Any,
     *,
@@ -148,6 +149,7 @@ def istft(
         raise error(ValueError, "istft", "X", "at least 2 dimensions (..., bins, frames)", f"shape {tuple(X.shape)}")
     X = arrays.moved("istft", "axes", X, axes, LAST_TWO)
     onesided = boolean("istft", "onesided", onesided)
+    window, synthesis_window, live = _live("istft", backend, X, window, synthesis_window)
     chosen = plans.spectrum_layout(X, n_fft, hop_length, win_length, window, onesided)
     v = _synthesis_window("istft", synthesis_window, chosen, X)
     _full_bins_only("istft", frequencies)
@@ -156,17 +158,25 @@ def istft(
         plans.inverse, chosen, v, X.shape[-1], center, read_padding("istft", padding), length, onesided, real, scaling,
         nola, max_gain, "float64" if dtype == "complex128" else "float32",
     )  # fmt: skip
+    job = plan.job
+    if live is not None:
+        pair = [
+            chosen.samples("istft", name, key) for name, key in (("window", chosen.window), ("synthesis_window", v))
+        ]
+        eps = float(np.finfo("float64" if dtype == "complex128" else "float32").eps)
+        job = backend.with_windows(job, pair, live, scaling, eps, max_gain, X)
     result = arrays.real_dtype(dtype) if real else dtype
     workers = _workers("istft", workers)
     if out is not None:
         backend.check_out("istft", out, X, (*X.shape[:-2], plan.job.frames.n_samples), result)
     if plan.warning is not None:
-        warnings.warn(plan.warning, CoverageWarning, stacklevel=2)
+        warnings.warn(plan.warning, CoverageWarning, stacklevel=3)
     return arrays.in_precision(
-        lambda X, out: backend.synthesis(X, plan.job, out=out, workers=workers, **ways), X, result, out
+        lambda X, out: backend.synthesis(X, job, out=out, workers=workers, **ways), X, result, out
     )
 
 
+@opaque
 def stft(
     x: Any,
     n_fft: int = 2048,
@@ -243,11 +253,14 @@ def stft(
     if len(x.shape) < 1:
         raise error(ValueError, "stft", "x", "at least 1 dimension (..., samples)", f"shape {tuple(x.shape)}")
     x = arrays.moved("stft", "axis", x, axis, LAST)
+    window, _, live = _live("stft", backend, x, window)
     chosen = plans.layout("stft", n_fft, hop_length, win_length, window, x)
     _full_bins_only("stft", frequencies)
     job = planned(
         plans.forward, "stft", chosen, x.shape[-1], center, read_padding("stft", padding), pad_mode, onesided, scaling
     )
+    if live is not None:
+        job = backend.with_windows(job, [chosen.samples("stft", "window", chosen.window)], live, scaling, 0, None, x)
     workers = _workers("stft", workers)
     result = arrays.complex_dtype(x, dtype)
     if out is not None:
@@ -260,6 +273,7 @@ def stft(
     return X if axes is LAST_TWO else arrays.placed("stft", "axes", X, axes)
 
 
+@opaque
 def frame(
     x: Any,
     n_fft: int,
@@ -306,12 +320,16 @@ def frame(
     backend, x = arrays.read("frame", "x", x)
     _floating("frame", "x", x)
     x = arrays.moved("frame", "axis", x, axis, (-1,))
+    window, _, live = _live("frame", backend, x, window)
     chosen = _optional_window("frame", n_fft, hop_length, window, x)
     padding = read_padding("frame", padding)
     job = planned(plans.forward, "frame", chosen, x.shape[-1], center, padding, pad_mode, False, None)
+    if live is not None:
+        job = backend.with_windows(job, [chosen.samples("frame", "window", chosen.window)], live, None, 0, None, x)
     return backend.frame(x, job)
 
 
+@opaque
 def overlap_add(
     segments: Any,
     hop_length: int,
@@ -366,12 +384,16 @@ def overlap_add(
     n_fft, n_frames = segments.shape[-2:]
     if n_frames < 1:
         raise error(ValueError, "overlap_add", "segments", "at least 1 frame", f"shape {tuple(segments.shape)}")
+    window, _, live = _live("overlap_add", backend, segments, window)
     chosen = _optional_window("overlap_add", n_fft, hop_length, window, segments)
     padding = read_padding("overlap_add", padding)
     placement = Placement.of("overlap_add", chosen.n_fft, chosen.hop, chosen.win_length, center, padding)
     laid = plans.laid_out("overlap_add", "segments", placement, n_frames, length)
     samples = None if window is None else chosen.samples("overlap_add", "window", chosen.window)
-    return backend.overlap_add(segments, Synthesis(laid, samples, None))
+    job: Any = Synthesis(laid, samples, None)
+    if live is not None:
+        job = backend.with_windows(job, [samples], live, None, 0, None, segments)
+    return backend.overlap_add(segments, job)
 
 
 class Coverage(NamedTuple):
@@ -605,6 +627,16 @@ class iSTFT:  # noqa: N801  the name of nnAudio's layer
             shape: tuple[int, ...] = getattr(X, "shape", ())
             onesided = len(shape) < 2 or shape[-2] != self._inverse["n_fft"]
         return istft(X, onesided=onesided, length=length, **self._inverse)
+
+
+def _live(function: str, backend: Any, array: Any, window: Any, synthesis_window: Any = None) -> tuple[Any, Any, Any]:
+    """The windows to plan with, and those that automatic differentiation or a compiler follows (None: none)."""
+    if not hasattr(backend, "live"):
+        return window, synthesis_window, None
+    planned_with, live = backend.live(function, array, window=window, synthesis_window=synthesis_window)
+    if live is not None and synthesis_window is None:
+        live[1] = live[0]
+    return *planned_with, live
 
 
 def _synthesis_window(function: str, synthesis_window: Any, chosen: Layout, array: Any) -> Any:

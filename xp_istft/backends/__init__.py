@@ -9,6 +9,11 @@
     checked(function, name, array)                   -> the array as the maps take it, or TypeError
     check_out(function, out, array, shape, dtype)    raises where the result cannot be written into `out`
 
+and, where windows can take part in automatic differentiation (else the windows are values),
+
+    live(function, array, **windows) -> windows to plan with, and those to follow or None
+    with_windows(job, ...)           -> the job with windows that are followed
+
 Layouts are (..., n_bins, n_frames), (..., n_fft, n_frames) and (..., n_samples); complex64 goes with float32,
 complex128 with float64. Arguments were checked before. array_api.py is the definition; every other module gives the
 same numbers, faster. A new library is one module here and one line of the table.
@@ -17,10 +22,11 @@ same numbers, faster. A new library is one module here and one line of the table
 from __future__ import annotations
 
 import sys
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, wraps
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from array_api_compat import is_array_api_obj
 
@@ -62,3 +68,28 @@ def _backend_for_type(cls: type) -> ModuleType | None:
         if known is not None and issubclass(cls, known):
             return import_module(f".{module}", __package__) if module else None
     return array_api
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+# Functions that a tracing compiler takes for one step: what they work out on the host is no part of a graph.
+OPAQUE: list[Callable[..., Any]] = []
+
+
+def opaque(function: _Function) -> _Function:
+    """`function` as a single step of a compiled graph; the backend of its first argument is there before it runs."""
+
+    @wraps(function)
+    def step(*arguments: Any, **options: Any) -> Any:
+        _introduce(type(arguments[0] if arguments else None))
+        return function(*arguments, **options)
+
+    OPAQUE.append(function)
+    return step  # type: ignore[return-value]
+
+
+def _introduce(cls: type) -> bool:
+    return _backend_for_type(cls) is not None
+
+
+_introduce._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch.compiler.assume_constant_result, without torch

@@ -1,0 +1,341 @@
+"""Gradients on torch: each map is the derivative of the others, at the speed of the maps themselves."""
+
+import gc
+import warnings
+import weakref
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import xp_istft as xi  # noqa: E402
+from xp_istft.backends import torch as backend  # noqa: E402
+
+with (
+    warnings.catch_warnings()
+):  # the first use of forward mode makes torch call functions of its own that it deprecates
+    warnings.simplefilter("ignore")
+    torch.autograd.forward_ad._maybe_load_decompositions()
+
+# n_fft even and odd, hop that divides and one that does not, short windows, other placements
+LAYOUTS = [
+    {"n_fft": 8, "hop_length": 2},
+    {"n_fft": 9, "hop_length": 3, "win_length": 7},
+    {"n_fft": 8, "hop_length": 3, "center": False},
+    {"n_fft": 9, "hop_length": 4, "padding": "same"},
+    {"n_fft": 8, "hop_length": 8, "win_length": 8, "padding": "full"},
+]
+
+
+def randn(*shape, dtype=torch.float64, seed=0):
+    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def spectrum(n_fft, n_frames=4, batch=(), onesided=True, dtype=torch.complex128):
+    n_bins = n_fft // 2 + 1 if onesided else n_fft
+    return randn(*batch, n_bins, n_frames, dtype=dtype).requires_grad_()
+
+
+def window(size, seed=1):
+    return (randn(size, seed=seed).abs() + 0.3).requires_grad_()
+
+
+def check(function, inputs):
+    assert torch.autograd.gradcheck(function, inputs, check_forward_ad=True, fast_mode=True)
+    assert torch.autograd.gradgradcheck(function, inputs, check_fwd_over_rev=True, fast_mode=True)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+def test_istft_has_gradients_with_respect_to_spectrum_and_windows(layout):
+    X = spectrum(layout["n_fft"])
+    size = layout.get("win_length", layout["n_fft"])
+    w, v = window(size), window(size, seed=2)
+    check(lambda X: xi.istft(X, window="hamming", **layout), (X,))
+    check(lambda X, w: xi.istft(X, window=w, **layout), (X, w))
+    check(lambda X, w, v: xi.istft(X, window=w, synthesis_window=v, **layout), (X, w, v))
+    check(lambda X, v: xi.istft(X, window="hamming", synthesis_window=v, **layout), (X, v))
+
+
+def test_gradients_are_those_of_every_column_of_the_jacobian():
+    X, w = spectrum(7, 3, (2,)), window(7)
+    assert torch.autograd.gradcheck(lambda X, w: xi.istft(X, n_fft=7, hop_length=3, window=w), (X, w))
+    x = randn(2, 11).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x, w: xi.stft(x, 7, hop_length=3, window=w, pad_mode="reflect"), (x, w))
+
+
+@pytest.mark.parametrize("pad_mode", ["constant", "reflect", "edge", "symmetric", "wrap"])
+@pytest.mark.parametrize("n_fft", [8, 9])
+def test_stft_has_gradients_with_respect_to_signal_and_window(pad_mode, n_fft):
+    x, w = randn(13).requires_grad_(), window(n_fft - 1)
+    check(lambda x: xi.stft(x, n_fft, hop_length=3, pad_mode=pad_mode), (x,))
+    check(lambda x, w: xi.stft(x, n_fft, hop_length=3, window=w, pad_mode=pad_mode), (x, w))
+
+
+def test_a_padding_longer_than_the_signal_is_folded_back_again_and_again():
+    x = randn(3).requires_grad_()
+    check(lambda x: xi.stft(x, 8, hop_length=2, pad_mode="reflect", padding=9), (x,))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS[:3], ids=str)
+def test_stft_has_gradients_in_every_placement(layout):
+    x, w = randn(2, 17).requires_grad_(), window(layout.get("win_length", layout["n_fft"]))
+    check(lambda x, w: xi.stft(x, window=w, pad_mode="reflect", **layout), (x, w))
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_two_sided_spectra_and_complex_signals_have_gradients(real):
+    X, w = spectrum(7, onesided=False), window(7)
+    check(lambda X, w: xi.istft(X, hop_length=2, onesided=False, real=real, window=w), (X, w))
+    x = randn(13, dtype=torch.float64 if real else torch.complex128).requires_grad_()
+    check(lambda x, w: xi.stft(x, 7, hop_length=2, onesided=False, window=w), (x, w))
+
+
+@pytest.mark.parametrize("scaling", ["ortho", "spectrum", "psd"])
+def test_scalings_take_part(scaling):
+    X, w, x = spectrum(8), window(8), randn(17).requires_grad_()
+    check(lambda X, w: xi.istft(X, hop_length=2, window=w, scaling=scaling), (X, w))
+    check(lambda x, w: xi.stft(x, 8, hop_length=2, window=w, scaling=scaling), (x, w))
+
+
+def test_max_gain_takes_part():
+    X, w = spectrum(8), window(8)
+    check(lambda X, w: xi.istft(X, hop_length=2, window=w, center=False, max_gain=1.0), (X, w))
+
+
+def test_frames_and_overlap_add_follow_windows():
+    x, w = randn(13).requires_grad_(), window(6)
+    check(lambda x, w: xi.frame(x, 6, 2, window=w), (x, w))
+    segments = randn(6, 4).requires_grad_()
+    check(lambda segments, w: xi.overlap_add(segments, 2, window=w), (segments, w))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"center": False, "nola": "zero"}, {"max_gain": 2.0, "center": False}], ids=str
+)
+@pytest.mark.parametrize("n_frames", [1, 2, 9])
+def test_followed_windows_give_the_numbers_of_plain_ones(options, n_frames):
+    X, w, v = spectrum(8, n_frames).detach(), torch.hann_window(8, dtype=torch.float64), window(8)
+    options = {"n_fft": 8, "hop_length": 3, "length": 13, **options}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", xi.CoverageWarning)
+        for pair in ((w, None), (w, v)):
+            plain = xi.istft(X, window=pair[0], synthesis_window=None if pair[1] is None else v.detach(), **options)
+            ours = xi.istft(X, window=w.clone().requires_grad_(), synthesis_window=pair[1], **options)
+            torch.testing.assert_close(ours.detach(), plain, rtol=1e-13, atol=1e-13)
+            assert torch.equal(ours == 0, plain == 0)
+
+
+@pytest.mark.parametrize(("n_fft", "hop", "length"), [(16, 4, 61), (15, 4, 50), (16, 5, 48)])
+@pytest.mark.parametrize("normalized", [False, True])
+def test_gradients_equal_those_of_torch_istft(n_fft, hop, length, normalized):
+    X = spectrum(n_fft, 1 + length // hop, (2,))
+    w = window(n_fft)
+    grad = randn(2, length, seed=3)
+    scaling = "ortho" if normalized else None
+    ours = xi.istft(X, n_fft=n_fft, hop_length=hop, window=w, length=length, scaling=scaling)
+    theirs = torch.istft(X, n_fft, hop, window=w, length=length, normalized=normalized)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+    for a, b in zip(*(torch.autograd.grad(y, (X, w), grad) for y in (ours, theirs)), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("pad_mode", ["constant", "reflect", "replicate", "circular"])
+@pytest.mark.parametrize("onesided", [True, False])
+def test_gradients_equal_those_of_torch_stft(pad_mode, onesided):
+    x, w = randn(2, 41).requires_grad_(), window(14)
+    ours = xi.stft(x, 16, hop_length=5, win_length=14, window=w, pad_mode=pad_mode, onesided=onesided)
+    theirs = torch.stft(x, 16, 5, win_length=14, window=w, pad_mode=pad_mode, onesided=onesided, return_complex=True)
+    grad = randn(*ours.shape, dtype=torch.complex128, seed=3)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+    for a, b in zip(*(torch.autograd.grad(y, (x, w), grad) for y in (ours, theirs)), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+def test_gradients_are_finite_where_the_window_is_zero():
+    w = torch.hann_window(8, dtype=torch.float64).requires_grad_()
+    X = spectrum(8)
+    for options in ({"nola": "zero"}, {"nola": "zero", "max_gain": 3.0}):
+        y = xi.istft(X, hop_length=2, window=w, center=False, **options)
+        assert y[0] == 0
+        for grad in torch.autograd.grad(y.square().sum(), (X, w)):
+            assert torch.isfinite(grad).all()
+    w = torch.zeros(8, dtype=torch.float64, requires_grad=True)
+    x = randn(20).requires_grad_()
+    assert all(torch.isfinite(g).all() for g in torch.autograd.grad(xi.stft(x, 8, window=w).abs().sum(), (x, w)))
+
+
+def test_uncovered_samples_pass_no_gradient_even_of_nan():
+    X = spectrum(8)
+    y = xi.istft(X, hop_length=2, center=False, nola="zero")
+    (grad,) = torch.autograd.grad(y, X, torch.full_like(y, 0).index_fill(0, torch.tensor([0]), torch.nan))
+    assert not grad.any()
+
+
+def test_the_imaginary_parts_of_the_real_bins_have_no_gradient():
+    X = spectrum(8)
+    (grad,) = torch.autograd.grad(xi.istft(X, hop_length=2).square().sum(), X)
+    assert not grad.imag[[0, -1]].any()
+    assert grad.imag[1:-1].all()
+
+
+def test_a_hole_is_refused_for_a_followed_window_too():
+    w = torch.zeros(8).index_fill(0, torch.tensor([0]), 1.0).requires_grad_()
+    with pytest.raises(xi.NOLAError, match="overlap > 0"):
+        xi.istft(spectrum(8), hop_length=4, window=w)
+    with pytest.raises(TypeError, match="window: need a real dtype"):
+        xi.istft(spectrum(8), hop_length=4, window=w.to(torch.complex64))
+    with pytest.raises(ValueError, match="window: need the device of the data"):
+        xi.istft(spectrum(8), hop_length=4, window=w.to("meta"))
+    with pytest.raises(ValueError, match="length 8"):
+        xi.istft(spectrum(8), n_fft=8, win_length=8, hop_length=4, window=torch.ones(7, requires_grad=True))
+
+
+def test_nothing_but_the_arguments_is_kept_for_backward():
+    sizes = []
+
+    def packed(tensor):
+        sizes.append(tensor.numel())
+        return tensor
+
+    X, w = spectrum(64, 100), window(64)
+    with torch.autograd.graph.saved_tensors_hooks(packed, lambda tensor: tensor):
+        xi.istft(X * 1, hop_length=1)
+    assert sizes == []
+    with torch.autograd.graph.saved_tensors_hooks(packed, lambda tensor: tensor):
+        xi.istft(X, hop_length=1, window=w)
+    assert max(sizes) <= X.numel() < 64 * 100
+
+
+def test_the_spectrum_is_not_kept_alive():
+    X = spectrum(64)
+    middle = X * 1
+    y = xi.istft(middle)
+    kept = weakref.ref(middle)
+    del middle
+    gc.collect()
+    assert kept() is None
+    y.sum().backward()
+    assert torch.isfinite(X.grad).all()
+
+
+def test_gradients_of_broadcast_conjugate_and_permuted_tensors():
+    X = spectrum(8, 5, (2,))
+    y = xi.istft(X, hop_length=2)
+    y.sum().backward()  # an expanded gradient
+    expected, X.grad = X.grad, None
+    xi.istft(X.conj(), hop_length=2).sum().backward()
+    torch.testing.assert_close(X.grad, expected.conj())
+    X.grad = None
+    xi.istft(X.permute(1, 2, 0), hop_length=2, axes=(0, 1)).sum().backward()
+    torch.testing.assert_close(X.grad, expected)
+
+
+def test_gradients_accumulate_in_single_precision():
+    X = spectrum(8, dtype=torch.complex64)
+    w = window(8).detach().float().requires_grad_()
+    y = xi.istft(X, hop_length=2, window=w)
+    y.square().sum().backward()
+    assert (y.dtype, X.grad.dtype, w.grad.dtype) == (torch.float32, torch.complex64, torch.float32)
+    wide = [t.detach().to(kind).requires_grad_() for t, kind in ((X, torch.complex128), (w, torch.float64))]
+    xi.istft(wide[0], hop_length=2, window=wide[1]).square().sum().backward()
+    for ours, exact in zip((X, w), wide, strict=True):
+        torch.testing.assert_close(ours.grad.to(exact.dtype), exact.grad, rtol=1e-4, atol=1e-4)
+
+
+def test_half_precision_has_gradients():
+    x = randn(40).half().requires_grad_()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls complex32 experimental
+        xi.istft(xi.stft(x, 8), length=40).float().sum().backward()
+    torch.testing.assert_close(x.grad, torch.ones_like(x), rtol=1e-2, atol=1e-2)
+
+
+def test_no_copy_in_and_none_out(monkeypatch):
+    seen = {}
+    original = backend.numpy_backend.synthesis
+
+    def watched(array, job, out=None, workers=None):
+        result = original(array, job, out=out, workers=workers)
+        seen["in"], seen["out"] = array.ctypes.data, result.ctypes.data
+        return result
+
+    monkeypatch.setattr(backend.numpy_backend, "synthesis", watched)
+    for X in (spectrum(8).detach(), spectrum(8)):
+        y = xi.istft(X, hop_length=2)
+        assert seen == {"in": X.data_ptr(), "out": y.data_ptr()}
+    out = torch.empty_like(y.detach())
+    result = xi.istft(X.detach(), hop_length=2, out=out)
+    assert result is out
+    assert seen["out"] == out.data_ptr()
+
+
+def test_inputs_are_not_changed():
+    X, w, x = spectrum(8), window(8), randn(20).requires_grad_()
+    before = [t.detach().clone() for t in (X, w, x)]
+    xi.istft(X, hop_length=2, window=w).square().sum().backward()
+    Y = xi.stft(x, 8, window=w, pad_mode="reflect")
+    grad = torch.ones_like(Y)
+    Y.backward(grad)
+    assert all(torch.equal(a.detach(), b) for a, b in zip((X, w, x), before, strict=True))
+    assert torch.equal(grad, torch.ones_like(Y))
+
+
+def test_long_gains_are_applied_in_stretches():
+    for options in ({}, {"center": False, "nola": "zero"}, {"length": 30, "nola": "zero"}, {"length": 7}):
+        for n_frames in (1, 3, 200):
+            X = spectrum(15, n_frames).detach()
+            job = {"n_fft": 15, "hop_length": 4, "window": "hann", **options}
+            y = xi.istft(X, **job)
+            u = randn(*y.shape, seed=5)
+            (grad,) = torch.autograd.grad(xi.istft(X.requires_grad_(), **job), X, u)
+            inner = torch.vdot(u.to(torch.complex128), y.to(torch.complex128)).real
+            torch.testing.assert_close(inner, (X.conj() * grad).sum().real.detach(), rtol=1e-11, atol=1e-11)
+
+
+def test_the_definition_serves_where_memory_cannot_be_lent(monkeypatch):
+    X, w, x = spectrum(9, 6, (2,)), window(9), randn(2, 30).requires_grad_()
+
+    def results():
+        values = []
+        for pad_mode in ("constant", "reflect"):
+            values += [xi.stft(x, 9, hop_length=4, pad_mode=pad_mode, window=each) for each in ("hann", w)]
+        values += [xi.istft(X, n_fft=9, hop_length=4, window=each) for each in ("hann", w)]
+        grads = [
+            torch.autograd.grad(value.abs().sum(), tensor)
+            for value in values
+            for tensor in (x, X)
+            if _uses(value, tensor)
+        ]
+        return values + [grad for (grad,) in grads]
+
+    def _uses(value, tensor):
+        return (value.is_complex() and tensor is x) or (not value.is_complex() and tensor is X)
+
+    fast = results()
+    monkeypatch.setattr(backend, "_lendable", lambda tensor: False)
+    for a, b in zip(fast, results(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+    out = torch.empty(2, 21, dtype=torch.float64)
+    assert xi.istft(X.detach(), n_fft=9, hop_length=4, out=out) is out
+    torch.testing.assert_close(out, fast[4].detach(), rtol=1e-12, atol=1e-12)
+
+
+def test_windows_learn_an_unknown_analysis_window():
+    target = np.hamming(33)[:-1]
+    x = randn(4, 400)
+    X = xi.stft(x, 32, hop_length=8, window=target)
+    w = torch.ones(32, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([w], line_search_fn="strong_wolfe")
+    losses = []
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (xi.istft(X, hop_length=8, window=w, length=400) - x).square().mean()
+        loss.backward()
+        losses.append(loss.item())
+        return loss
+
+    for _ in range(3):
+        optimizer.step(closure)
+    assert losses[-1] < 1e-4 * losses[0]
