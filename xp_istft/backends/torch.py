@@ -558,7 +558,7 @@ def _wrapped(tensor: torch.Tensor) -> bool:
     """Whether the values of this tensor are not simply there."""
     return (
         type(tensor) not in (torch.Tensor, torch.nn.Parameter)
-        or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        or torch._C._functorch.peek_interpreter_stack() is not None  # within torch.func, for plain tensors too
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._get_tracing_state() is not None
         or torch.compiler.is_compiling()
