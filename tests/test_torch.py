@@ -1,6 +1,9 @@
 """Gradients on torch: each map is the derivative of the others, at the speed of the maps themselves."""
 
+import contextlib
 import gc
+import sys
+import types
 import warnings
 import weakref
 
@@ -10,6 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import xp_istft as xi  # noqa: E402
+from xp_istft.backends import numpy as np_backend  # noqa: E402
 from xp_istft.backends import torch as backend  # noqa: E402
 
 with (
@@ -319,6 +323,35 @@ def test_the_definition_serves_where_memory_cannot_be_lent(monkeypatch):
     out = torch.empty(2, 21, dtype=torch.float64)
     assert xi.istft(X.detach(), n_fft=9, hop_length=4, out=out) is out
     torch.testing.assert_close(out, fast[4].detach(), rtol=1e-12, atol=1e-12)
+
+
+def test_cuda_tensors_go_to_cupy_on_the_stream_of_torch(monkeypatch):
+    """With stand-ins for CuPy and the device: what is lent, where the work is queued, and whose memory comes back."""
+    entered = []
+
+    @contextlib.contextmanager
+    def stream_of(stream, device):
+        entered.append((stream, device))
+        yield
+
+    library, maps = types.ModuleType("cupy"), types.ModuleType("xp_istft.backends.cupy")
+    library.from_dlpack = np.from_dlpack
+    maps.synthesis, maps.analysis, maps.stream_of = np_backend.synthesis, np_backend.analysis, stream_of
+    monkeypatch.setitem(sys.modules, "cupy", library)
+    monkeypatch.setitem(sys.modules, "xp_istft.backends.cupy", maps)
+    monkeypatch.delattr("xp_istft.backends.cupy", raising=False)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"stream of {device}")
+    X = spectrum(8).detach()
+    on_cuda = types.SimpleNamespace(is_cpu=False, device=types.SimpleNamespace(index=3))
+    borrower = backend._borrower
+    monkeypatch.setattr(backend, "_borrower", lambda tensor: borrower(on_cuda))
+    plain = xi.istft(X.numpy(), hop_length=2)
+    assert np.array_equal(xi.istft(X, hop_length=2).numpy(), plain)
+    assert entered == [(f"stream of {on_cuda.device}", 3)]
+    entered.clear()
+    grad = torch.autograd.grad(xi.istft(X.requires_grad_(), hop_length=2).sum(), X)
+    assert len(entered) == 2
+    assert torch.isfinite(grad[0].abs()).all()
 
 
 def test_windows_learn_an_unknown_analysis_window():

@@ -339,7 +339,7 @@ class ISTFT(_Transform):
         segments = torch.nn.functional.pad(pairs @ basis.mT, (0, rows * hop - self.n_fft))
         signal = _overlap_added(segments, rows, hop)
         weights = _overlap_added(envelope.expand(n_frames, -1), rows, hop)
-        covered = weights.abs() > torch.finfo(X.dtype).eps ** 2 * weights.abs().amax()
+        covered = weights.abs() > torch.finfo(X.dtype).eps ** 2 * weights.abs().amax(0)
         signal = torch.where(covered, signal / torch.where(covered, weights, torch.ones_like(weights)), 0.0)
         placement = Placement.of("ISTFT", self.n_fft, hop, self.win_length, self.center, self.padding)
         signal = signal[..., placement.left :]

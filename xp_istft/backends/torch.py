@@ -19,6 +19,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from importlib.util import find_spec
@@ -64,12 +65,16 @@ def overlap_add(segments: torch.Tensor, job: Any) -> torch.Tensor:
     if isinstance(job, Live):
         signal = array_api.overlap_add(segments * _cast(job.window, segments)[:, None], job.job)
         return signal if job.gain is None else _times(signal, job.gain)
+    if not _followed(segments) and _lendable(segments):
+        return _lent("overlap_add", segments, job)
     return array_api.overlap_add(segments * _own_window(job, segments), replace(job, window=None))
 
 
 def frame(signal: torch.Tensor, job: Any) -> torch.Tensor:
     if isinstance(job, Live):
         return array_api.frame(signal, job.job) * _cast(job.window, signal)[:, None]
+    if not _followed(signal) and _lendable(signal):
+        return _lent("frame", signal, job)
     return array_api.frame(signal, replace(job, window=None)) * _own_window(job, signal)
 
 
@@ -519,23 +524,30 @@ def _cupy_installed() -> bool:
     return find_spec("cupy") is not None
 
 
-def _lent(name: str, tensor: torch.Tensor, job: Any, out: Any, workers: int | None) -> torch.Tensor:
+def _lent(name: str, tensor: torch.Tensor, job: Any, out: Any = None, workers: int | None = None) -> torch.Tensor:
     """The map `name` of NumPy's or CuPy's backend on the tensor's own memory."""
     tensor = tensor.detach().resolve_conj().resolve_neg()
-    if tensor.is_cpu:
-        lent = None if out is None else np.from_dlpack(out)
-        result = getattr(numpy_backend, name)(np.from_dlpack(tensor), job, out=lent, workers=workers)
+    library, backend, place = _borrower(tensor)
+    if out is None and name == "synthesis" and not tensor.is_cpu:  # from torch's allocator: its memory serves both
+        out = _empty_signal(tensor, form_of(job))
+    options: dict[str, Any] = {} if workers is None else {"workers": workers}
+    with place:
+        if out is not None:
+            options["out"] = library.from_dlpack(out)
+        result = getattr(backend, name)(library.from_dlpack(tensor), job, **options)
         return torch.from_dlpack(result) if out is None else out
+
+
+def _borrower(tensor: torch.Tensor) -> tuple[Any, Any, AbstractContextManager[Any]]:
+    """The library that shares the tensor's memory, its backend, and where the work goes: on CUDA, torch's stream."""
+    if tensor.is_cpu:
+        return np, numpy_backend, nullcontext()
     import cupy
 
     from . import cupy as cupy_backend
 
-    if out is None:  # from torch's allocator, so that its memory serves both libraries
-        out = _empty_signal(tensor, form_of(job)) if name == "synthesis" else _empty_spectrum(tensor, form_of(job))
-    stream = cupy.cuda.Stream.from_external(torch.cuda.current_stream(tensor.device))
-    with cupy.cuda.Device(tensor.device.index), stream:
-        getattr(cupy_backend, name)(cupy.from_dlpack(tensor), job, out=cupy.from_dlpack(out), workers=workers)
-    return out
+    stream = torch.cuda.current_stream(tensor.device)
+    return cupy, cupy_backend, cupy_backend.stream_of(stream, tensor.device.index)
 
 
 def _host(window: torch.Tensor) -> np.ndarray:
@@ -558,7 +570,7 @@ def _wrapped(tensor: torch.Tensor) -> bool:
     """Whether the values of this tensor are not simply there."""
     return (
         type(tensor) not in (torch.Tensor, torch.nn.Parameter)
-        or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        or torch._C._functorch.peek_interpreter_stack() is not None  # within torch.func, for plain tensors too
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._get_tracing_state() is not None
         or torch.compiler.is_compiling()
@@ -594,7 +606,7 @@ def _empty_signal(X: torch.Tensor, form: Form) -> torch.Tensor:
 def _empty_spectrum(u: torch.Tensor, form: Form) -> torch.Tensor:
     n_fft = form.job.frames.n_fft
     n_bins = n_fft // 2 + 1 if form.job.onesided else n_fft
-    return u.new_empty((*u.shape[:-1], n_bins, form.job.frames.n_frames), dtype=_complex(u))
+    return u.new_empty((*u.shape[:-1], form.job.frames.n_frames, n_bins), dtype=_complex(u)).mT  # frame after frame
 
 
 def _empty_window(X: torch.Tensor, form: Form) -> torch.Tensor:
@@ -755,6 +767,11 @@ def _register(operator: str, schema: str, kernel: Any, empty: Any, keep: Any, ba
     torch.library.register_vmap(name, _mapped(call, batched=batched))
 
 
+def _spectrum_operator(u: torch.Tensor, window: torch.Tensor | None, job: str, workers: Any = None) -> torch.Tensor:
+    form = _read(_Text(job))
+    return _spectrum(u, window, form, _empty_spectrum(u, form), workers)
+
+
 _register(
     "signal",
     "(Tensor spectrum, Tensor? window, str job, int? workers=None) -> Tensor",
@@ -767,7 +784,7 @@ _register(
 _register(
     "spectrum",
     "(Tensor signal, Tensor? window, str job, int? workers=None) -> Tensor",
-    lambda u, window, job, workers=None: _spectrum(u, window, _read(_Text(job)), None, workers),
+    _spectrum_operator,
     lambda u, window, job, workers=None: _empty_spectrum(u, _read(_Text(job))),
     _keep_map,
     _spectrum_backward,

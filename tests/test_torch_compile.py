@@ -1,0 +1,238 @@
+"""What follows a computation on torch - the compiler, torch.func, export, meta tensors - sees the same maps."""
+
+import io
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import xp_istft as xi  # noqa: E402
+
+with warnings.catch_warnings():  # torch calls functions of its own that it deprecates
+    warnings.simplefilter("ignore")
+    torch.autograd.forward_ad._maybe_load_decompositions()
+    import torch._dynamo
+
+D = torch.float64
+
+
+@pytest.fixture
+def compiler():
+    """A compiler that starts afresh, and whose own warnings are none of ours."""
+    torch._dynamo.reset()
+    with warnings.catch_warnings():
+        for kind in (DeprecationWarning, FutureWarning, ResourceWarning):
+            warnings.simplefilter("ignore", kind)
+        warnings.filterwarnings("ignore", message="Torchinductor does not support")
+        yield torch.compile
+    torch._dynamo.reset()
+
+
+def randn(*shape, dtype=D, seed=0):
+    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def spectrum(n_frames=6, n_fft=8, batch=(2,)):
+    return randn(*batch, n_fft // 2 + 1, n_frames, dtype=torch.complex128)
+
+
+def inverse(X, w=None):
+    return xi.istft(X, hop_length=2, window="hann" if w is None else w)
+
+
+def forward(x, w=None):
+    return xi.stft(x, 8, hop_length=3, pad_mode="reflect", window="hann" if w is None else w)
+
+
+class _Calls(torch.utils._python_dispatch.TorchDispatchMode):
+    """Records which of our operators run, and with what."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def __torch_dispatch__(self, function, types, args, kwargs=None):
+        if function.namespace == "xp_istft":
+            self.calls.append((function, args))
+        return function(*args, **(kwargs or {}))
+
+
+def operator_calls():
+    w, X, x = (
+        randn(8, seed=1).abs().add(0.1).requires_grad_(),
+        spectrum().requires_grad_(),
+        randn(2, 23).requires_grad_(),
+    )
+    with _Calls() as seen:
+        for y in (
+            inverse(X),
+            inverse(X, w),
+            forward(x),
+            forward(x, w),
+            xi.istft(X, hop_length=2, center=False, nola="zero"),
+        ):
+            y.abs().square().sum().backward()
+        two = randn(2, 8, 5, dtype=torch.complex128).requires_grad_()
+        xi.istft(two, onesided=False, real=False).abs().sum().backward()
+    return seen.calls
+
+
+def test_operators_pass_opcheck():
+    calls = operator_calls()
+    assert {str(function) for function, _ in calls} == {
+        f"xp_istft.{name}.default" for name in ("signal", "spectrum", "window")
+    }
+    for function, args in calls:
+        args = tuple(a.detach().clone().requires_grad_() if isinstance(a, torch.Tensor) else a for a in args)
+        assert set(torch.library.opcheck(function, args).values()) == {"SUCCESS"}
+
+
+def test_operators_have_gradients_of_any_order_and_map_over_batches():
+    for function, args in operator_calls():
+        tensors = [a.detach().clone().requires_grad_() for a in args if isinstance(a, torch.Tensor)]
+
+        def call(*tensors, function=function, args=args):
+            left = iter(tensors)
+            return function(*(next(left) if isinstance(a, torch.Tensor) else a for a in args))
+
+        assert torch.autograd.gradcheck(call, tensors, fast_mode=True)
+        assert torch.autograd.gradgradcheck(call, tensors, fast_mode=True)
+        for mapped in (0, len(tensors) - 1):
+            inputs = [t.detach() for t in tensors]
+            inputs[mapped] = torch.stack([inputs[mapped], 2 * inputs[mapped]], -1)
+            dims = [None] * len(inputs)
+            dims[mapped] = -1
+            result = torch.vmap(call, tuple(dims))(*inputs)
+            torch.testing.assert_close(result[1], 2 * result[0])
+            torch.testing.assert_close(result[0], call(*tensors).detach())
+
+
+@pytest.mark.parametrize("engine", ["eager", "aot_eager", "inductor"])
+def test_compiled_whole_with_gradients_for_several_lengths(compiler, engine):
+    w = randn(8, seed=1).abs().add(0.1).requires_grad_()
+
+    def program(X, w):
+        y = inverse(X) + inverse(X, w)
+        return forward(y, w).abs().square().sum(-1) + forward(y).abs().sum(-1)
+
+    compiled = compiler(program, fullgraph=True, backend=engine)
+    for n_frames in (6, 7) if engine == "inductor" else (6, 7, 9):
+        X = spectrum(n_frames).requires_grad_()
+        results = []
+        for function in (compiled, program):
+            y = function(X, w)
+            results.append((y.detach(), *torch.autograd.grad(y.square().sum(), (X, w))))
+        for ours, plain in zip(*results, strict=True):
+            torch.testing.assert_close(ours, plain, rtol=1e-11, atol=1e-11)
+
+
+def test_compiled_where_torch_arrays_were_never_seen_before():
+    code = """
+import warnings
+import xp_istft as xi, sys
+assert "torch" not in sys.modules
+import torch
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    f = torch.compile(lambda x: xi.istft(xi.stft(x, 16, hop_length=4), hop_length=4), fullgraph=True, backend="eager")
+    x = torch.randn(64, dtype=torch.float64)
+    assert (f(x) - x).abs().max() < 1e-12
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_compiled_with_the_kept_parameters(compiler):
+    transform = xi.STFT(n_fft=16, hop_length=4, window="hamming")
+    x = randn(3, 40)
+    compiled = compiler(lambda x: transform.istft(transform.stft(x), length=40), fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), x)
+
+
+def test_transformations_agree_with_the_plain_calls():
+    X, w, x = spectrum(), randn(8, seed=1).abs() + 0.1, randn(2, 23)
+    func = torch.func
+    assert torch.equal(func.vmap(inverse)(X), inverse(X))
+    assert torch.equal(func.vmap(inverse, in_dims=2, out_dims=1)(X.movedim(0, 2)), inverse(X).mT)
+    y, tangent = func.jvp(inverse, (X,), (X,))
+    assert torch.equal(y, tangent)
+    y, pull = func.vjp(forward, x)
+    (grad,) = torch.autograd.grad(forward(x.requires_grad_()), x, y)
+    torch.testing.assert_close(pull(y)[0], grad)
+    x = x.detach()
+
+    def loss(w):
+        return inverse(X, w).square().sum()
+
+    def magnitude(x):
+        return forward(x, w).abs().sum(0)
+
+    torch.testing.assert_close(func.jacrev(magnitude)(x[0]), func.jacfwd(magnitude)(x[0]))
+    torch.testing.assert_close(func.jacrev(lambda w: inverse(X, w))(w), func.jacfwd(lambda w: inverse(X, w))(w))
+    torch.testing.assert_close(func.hessian(loss)(w), func.jacrev(func.jacrev(loss))(w))
+    each = func.vmap(func.grad(lambda w, X: inverse(X, w).square().sum()), (None, 0))(w, X)
+    torch.testing.assert_close(each.sum(0), func.grad(loss)(w))
+    windows = torch.stack([w, 2 * w + 1])
+    torch.testing.assert_close(func.vmap(inverse, (None, 0))(X, windows)[1], inverse(X, windows[1]))
+
+
+class _Program(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w = torch.nn.Parameter(randn(8, seed=1).abs() + 0.1)
+
+    def forward(self, X):
+        y = inverse(X, self.w) + inverse(X)
+        return y, forward(y, self.w)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_exported_saved_and_loaded(compiler, strict):
+    program, X = _Program(), spectrum()
+    exported = torch.export.export(program, (X,), strict=strict)
+    file = io.BytesIO()
+    torch.export.save(exported, file)
+    file.seek(0)
+    for module in (exported.module(), torch.export.load(file).module()):
+        for ours, plain in zip(module(X), program(X), strict=True):
+            torch.testing.assert_close(ours, plain, rtol=1e-12, atol=1e-12)
+
+
+def test_meta_tensors_have_the_shapes_of_the_results():
+    X, x, w = spectrum(), randn(2, 23), randn(8, seed=1).abs() + 0.1
+    for function, array in ((inverse, X), (forward, x)):
+        for window in (None, w, w.requires_grad_()):
+            real = function(array, window)
+            meta = function(array.to("meta"), None if window is None else window.to("meta"))
+            assert (meta.shape, meta.dtype, meta.is_meta) == (real.shape, real.dtype, True)
+
+
+def test_fake_tensors_have_the_shapes_of_the_results():
+    X = spectrum()
+    with torch._subclasses.FakeTensorMode() as mode:
+        fake = inverse(mode.from_tensor(X))
+    assert (fake.shape, fake.dtype) == (inverse(X).shape, D)
+
+
+WITHOUT = """
+import sys
+
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, NoTorch())
+"""
+
+
+@pytest.mark.parametrize("before", ["", WITHOUT], ids=["installed", "not installed"])
+def test_the_package_works_without_torch(before):
+    code = """
+import sys, numpy, xp_istft
+xp_istft.istft(numpy.ones((5, 4), complex))
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", before + code], check=True)
