@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from harness import Race, race
-from peers import Problem, forward_peers, installed, inverse_peers, ours, ours_forward
+from peers import PEERS, Problem, forward_peers, installed, inverse_peers, ours, ours_forward
 
 import xp_istft as xi
 from xp_istft.backends.fft_engines import Engine, _engine
@@ -91,10 +91,11 @@ def inverse_race(problem: Problem, threads: int, budget: float, engines: tuple[s
     contenders: dict[str, Callable[[], Any]] = {}
     for order in "FC":
         X = problem.spectrum(order)
-        peers = inverse_peers(problem, X, threads)
-        for name, run in peers.items():
-            if everyone or name in ("torch", "librosa"):
-                contenders[f"{name} {order}"] = run
+        names = PEERS if everyone else ("torch", "librosa")
+        if everyone and order == "C":  # nnAudio copies its input to a layout of its own
+            names = tuple(name for name in PEERS if name != "nnAudio")
+        peers = inverse_peers(problem, X, threads, names)
+        contenders |= {f"{name} {order}": run for name, run in peers.items()}
         for engine in engines:
             contenders[f"{_label(engine)} {order}"] = ours(problem, X, threads, engine)
         contenders[f"xp_istft, 1 thread {order}"] = ours(problem, X, 1)
@@ -107,10 +108,8 @@ def inverse_race(problem: Problem, threads: int, budget: float, engines: tuple[s
 
 def forward_race(problem: Problem, threads: int, budget: float, engines: tuple[str, ...], everyone: bool) -> Race:
     x = problem.signal()
-    contenders: dict[str, Callable[[], Any]] = {}
-    for name, run in forward_peers(problem, x, threads).items():
-        if everyone or name in ("torch", "librosa"):
-            contenders[name] = run
+    names = PEERS if everyone else ("torch", "librosa")
+    contenders: dict[str, Callable[[], Any]] = dict(forward_peers(problem, x, threads, names))
     for engine in engines:
         contenders[_label(engine)] = ours_forward(problem, x, threads, engine)
     contenders["xp_istft, 1 thread"] = ours_forward(problem, x, 1)
@@ -165,7 +164,7 @@ def factor(result: Race, name: str, reference: str) -> str:
 
 def inverse_section(report: Report, results: dict[Problem, Race], engines: tuple[str, ...]) -> None:
     report.section("istft beside the peers")
-    names = ["torch", "librosa", "scipy.signal", "ShortTimeFFT", "nnAudio", "jax (jit)", "auvux-dsp"]
+    names = PEERS
     rows = []
     for problem, result in results.items():
         for order in "FC":
@@ -214,7 +213,7 @@ def floor_section(report: Report, results: dict[Problem, Race], engines: tuple[s
 
 def forward_section(report: Report, results: dict[Problem, Race], engines: tuple[str, ...]) -> None:
     report.section("stft beside the peers", "Frame by frame in memory, as librosa and torch have it.")
-    names = ["torch", "librosa", "scipy.signal", "ShortTimeFFT", "nnAudio", "jax (jit)", "auvux-dsp"]
+    names = PEERS
     rows = [
         [describe(problem), f"{1e3 * result.median('xp_istft'):.2f}"]
         + [factor(result, name, "xp_istft") for name in ["xp_istft, 1 thread", "xp_istft, C order", *names]]
@@ -239,7 +238,7 @@ def length_section(report: Report, threads: int, budget: float) -> list[tuple[in
     for seconds in SECONDS:
         problem = Problem(f"{seconds} s", 1, 1 + seconds * 16000 // 256, 1024, 256)
         X = problem.spectrum("F")
-        peers = inverse_peers(problem, X, threads)
+        peers = inverse_peers(problem, X, threads, ("torch", "librosa"))
         contenders = {"xp_istft": ours(problem, X, threads)} | {
             name: peers[name] for name in ("torch", "librosa") if name in peers
         }
@@ -273,7 +272,7 @@ def overhead_section(report: Report, budget: float) -> None:
         contenders = {
             "irfft": lambda lying=lying, problem=problem, frames=frames: np.fft.irfft(lying, problem.n_fft, out=frames),
             "xp_istft": lambda X=X, problem=problem: xi.istft(X, hop_length=problem.hop),
-        } | {name: run for name, run in inverse_peers(problem, X[None], 1).items() if name in ("torch", "librosa")}
+        } | inverse_peers(problem, X[None], 1, ("torch", "librosa"))
         result = race(contenders, rounds=15, budget=budget)
         beyond = np.median(np.subtract(result.seconds["xp_istft"], result.seconds["irfft"]))
         least = result.least("xp_istft") - result.least("irfft")

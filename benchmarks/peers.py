@@ -96,8 +96,13 @@ def ours_forward(problem: Problem, x: np.ndarray, workers: int, engine: str = "a
     return run
 
 
-def inverse_peers(problem: Problem, X: np.ndarray, threads: int) -> dict[str, Run]:
-    """istft of X by each peer that is installed and takes the problem."""
+PEERS = ("torch", "librosa", "scipy.signal", "ShortTimeFFT", "nnAudio", "jax (jit)", "auvux-dsp")
+
+
+def inverse_peers(
+    problem: Problem, X: np.ndarray, threads: int, names: tuple[str, ...] = PEERS, trial: bool = True
+) -> dict[str, Run]:
+    """istft of X by each of these peers that is installed and takes the problem."""
     return _ready(
         {
             "torch": lambda: _torch_istft(problem, X, threads),
@@ -107,12 +112,14 @@ def inverse_peers(problem: Problem, X: np.ndarray, threads: int) -> dict[str, Ru
             "nnAudio": lambda: _nnaudio_istft(problem, X),
             "jax (jit)": lambda: _jax_istft(problem, X),
             "auvux-dsp": lambda: _auvux_istft(problem, X, threads),
-        }
+        },
+        names,
+        trial,
     )
 
 
-def forward_peers(problem: Problem, x: np.ndarray, threads: int) -> dict[str, Run]:
-    """stft of x by each peer that is installed and takes the problem."""
+def forward_peers(problem: Problem, x: np.ndarray, threads: int, names: tuple[str, ...] = PEERS) -> dict[str, Run]:
+    """stft of x by each of these peers that is installed and takes the problem."""
     return _ready(
         {
             "torch": lambda: _torch_stft(problem, x, threads),
@@ -122,20 +129,23 @@ def forward_peers(problem: Problem, x: np.ndarray, threads: int) -> dict[str, Ru
             "nnAudio": lambda: _nnaudio_stft(problem, x),
             "jax (jit)": lambda: _jax_stft(problem, x),
             "auvux-dsp": lambda: _auvux_stft(problem, x, threads),
-        }
+        },
+        names,
+        trial=True,
     )
 
 
-def _ready(makers: dict[str, Callable[[], Run | None]]) -> dict[str, Run]:
+def _ready(makers: dict[str, Callable[[], Run | None]], names: tuple[str, ...], trial: bool) -> dict[str, Run]:
     ready = {}
-    for name, make in makers.items():
+    for name in names:
+        make = makers[name]
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 run = make()
-                if run is not None:
+                if run is not None and trial:
                     run()
-        except Exception as cause:  # noqa: BLE001  not installed, or cannot do this problem: it says why
+        except Exception as cause:  # not installed, or cannot do this problem: it says why
             print(f"  {name} left out: {type(cause).__name__}: {str(cause)[:90]}")
             continue
         if run is not None:
