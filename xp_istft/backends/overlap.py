@@ -258,7 +258,8 @@ def gather_whole(plan: Overlap, transform: Transform, frames: np.ndarray, signal
     whole = known_views((plan, items)) or _whole(plan, items)
     for rows in whole.outside:
         rows.fill(0)
-    transform(frames if whole.present is None else frames[:, whole.present], whole.inside)
+    if whole.inside.size:
+        transform(frames if whole.present is None else frames[:, whole.present], whole.inside)
     target = signal.view(plan.weights.dtype).reshape(whole.shape)
     for summands, weights, columns in whole.sums:
         np.einsum("bkrh,rh->bkh", summands, weights, out=target if columns is None else target[:, :, columns])
