@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-import array_api_compat
 import numpy as np
 import pytest
 from emulator import nvrtc, ptx, shim
@@ -35,7 +32,8 @@ def on_cpu(builds: Path) -> Callable[..., Any]:
 
     @cache
     def module(name: str, chosen: tuple[str, ...]) -> shim.ShimModule:
-        return shim.ShimModule(code=source(name), options=chosen, cache=builds)
+        sanitize = os.environ.get("XP_ISTFT_SANITIZE") == "1"  # step 5
+        return shim.ShimModule(code=source(name), options=chosen, cache=builds, sanitize=sanitize)
 
     return lambda name, **macros: module(name, options(macros)).get_function(name)
 
@@ -58,23 +56,9 @@ def fake(builds: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCupy]:
     """A fake CuPy under `import cupy`, its kernels built by g++, and the package's backend loaded on top of it."""
     if shim.missing():
         pytest.skip(f"{shim.missing()}")
-    with installed(lambda code, chosen: shim.ShimModule(code=code, options=chosen, cache=builds), monkeypatch) as fake:
+    fake = FakeCupy(lambda code, chosen: shim.ShimModule(code=code, options=chosen, cache=builds))
+    with fake.installed(monkeypatch, "xp_istft.backends.cupy"):
         yield fake
-
-
-@contextmanager
-def installed(engine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCupy]:
-    fake = FakeCupy(engine)
-    fake.install(monkeypatch)
-    monkeypatch.setattr(array_api_compat, "cupy", fake.modules["array_api_compat.cupy"], raising=False)
-    name = "xp_istft.backends.cupy"
-    before = sys.modules.pop(name, None)
-    try:
-        yield fake
-    finally:
-        sys.modules.pop(name, None)
-        if before is not None:
-            sys.modules[name] = before
 
 
 @pytest.fixture

@@ -155,12 +155,19 @@ def test_threads_share_no_plan(fake, random):
     spectrum = fake.on_device(noise(random, (2, 33, 20), "complex64"))
     want = xi.istft(spectrum).host
     results: list = []
-    workers = [threading.Thread(target=lambda: results.append(xi.istft(spectrum).host)) for _ in range(3)]
-    for worker in workers:  # one after the other: the fake, unlike a device, is not safe for threads
-        worker.start()
+
+    def work() -> None:
+        try:
+            results.append(xi.istft(spectrum).host)
+        except Exception as failure:
+            results.append(failure)
+
+    for worker in [threading.Thread(target=work) for _ in range(3)]:
+        worker.start()  # one after the other: the fake, unlike a device, is not safe for threads
         worker.join()
     assert len(results) == 3
     for result in results:
+        assert not isinstance(result, Exception), result
         np.testing.assert_array_equal(result, want)
 
 
@@ -189,16 +196,16 @@ def test_a_repeated_call_can_be_captured(fake, random):
 
 
 def test_similar_lengths_share_plans(fake, random):
-    for n_frames in range(1250, 1281):
-        xi.istft(fake.on_device(noise(random, (257, n_frames), "complex64")), hop_length=128)
-    assert fake.trace.plans <= 2
+    for n_frames in range(249, 257):
+        xi.istft(fake.on_device(noise(random, (9, n_frames), "complex64")))
+    assert fake.trace.plans == 1
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_parts_change_no_bit_and_bound_the_scratch(fake, random, monkeypatch, layout):
-    spectrum = laid_out(noise(random, (3, 33, 300), "complex64"), layout)
+    spectrum = laid_out(noise(random, (3, 33, 80), "complex64"), layout)
     whole = xi.istft(fake.on_device(spectrum), hop_length=12, window=np.full(64, 0.5))
-    n_bytes = 300 * (33 * 8 + 64 * 4)
+    n_bytes = 80 * (33 * 8 + 64 * 4)
     for limit in (2 * n_bytes, n_bytes // 2, n_bytes // 10, 1):
         monkeypatch.setenv("XP_ISTFT_SCRATCH_BYTES", str(limit))
         array = fake.on_device(spectrum)
@@ -216,6 +223,8 @@ def test_parts_of_the_forward_map_change_no_bit(fake, random, monkeypatch):
     for limit in (40000, 20000, 1):
         monkeypatch.setenv("XP_ISTFT_SCRATCH_BYTES", str(limit))
         np.testing.assert_array_equal(xi.stft(x, n_fft=64, hop_length=12).host, whole.host)
+        out = fake.empty(whole.shape, np.complex64)
+        np.testing.assert_array_equal(xi.stft(x, n_fft=64, hop_length=12, out=out).host, whole.host)
 
 
 @pytest.mark.parametrize("lead", [(), (2,), (2, 3)])
@@ -235,6 +244,16 @@ def test_out_is_written_in_place(fake, random, lead):
         out = fake.on_device(laid_out(np.full(made.shape, np.nan, np.complex64), layout))
         assert xi.stft(x, n_fft=64, out=out) is out
         np.testing.assert_array_equal(out.host, made)
+
+
+def test_vectors_wait_for_alignment(fake, random):
+    """Rows of an odd length, and a result that begins in the middle of a vector."""
+    spectrum = fake.on_device(noise(random, (2, 33, 20), "complex64"))
+    want = xi.istft(spectrum).host
+    np.testing.assert_array_equal(xi.istft(spectrum, length=301).host, want[:, :301])
+    host = np.zeros(2 * 304 + 1, np.float32)
+    xi.istft(spectrum, out=fake.on_device(host[1:].reshape(2, 304)))
+    np.testing.assert_array_equal(host[1:].reshape(2, 304), want)
 
 
 @pytest.mark.parametrize("shape", [(0, 33, 20), (2, 0, 33, 20)])

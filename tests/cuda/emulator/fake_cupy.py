@@ -6,8 +6,9 @@ filled or allocated an array, plans shared between streams or threads, reads and
 NaN, and complex-to-real transforms destroy their input. Everything that is queued, copied or waited for is written down
 in a `Trace`.
 
-    fake = FakeCupy(engine)     engine(code, options): an object whose get_function(name) runs a kernel
-    fake.install(monkeypatch)   `import cupy` gives the fake, array_api_compat takes its arrays for CuPy's
+    fake = FakeCupy(engine)                     engine(code, options): an object whose get_function(name) runs a kernel
+    with fake.installed(monkeypatch, *users):   `import cupy` gives the fake, array_api_compat takes its arrays for
+                                                CuPy's, and the modules `users` are imported afresh
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import array_api_compat
 import numpy as np
 
 C2C, R2C, C2R, Z2Z, D2Z, Z2D = 0x29, 0x2A, 0x2C, 0x69, 0x6A, 0x6C
@@ -160,9 +162,20 @@ class FakeCupy:
 
     # ---- what `import cupy` gives ----
 
-    def install(self, monkeypatch: Any) -> None:
-        for name, module in self.modules.items():
-            monkeypatch.setitem(sys.modules, name, module)
+    @contextmanager
+    def installed(self, monkeypatch: Any, *users: str) -> Iterator[None]:
+        with monkeypatch.context() as patch:
+            for name, module in self.modules.items():
+                patch.setitem(sys.modules, name, module)
+            patch.setattr(array_api_compat, "cupy", self.modules["array_api_compat.cupy"], raising=False)
+            before = {name: sys.modules.pop(name, None) for name in users}
+            try:
+                yield
+            finally:
+                for name, module in before.items():
+                    sys.modules.pop(name, None)
+                    if module is not None:
+                        sys.modules[name] = module
 
     def _modules(self) -> dict[str, ModuleType]:
         cupy, cuda, cufft = ModuleType("cupy"), ModuleType("cupy.cuda"), ModuleType("cupy.cuda.cufft")

@@ -186,14 +186,16 @@ class PtxKernel:
         base = _GLOBAL_BASE
         for place, (argument, (kind, name)) in enumerate(zip(arguments, self.parameters, strict=True)):
             if isinstance(argument, np.ndarray) and argument.ndim:
-                if not argument.flags.c_contiguous:
+                root = argument  # the whole allocation, of which the argument points at a place
+                while isinstance(root.base, np.ndarray):
+                    root = root.base
+                if not root.flags.c_contiguous:
                     raise SimulationError("arrays must be contiguous")
-                key = argument.ctypes.data
-                if key not in bases:
-                    bases[key] = base
-                    allocations.append(_allocation(place, base, argument))
-                    base += -(-argument.nbytes // 512) * 512 + _GAP
-                value = np.array(bases[key], np.uint64)
+                if root.ctypes.data not in bases:
+                    bases[root.ctypes.data] = base
+                    allocations.append(_allocation(place, base, root))
+                    base += -(-root.nbytes // 512) * 512 + _GAP
+                value = np.array(bases[root.ctypes.data] + argument.ctypes.data - root.ctypes.data, np.uint64)
             else:
                 value = np.array(argument, np.int64 if type(argument) is int else None)
             size = np.dtype(_TYPES[kind]).itemsize

@@ -1,0 +1,267 @@
+"""Step 6: bugs planted in the kernels and in the host code, each of which must make a step fail.
+
+A check that lets one of them pass is no check. Kernels run as PTX here, so that a bug ends a test and not the process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import test_step2_public_call as step2
+from emulator import nvrtc, ptx
+from emulator.fake_cupy import FakeCupy
+from kernels import (
+    copied_rows,
+    framing_problem,
+    noise,
+    options,
+    overlap_add_problem,
+    real_ended,
+    source,
+    transposed,
+    uncovered_problem,
+    with_real_ends,
+)
+
+from xp_istft.frames import PAD_MODES
+
+pytestmark = pytest.mark.skipif(bool(nvrtc.missing(compiler_only=True)), reason=f"{nvrtc.missing(compiler_only=True)}")
+CAUGHT = (AssertionError, ptx.SimulationError, RuntimeError, TypeError, ValueError, AttributeError)
+Build = Callable[..., Any]
+
+# ---- kernels ---------------------------------------------------------------------------------------------------------
+
+
+def check_overlap_add(build: Build, random: np.random.Generator) -> None:
+    for trial in range(14):
+        parts = 1 + trial % 2
+        problem = overlap_add_problem(random, "float", parts, 1 + trial % 4 // 3, multiple=4 if trial % 3 else 1)
+        macros = problem.macros(XI_INDEX_BITS=64 if trial == 5 else 32)
+        assert problem.error(problem.launch(build(**macros), macros, most_blocks=1 + trial % 3)) < 3.4
+    problem = uncovered_problem()
+    macros = problem.macros()
+    signal = problem.launch(build(**macros), macros)
+    assert (signal[:, problem.gain.samples(problem.frames.start, problem.frames.stop) == 0] == 0).all()
+
+
+def check_transpose(build: Build, random: np.random.Generator) -> None:
+    kernel = build(XI_REAL="float", XI_PARTS=2, XI_REAL_ENDS=1)
+    for trial in range(6):
+        array = noise(random, (3, *(int(size) for size in random.integers(2, 70, 2))), "c8")
+        nyquist = array.shape[1] - 1 if trial % 2 else -1
+        want = real_ended(array[..., :-1].swapaxes(1, 2), nyquist)
+        np.testing.assert_array_equal(transposed(kernel, array, nyquist, most_blocks=1 + trial % 2), want)
+
+
+def check_copy_rows(build: Build, random: np.random.Generator) -> None:
+    kernel = build(XI_REAL="float", XI_REAL_ENDS=1)
+    for nyquist in (-1, 16):
+        array = noise(random, (3, 40, 18), "c8")
+        np.testing.assert_array_equal(copied_rows(kernel, array, nyquist, 2), real_ended(array[..., :-1], nyquist))
+
+
+def check_real_ends(build: Build, random: np.random.Generator) -> None:
+    for nyquist in (-1, 8):
+        array = noise(random, (300, 9), "c8")
+        np.testing.assert_array_equal(
+            with_real_ends(build(XI_REAL="float"), array, nyquist), real_ended(array, nyquist)
+        )
+
+
+def check_frame(build: Build, random: np.random.Generator) -> None:
+    for trial in range(12):
+        problem = framing_problem(random, "float", 1, 1 + trial % 2, 4 if trial % 3 else 1, PAD_MODES[trial % 5])
+        macros = problem.macros()
+        np.testing.assert_array_equal(problem.launch(build(**macros), macros, most_blocks=2), problem.expected())
+
+
+CHECKS = {
+    "overlap_add": check_overlap_add,
+    "transpose": check_transpose,
+    "copy_rows": check_copy_rows,
+    "real_ends": check_real_ends,
+    "frame": check_frame,
+}
+
+KERNEL_BUGS = [
+    ("overlap_add", "newest < n_frames ? newest : n_frames - 1", "newest", "one frame too many"),
+    ("overlap_add", "newest + 1 - reach : 0", "newest + 2 - reach : 0", "one frame too few"),
+    ("overlap_add", "(overlap - 1) * hop < n_fft", "(overlap - 1) * hop <= n_fft", "reads past the frame"),
+    ("overlap_add", "i < (count_t)n_samples; i += step", "i <= (count_t)n_samples; i += step", "one sample too many"),
+    ("overlap_add", "first * segment_frame + n", "first * n_fft + n", "stride of a frame ignored"),
+    ("overlap_add", "b * segment_batch", "0 * segment_batch", "item of the batch ignored"),
+    ("overlap_add", "const index_t q = p + origin;", "const index_t q = p;", "origin of a segment ignored"),
+    ("overlap_add", "if (q < tail_start + n_tail) {", "if (true) {", "reads past the gain"),
+    ("overlap_add", "q < tail_start ?", "q <= tail_start ?", "end of the period off by one"),
+    ("overlap_add", "n_head + phase", "n_head + q % (hop + 1)", "wrong phase of the period"),
+    ("overlap_add", "== 0 ? (real)0 : sum", "== -1 ? (real)0 : sum", "uncovered samples take what the frames hold"),
+    ("overlap_add", "if (p >= 0) {", "if (true) {", "samples before the first frame"),
+    ("overlap_add", "b += gridDim.y", "b += gridDim.y + 1", "items skipped by a small grid"),
+    ("overlap_add", "i += step) {", "i += step + XI_VECTOR) {", "samples skipped by a small grid"),
+    ("overlap_add", "i + XI_VECTOR <= (count_t)n_samples", "i <= (count_t)n_samples", "vector stored past the end"),
+    ("overlap_add", "if (i + k / XI_KEEP < (count_t)n_samples)", "", "tail stored past the end"),
+    ("overlap_add", "* XI_PARTS + k % XI_KEEP]", "* XI_PARTS]", "imaginary part lost"),
+    ("overlap_add", "(segment_frame - hop) * XI_PARTS", "(segment_frame + hop) * XI_PARTS", "walks the wrong way"),
+    ("transpose", "        }\n      }\n      __syncthreads();", "        }\n      }", "first barrier gone"),
+    ("transpose", "= tile[lane][k];\n      __syncthreads();", "= tile[lane][k];", "second barrier gone"),
+    ("transpose", "tile[32][33]", "tile[31][33]", "tile too small"),
+    ("transpose", "row + k == 0 || row + k == nyquist", "row + k == nyquist", "imaginary DC kept"),
+    ("transpose", "row + k == 0 || row + k == nyquist", "row + k == 0", "imaginary Nyquist kept"),
+    ("transpose", "t % tiles_across * 32", "t % (tiles_across + 1) * 32", "wrong tile"),
+    ("transpose", "row + k < n_rows && col + lane < n_cols", "row + k < n_rows", "reads past a row"),
+    ("copy_rows", "row * from_row + col", "row * n_cols + col", "stride of a row ignored"),
+    ("copy_rows", "col == 0 || col == nyquist", "col == nyquist", "imaginary DC kept"),
+    ("copy_rows", "i < size;", "i <= size;", "one element too many"),
+    ("real_ends", "if (nyquist >= 0) spectrum", "spectrum", "writes before the array"),
+    ("real_ends", "2 * row * n_cols + 1", "2 * row * n_cols", "clears the real part"),
+    ("frame", "t + XI_VECTOR <= n_samples", "t <= n_samples", "reads past the signal"),
+    ("frame", "m * hop + n - start", "m * hop + n", "start ignored"),
+    ("frame", "(pad == 0 || n_samples < 1)", "(n_samples < 1)", "constant padding is not zero"),
+    ("frame", "pad == 1 ? period - t", "pad == 9 ? period - t", "reflects the end sample, too"),
+    ("frame", "if (t < 0) t += period;", "", "negative remainder"),
+    ("frame", "b * signal_batch * XI_PARTS", "0", "item of the batch ignored"),
+    ("frame", "i < size; i += step", "i < size + 1; i += step", "one sample too many"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "what"), KERNEL_BUGS, ids=[f"{bug[0]}: {bug[3]}" for bug in KERNEL_BUGS]
+)
+def test_a_bug_in_a_kernel_is_caught(builds, name, before, after, what):
+    code = source(name)
+    assert before in code
+    planted = code.replace(before, after)
+
+    def build(**macros: Any) -> Any:
+        text = nvrtc.compiled(planted, options(macros), "compute_90", builds).decode()
+        return ptx.PtxModule(text).get_function(name)
+
+    with pytest.raises(CAUGHT):
+        CHECKS[name](build, np.random.default_rng(1))
+
+
+@pytest.mark.parametrize("name", sorted(CHECKS))
+def test_the_kernel_as_it_is_passes_these_checks(as_ptx, name):
+    CHECKS[name](lambda **macros: as_ptx(name, **macros), np.random.default_rng(1))
+
+
+def test_a_barrier_in_a_branch_is_caught_by_the_shim():
+    """It aborts, so in a process of its own."""
+    import subprocess
+
+    code = """
+import sys, tempfile; sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+import numpy as np
+from emulator import shim
+from kernels import source, transposed
+code = source("transpose").replace("tile[k][lane] = value;", "tile[k][lane] = value; __syncthreads();")
+with tempfile.TemporaryDirectory() as folder:
+    module = shim.ShimModule(code=code, cache=Path(folder))
+    transposed(module.get_function("transpose"), np.ones((1, 40, 41), np.complex64), -1)
+"""
+    here = Path(__file__).parent
+    command = [sys.executable, "-c", code, str(here)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=here.parents[1])
+    assert result.returncode != 0
+    assert "__syncthreads" in result.stderr
+
+
+# ---- host code -------------------------------------------------------------------------------------------------------
+
+HOST_CHECKS: list[tuple[Callable[..., None], tuple]] = [
+    (step2.test_similar_lengths_share_plans, ()),
+    (step2.test_istft_agrees_with_the_definition, ("complex64", "frequency-major")),
+    (step2.test_istft_agrees_with_the_definition, ("complex64", "frame-major")),
+    (step2.test_layouts_take_the_shortest_way, ()),
+    (step2.test_frame_and_overlap_add_agree_with_the_definition, ("float32", "frame-major")),
+    (step2.test_frame_and_overlap_add_agree_with_the_definition, ("float32", "frequency-major")),
+    (step2.test_parts_change_no_bit_and_bound_the_scratch, ("frequency-major",)),
+    (step2.test_vectors_wait_for_alignment, ()),
+    (step2.test_two_sided_istft_agrees_with_the_definition, ("frame-major", True)),
+    (step2.test_a_spectrum_that_may_be_destroyed_is_not_copied, ()),
+    (step2.test_stft_agrees_with_the_definition, ("float32", "reflect")),
+    (step2.test_all_work_stays_on_the_current_stream, ()),
+    (step2.test_threads_share_no_plan, ()),
+    (step2.test_the_array_decides_on_which_device_it_runs, ()),
+    (step2.test_a_repeated_call_can_be_captured, ()),
+    (step2.test_out_is_written_in_place, ((2, 3),)),
+    (step2.test_parts_of_the_forward_map_change_no_bit, ()),
+]
+
+HOST_BUGS = [
+    ('if overwrite and rows.flags.c_contiguous:', 'if rows.flags.c_contiguous:', "input destroyed unasked"),
+    ('*map(index, (part.origin, n_head', '*map(int, (part.origin, n_head', "Python ints for ints"),
+    ('scale=1 / job.frames.n_fft)', 'scale=1)', "1 / n_fft forgotten"),
+    ('frames.n_fft, frames.hop, frames.overlap', 'frames.hop, frames.n_fft, frames.overlap', "two arguments swapped"),
+    ('*map(np.int64, (n_batch, segment_batch', '*map(np.int32, (n_batch, segment_batch', "32 bits for 64"),
+    ('*((segment_batch, signal_batch) if n_batch > 1 else ())', '*()', "alignment of the batch not looked at"),
+    ('or any(array.data.ptr % (width * array.itemsize) for array in arrays)', '', "alignment of arrays not looked at"),
+    ('return cupy.asarray((window * scale)', 'return ((window * scale)', "window left on the host"),
+    ('cupy.cuda.get_current_stream().ptr)', '0)', "plans shared by streams"),
+    ('threading.get_ident()', '0', "plans shared by threads"),
+    ('with cupy.cuda.Device(array.device.id):', 'with cupy.cuda.Device():', "device of the array ignored"),
+    ('_side_by_side(rows, -1):', 'True:', "every layout taken for frame-major"),
+    ('stride // rows.itemsize) for stride in rows', '0) for stride in rows', "strides ignored"),
+    ('real_ends = int(job.onesided)', 'real_ends = 0', "imaginary DC and Nyquist kept"),
+    ('n_bins - 1 if n_fft % 2 == 0 else -1', 'n_bins - 1', "Nyquist bin of an odd size"),
+    ('made = cupy.empty((_bucket(count, n_fft)', 'made = cupy.empty((count', "no plans shared by sizes"),
+    ('rows[part.items, part.samples])', 'rows[part.items])', "a part writes the whole"),
+    ('out is not None and _side_by_side(out, -1) and', 'out is not None and', "strides of out ignored"),
+    ('origin = job.origin + columns.start * frames.hop', 'origin = job.origin', "origin of a part ignored"),
+    ('XI_KEEP=_KINDS[signal.dtype.name].parts', 'XI_KEEP=kind.parts', "imaginary parts kept of a real signal"),
+    ('PAD_MODES.index(job.pad_mode)', '0', "padding mode ignored"),
+    ('forward=True)', 'forward=False)', "wrong direction"),
+    ('if not _side_by_side(pieces, -1):', 'if False:', "segments taken as they lie"),
+    ('32, np.int32) if farthest', '64, np.int32) if farthest', "width and type of positions differ"),
+    ('[index * step : (index + 1) * step]', '[:step]', "every part written to the first items"),
+    ('lru_cache(maxsize=32)\ndef _plan', 'lru_cache(maxsize=0)\ndef _plan', "plans made anew"),
+    ('@lru_cache(maxsize=128)\ndef _window', 'def _window', "windows uploaded anew"),
+    ('return cupy.asarray(values.astype', 'return cupy.asarray(2 * values.astype', "gain doubled"),
+]  # fmt: skip
+
+BACKEND = "xp_istft.backends.cupy"
+
+
+def run_host_checks(text: str, builds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every check on a fake CuPy of its own, with the backend's source as given."""
+
+    def engine(code: str, chosen: tuple[str, ...]) -> ptx.PtxModule:
+        return ptx.PtxModule(nvrtc.compiled(code, chosen, "compute_90", builds).decode())
+
+    for check, arguments in HOST_CHECKS:
+        fake = FakeCupy(engine)
+        with fake.installed(monkeypatch, BACKEND), monkeypatch.context() as patch:
+            spec = spec_from_loader(BACKEND, loader=None)
+            assert spec is not None
+            module = module_from_spec(spec)
+            sys.modules[BACKEND] = module
+            exec(compile(text, "planted cupy.py", "exec"), module.__dict__)
+            names = check.__code__.co_varnames[: check.__code__.co_argcount]
+            given = {"fake": fake, "random": np.random.default_rng(2), "monkeypatch": patch}
+            positional = iter(arguments)
+            check(*(given[name] if name in given else next(positional) for name in names))
+
+
+def host_source() -> str:
+    backends = importlib.import_module("xp_istft.backends")
+    return Path(backends.__path__[0], "cupy.py").read_text()
+
+
+def test_the_host_code_as_it_is_passes_these_checks(builds, monkeypatch):
+    run_host_checks(host_source(), builds, monkeypatch)
+
+
+@pytest.mark.parametrize(("before", "after", "what"), HOST_BUGS, ids=[bug[2] for bug in HOST_BUGS])
+def test_a_bug_in_the_host_code_is_caught(builds, monkeypatch, before, after, what):
+    text = host_source()
+    assert before in text
+    with pytest.raises(CAUGHT):
+        run_host_checks(text.replace(before, after), builds, monkeypatch)
