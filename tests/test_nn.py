@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import xp_istft as xi  # noqa: E402
-from xp_istft.nn import ISTFT, STFT  # noqa: E402
+from xp_istft.nn import ISTFT, STFT, GriffinLim  # noqa: E402
 
 KINDS = [
     {},
@@ -284,3 +284,59 @@ def test_onnx_gives_the_same_signal_for_any_number_of_frames(tmp_path, options):
         X = randn(batch, 33, n_frames, dtype=torch.complex64)
         (y,) = session.run(None, {session.get_inputs()[0].name: torch.view_as_real(X).numpy()})
         assert error(torch.asarray(y), xi.istft(X, n_fft=64, **options)) < 1e-5
+
+
+@pytest.mark.parametrize("momentum", [0, 0.99])
+@pytest.mark.parametrize(("n_fft", "hop"), [(64, 16), (63, 20)])
+def test_griffin_lim_is_librosas(momentum, n_fft, hop):
+    librosa = pytest.importorskip("librosa")
+    S = STFT(n_fft, hop_length=hop, pad_mode="constant")(randn(900, dtype=torch.float64)).abs()
+    phase = 6 * torch.rand(S.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    ours = GriffinLim(n_fft, 32, hop, pad_mode="constant", momentum=momentum)(S, phase=phase)
+
+    # librosa's loop with a start of our own: its `init` takes none
+    angles, rebuilt = np.exp(1j * phase.numpy()), 0
+    kept = {"n_fft": n_fft, "hop_length": hop}
+    for _ in range(32):
+        before = rebuilt
+        rebuilt = librosa.stft(librosa.istft(S.numpy() * angles, **kept), **kept)
+        angles = rebuilt - momentum / (1 + momentum) * before
+        angles /= np.abs(angles) + 1e-300
+    np.testing.assert_allclose(ours, librosa.istft(S.numpy() * angles, **kept), atol=1e-6)
+
+
+@pytest.mark.parametrize("center", [True, False])
+def test_griffin_lim_comes_nearer(center):
+    x = torch.sin(torch.arange(4000) ** 1.5 / 40) + 0.1 * randn(4000)
+    S = xi.stft(x, 256, center=center).abs()
+    away = []
+    for n_iter in (0, 32):
+        layer = GriffinLim(256, n_iter, center=center, pad_mode="constant")
+        y = layer(S, length=4000, generator=torch.Generator().manual_seed(0))
+        assert y.shape == (4000,)
+        away.append(float((xi.stft(y, 256, center=center).abs() - S).norm() / S.norm()))
+    assert away[1] < 0.25 * away[0]
+
+
+def test_griffin_lim_in_batches_in_any_precision_and_with_gradients():
+    S = xi.stft(randn(2, 3, 800, dtype=torch.float64), 32).abs()
+    phase = torch.zeros_like(S)
+    layer = GriffinLim(32, 4)
+    assert error(layer(S, phase=phase)[1, 2], layer(S[1, 2], phase=phase[1, 2])) < 1e-12
+    assert layer(S.bfloat16()).dtype == torch.bfloat16
+    small, start = S[0, 0, :, :6].clone().requires_grad_(), phase[0, 0, :, :6] + 0.3
+    assert torch.autograd.gradcheck(lambda S: layer(S, phase=start), small)
+    silent = torch.zeros_like(small).requires_grad_()
+    layer(silent).sum().backward()
+    assert bool(torch.isfinite(silent.grad).all())
+    copied = pickle.loads(pickle.dumps(layer))
+    assert error(copied(S, phase=phase), layer(S, phase=phase)) == 0
+
+
+def test_griffin_lim_refuses():
+    with pytest.raises(TypeError, match="GriffinLim: S: need a real floating torch tensor, got torch.complex64"):
+        GriffinLim(32)(torch.ones(17, 4, dtype=torch.complex64))
+    with pytest.raises(ValueError, match=r"GriffinLim: phase: need shape \(17, 4\), got \(17, 5\)"):
+        GriffinLim(32)(torch.ones(17, 4), phase=torch.ones(17, 5))
+    with pytest.raises(ValueError, match="GriffinLim: momentum: need a finite number >= 0, got -1"):
+        GriffinLim(32, momentum=-1)

@@ -1,8 +1,8 @@
-"""Modules of torch: the transform pair with windows and kernels that can be trained, and an inverse that exports.
+"""Modules of torch: the transform pair with windows and kernels that can be trained, an inverse that exports, and
+Griffin-Lim for magnitudes.
 
-`ISTFT` and `STFT` take nnAudio's parameters. Unless kernels are trained they run on the FFT and hold no matrix; what
-they compute with is the window in float64, whatever precision the module has been moved to. Griffin-Lim is not here
-yet.
+They take nnAudio's parameters. Unless kernels are trained they run on the FFT and hold no matrix; what they compute
+with is the window in float64, whatever precision the module has been moved to.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from . import plans, transforms
 from .arguments import boolean, choice, error, integer, number
 from .frames import Padding, Placement, bin_multiplicity
 
-__all__ = ["ISTFT", "STFT"]
+__all__ = ["ISTFT", "STFT", "GriffinLim"]
 
 _FREQUENCY_SCALES = ("no", "linear", "log", "log2")
 _OUTPUT_FORMATS = ("complex", "pairs", "magnitude", "phase")
@@ -455,6 +455,109 @@ class STFT(_Transform):
             **self._placed(),
         )
         return signal if narrow is None else signal.to(narrow)
+
+
+class GriffinLim(_Transform):
+    """Signal of magnitudes, by the fast Griffin-Lim algorithm, differentiable.
+
+    Of phases P, every iteration makes C = stft(istft(S P)) and P = A / abs(A) of A = C - a C', where C' is the C of
+    the iteration before and a = momentum / (1 + momentum): Perraudin, Balazs & Sondergaard, "A fast Griffin-Lim
+    algorithm", WASPAA 2013, as librosa and nnAudio have it. With momentum 0 it is Griffin & Lim's own.
+
+    Parameters
+    ----------
+    n_fft, hop_length, win_length, window, center
+        As in `ISTFT`.
+    n_iter : int
+        Iterations; 0 inverts the magnitudes with the phases at the start.
+    pad_mode : str
+        What stands before and after the signal, as in `xp_istft.stft`.
+    momentum : float
+        At least 0; close to 1 is fast.
+    padding, scaling
+        As in `xp_istft.istft`.
+
+    Examples
+    --------
+    >>> import torch, xp_istft as xi
+    >>> from xp_istft.nn import GriffinLim
+    >>> t = torch.arange(8000) / 8000
+    >>> S = xi.stft(torch.sin(2 * torch.pi * 440 * t), 512).abs()
+    >>> y = GriffinLim(512)(S, length=8000, generator=torch.Generator().manual_seed(0))
+    >>> y.shape, bool((xi.stft(y, 512).abs() - S).norm() < 0.2 * S.norm())
+    (torch.Size([8000]), True)
+    """
+
+    def __init__(
+        self,
+        n_fft: int = 2048,
+        n_iter: int = 32,
+        hop_length: int | None = None,
+        win_length: int | None = None,
+        window: Any = "hann",
+        center: bool = True,
+        pad_mode: str = "reflect",
+        momentum: float = 0.99,
+        *,
+        padding: Padding = None,
+        scaling: str | None = None,
+    ) -> None:
+        super().__init__(
+            "GriffinLim", n_fft, win_length, None, hop_length, window, "no", 50, 6000, 22050, center, padding,
+            scaling, False, False, False,
+        )  # fmt: skip
+        self.n_iter = integer("GriffinLim", "n_iter", n_iter, 0)
+        self.momentum = number("GriffinLim", "momentum", momentum, 0)
+        self.pad_mode = pad_mode
+
+    def forward(
+        self,
+        S: Tensor,
+        length: int | None = None,
+        phase: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Signal whose magnitudes are near to S.
+
+        Parameters
+        ----------
+        S : real (..., n_bins, n_frames)
+            Magnitudes, not negative.
+        length : int, optional
+            Samples of the result; default those that belong to the frames.
+        phase : real (..., n_bins, n_frames), optional
+            Phases at the start in radians; by default random.
+        generator : torch.Generator, optional
+            Of the random phases.
+
+        Returns
+        -------
+        real (..., n_samples)
+            In the precision of S; what is computed is at least in float32.
+        """
+        if not isinstance(S, Tensor) or not S.is_floating_point():
+            got = S.dtype if isinstance(S, Tensor) else type(S).__name__
+            raise error(TypeError, "GriffinLim", "S", "a real floating torch tensor", got)
+        magnitude = S.float() if S.dtype in _HALVES else S
+        if phase is None:
+            phase = 2 * torch.pi * torch.rand(S.shape, dtype=magnitude.dtype, device=S.device, generator=generator)
+        elif phase.shape != S.shape:
+            raise error(ValueError, "GriffinLim", "phase", f"shape {tuple(S.shape)}", f"{tuple(phase.shape)}")
+        kept = {**self._placed(), "window": self._held("window"), "scaling": self.scaling}
+        # A spectrum of these phases belongs to no signal: unbounded, its noise would explode at the ends.
+        inverse = {**kept, "n_fft": self.n_fft, "nola": "zero", "max_gain": 10.0}
+        turned = torch.polar(torch.ones_like(magnitude), phase.to(magnitude.dtype))
+        before = torch.zeros_like(turned)
+        weight = self.momentum / (1 + self.momentum)
+        for _ in range(self.n_iter):
+            rebuilt = transforms.stft(
+                transforms.istft(magnitude * turned, **inverse), self.n_fft, pad_mode=self.pad_mode, **kept
+            )
+            ahead = rebuilt - weight * before
+            size = ahead.abs()
+            turned = torch.where(size > 0, ahead / torch.where(size > 0, size, 1), 1)
+            before = rebuilt
+        return transforms.istft(magnitude * turned, length=length, **inverse).to(S.dtype)
 
 
 _HALVES = (torch.float16, torch.bfloat16)
