@@ -96,6 +96,8 @@ def inverse_race(problem: Problem, threads: int, budget: float, engines: tuple[s
             names = tuple(name for name in PEERS if name != "nnAudio")
         peers = inverse_peers(problem, X, threads, names)
         contenders |= {f"{name} {order}": run for name, run in peers.items()}
+        for run in inverse_peers(problem, X, 1, ("torch",)).values():
+            contenders[f"torch, 1 thread {order}"] = run
         for engine in engines:
             contenders[f"{_label(engine)} {order}"] = ours(problem, X, threads, engine)
         contenders[f"xp_istft, 1 thread {order}"] = ours(problem, X, 1)
@@ -110,6 +112,8 @@ def forward_race(problem: Problem, threads: int, budget: float, engines: tuple[s
     x = problem.signal()
     names = PEERS if everyone else ("torch", "librosa")
     contenders: dict[str, Callable[[], Any]] = dict(forward_peers(problem, x, threads, names))
+    for run in forward_peers(problem, x, 1, ("torch",)).values():
+        contenders["torch, 1 thread"] = run
     for engine in engines:
         contenders[_label(engine)] = ours_forward(problem, x, threads, engine)
     contenders["xp_istft, 1 thread"] = ours_forward(problem, x, 1)
@@ -142,7 +146,9 @@ class Report:
             f"float32 and {threads} threads unless said otherwise; each result is a new array. A factor is the median "
             "over rounds of a contender's time divided by ours in the same round, in the same layout: above 1, we are "
             "faster. F: the spectrum lies frame by frame in memory, as stft makes it; C: bin by bin. The machine was "
-            "shared while this ran: factors are to be trusted, milliseconds are not.",
+            "shared while this ran: milliseconds are not to be trusted, and where both threads of a contender wait for "
+            "each other (torch's do, many times in a call) a busy core costs it far more than it costs one thread: see the "
+            "column of one thread against one.",
         ]  # fmt: skip
 
     def section(self, title: str, *text: str) -> None:
@@ -172,8 +178,9 @@ def inverse_section(report: Report, results: dict[Problem, Race], engines: tuple
             rows.append(
                 [describe(problem), order, f"{1e3 * result.median(ours_name):.2f}"]
                 + [factor(result, f"{name} {order}", ours_name) for name in ["xp_istft, 1 thread", *names]]
+                + [factor(result, f"torch, 1 thread {order}", f"xp_istft, 1 thread {order}")]
             )
-    report.table(["problem", "layout", "ms", "1 thread", *names], rows)
+    report.table(["problem", "layout", "ms", "1 thread", *names, "torch, 1 against 1"], rows)
     report.lines.append("")
     means = []
     for engine in engines:
@@ -187,8 +194,16 @@ def inverse_section(report: Report, results: dict[Problem, Race], engines: tuple
             ]
             row.append(f"{mean(ratios):.2f}" if ratios else "-")
         means.append(row)
+    alone = [
+        result.ratio(f"torch, 1 thread {order}", f"xp_istft, 1 thread {order}")
+        for problem, result in results.items()
+        for order in "FC"
+        if problem in MAIN and f"torch, 1 thread {order}" in result.seconds
+    ]
     report.lines += ["Geometric means over the first three problems and both layouts:", ""]
     report.table(["", *names], means)
+    if alone:
+        report.lines += ["", f"torch with one thread against ours with one: {mean(alone):.2f}."]
 
 
 def floor_section(report: Report, results: dict[Problem, Race], engines: tuple[str, ...]) -> None:
@@ -217,9 +232,10 @@ def forward_section(report: Report, results: dict[Problem, Race], engines: tuple
     rows = [
         [describe(problem), f"{1e3 * result.median('xp_istft'):.2f}"]
         + [factor(result, name, "xp_istft") for name in ["xp_istft, 1 thread", "xp_istft, C order", *names]]
+        + [factor(result, "torch, 1 thread", "xp_istft, 1 thread")]
         for problem, result in results.items()
     ]
-    report.table(["problem", "ms", "1 thread", "C order", *names], rows)
+    report.table(["problem", "ms", "1 thread", "C order", *names, "torch, 1 against 1"], rows)
     report.lines += ["", "Geometric means over the first three problems (torch*: over all):", ""]
     means = []
     for engine in engines:

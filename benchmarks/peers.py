@@ -155,19 +155,27 @@ def _ready(makers: dict[str, Callable[[], Run | None]], names: tuple[str, ...], 
 
 def _torch_istft(problem: Problem, X: np.ndarray, threads: int) -> Run:
     torch = importlib.import_module("torch")
-    torch.set_num_threads(threads)
     tensor, window = torch.from_numpy(X), torch.from_numpy(problem.window())
-    return lambda: torch.istft(tensor, problem.n_fft, problem.hop, window=window, center=problem.center)
+
+    def run() -> Any:
+        torch.set_num_threads(threads)
+        return torch.istft(tensor, problem.n_fft, problem.hop, window=window, center=problem.center)
+
+    return run
 
 
 def _torch_stft(problem: Problem, x: np.ndarray, threads: int) -> Run:
     torch = importlib.import_module("torch")
-    torch.set_num_threads(threads)
     tensor, window = torch.from_numpy(x), torch.from_numpy(problem.window())
-    return lambda: torch.stft(
-        tensor, problem.n_fft, problem.hop, window=window, center=problem.center, pad_mode="constant",
-        return_complex=True,
-    )  # fmt: skip
+
+    def run() -> Any:
+        torch.set_num_threads(threads)
+        return torch.stft(
+            tensor, problem.n_fft, problem.hop, window=window, center=problem.center, pad_mode="constant",
+            return_complex=True,
+        )  # fmt: skip
+
+    return run
 
 
 def _librosa_istft(problem: Problem, X: np.ndarray) -> Run:
