@@ -37,6 +37,8 @@ def integer(function: str, name: str, value: Any, least: int | None = None, most
 
 
 def boolean(function: str, name: str, value: Any) -> bool:
+    if value is True or value is False:
+        return value
     if not isinstance(value, (bool, np.bool_)):
         raise error(TypeError, function, name, "a bool", _shown(value))
     return bool(value)

@@ -667,8 +667,13 @@ def _full_bins_only(function: str, frequencies: Any) -> None:
         raise error(ValueError, function, "frequencies", "None (the bins of the DFT)", type(frequencies).__name__, hint)
 
 
+_AUTO = "auto"
+
+
 def _ways(backend: ModuleType, method: Any, tune: Any, overwrite: Any) -> dict[str, Any]:
     """What a backend with several ways to make the inverse (its METHODS) is told of them; nothing for the others."""
+    if method is _AUTO and tune is False and overwrite is False and not hasattr(backend, "METHODS"):
+        return {}  # as nearly always
     choice("istft", "method", method, ("auto", "fused"))
     tune, overwrite = boolean("istft", "tune", tune), boolean("istft", "overwrite", overwrite)
     if method not in getattr(backend, "METHODS", ("auto",)):
