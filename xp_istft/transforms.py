@@ -69,7 +69,8 @@ def istft(
         follow from a window array).
     window : str, tuple, callable or real array (win_length,)
         Analysis window: a name or tuple of `scipy.signal.get_window` (periodic), a callable of win_length, or
-        samples, in an array of NumPy or of X's library.
+        samples, in an array of NumPy or of X's library. Gradients with respect to a torch tensor are followed through
+        the normalisation, any order, forward and backward.
     synthesis_window : like `window`, optional
         Window of the inverse; default the analysis window.
     center : bool
@@ -599,7 +600,7 @@ class iSTFT:  # noqa: N801  the name of nnAudio's layer
             number("iSTFT", name, value, 0)
         for name, value in (("trainable_kernels", trainable_kernels), ("trainable_window", trainable_window)):
             if boolean("iSTFT", name, value):
-                raise error(ValueError, "iSTFT", name, "False", True, "training needs a torch module")
+                raise error(ValueError, "iSTFT", name, "False", True, "xp_istft.nn.ISTFT trains")
         boolean("iSTFT", "refresh_win", refresh_win)
         self._inverse = {
             "n_fft": n_fft,
