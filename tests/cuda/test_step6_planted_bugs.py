@@ -250,6 +250,10 @@ HOST_BUGS = [
     ('[index * step : (index + 1) * step]', '[:step]', "every part written to the first items"),
     ('lru_cache(maxsize=32)\ndef _plan', 'lru_cache(maxsize=0)\ndef _plan', "plans made anew"),
     ('@lru_cache(maxsize=128)\ndef _window', 'def _window', "windows uploaded anew"),
+    (', "float", 1 / frames.n_fft)', ', "float", 1)', "1 / n_fft of the fused kernel"),
+    ('XI_WIDTH=min(2, _vector(4, steps, (window, values, signal)))', 'XI_WIDTH=2', "odd hops taken for even"),
+    ('strides = [stride // spectrum.itemsize for', 'strides = [1 for', "strides of the fused kernel ignored"),
+    ('threads = max(128, frames.n_fft // 16)', 'threads = 128 + 32 * (n_batch > 1)', "threads of the fused kernel"),
     ('return cupy.asarray(values.astype', 'return cupy.asarray(2 * values.astype', "gain doubled"),
 ]  # fmt: skip
 
