@@ -15,7 +15,11 @@ from typing import NamedTuple
 # bytes a second of a large copy, warp instructions a second (SMs x 4 x clock): assumed, to be measured
 CARDS = {"H100": (3.0e12, 132 * 4 * 1.7e9), "A100": (1.75e12, 108 * 4 * 1.41e9), "T4": (0.25e12, 40 * 4 * 1.2e9)}
 CASES = {"60 s at 44.1 kHz": (60 * 44100, 2048, 512, 1), "64 x 10 s at 16 kHz": (160000, 512, 128, 64)}
-OVERLAP_ADD_INSTRUCTIONS = 1512 / 1024  # warp instructions a sample, n_fft = 4 hop, vectors of 4
+# Warp instructions by the interpreter's count (tests/cuda/test_step4_ptx.py), for n_fft = 4 hop: of overlap_add in
+# vectors of 4, a sample; of istft_fused, a new frame, with the frames at the edges of its tiles of 7168 samples.
+OVERLAP_ADD_INSTRUCTIONS = 1512 / 1024
+FUSED_INSTRUCTIONS = {2048: 3510, 512: 810}
+TILE = 7168
 
 
 class Problem(NamedTuple):
@@ -55,12 +59,16 @@ def ways(problem: Problem) -> list[Way]:
     spectrum, segments, signal = problem.spectrum, problem.segments, problem.signal
     overlap_add = signal / 4 * OVERLAP_ADD_INSTRUCTIONS
     n_frames = problem.n_rows // problem.n_batch
+    halo = 1 + (problem.n_fft / problem.hop - 1) * problem.hop / TILE
+    fused = FUSED_INSTRUCTIONS.get(problem.n_fft) if problem.n_fft == 4 * problem.hop else None
     return [
         Way("transpose or copy, cuFFT, overlap_add", 3 * spectrum + 2 * segments + signal, 3, 0, overlap_add),
         # two bins of each frame are overwritten: a sector of 32 bytes each
         Way("real_ends, cuFFT, overlap_add (overwrite=True)",
             spectrum + 2 * segments + signal + 2 * 32 * problem.n_rows, 3, 0, overlap_add),
         Way("one kernel, ideal", spectrum + signal, 1, 0),
+        Way("one kernel, edge frames from memory twice", round(halo * spectrum) + signal, 1, 0,
+            None if fused is None else fused * problem.n_rows),
         Way("torch.istft", 3 * spectrum + 6 * segments + 5 * signal + 11 * signal // problem.n_batch, 16, 1),
         Way("cupyx.scipy.signal.istft",
             5 * spectrum + 8 * segments + 2 * signal + 4 * signal // problem.n_batch, 4 * n_frames + 12, 1),

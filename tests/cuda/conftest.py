@@ -85,12 +85,8 @@ def gpu_state() -> str | None:
     return None
 
 
-_not_run: list[str] = []
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu") and gpu_state():
-        _not_run.append(item.nodeid)
         if os.environ.get("XP_ISTFT_REQUIRE_GPU") == "1":
             pytest.fail(f"XP_ISTFT_REQUIRE_GPU=1, but {gpu_state()}", pytrace=False)
         pytest.skip(f"no GPU: {gpu_state()}")

@@ -289,3 +289,83 @@ def framing_problem(
     frames = Frames(n_fft, hop, n_frames, start, start + n_samples)
     signal = noise(random, (int(random.integers(1, 4)), n_samples), DTYPES[real, parts])
     return Framing(frames, signal, random.uniform(-1, 1, n_fft), mode, make or parts)
+
+
+# ---- istft_fused.cu --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fused:
+    """spectrum (n_batch, n_bins, n_frames), in memory by frame or by time; job and gain as in `OverlapAdd`."""
+
+    frames: Frames
+    spectrum: np.ndarray
+    window: np.ndarray
+    gain: HopPeriodic
+    origin: int = 0
+
+    def macros(self, **others: Any) -> dict[str, Any]:
+        even = all(size % 2 == 0 for size in (self.frames.hop, self.frames.start))
+        even &= len(self.spectrum) == 1 or self.frames.n_samples % 2 == 0
+        threads = max(128, self.frames.n_fft // 16)
+        return {
+            "XI_LOG2_N_FFT": self.frames.n_fft.bit_length() - 1,
+            "XI_THREADS": threads,
+            "XI_TILE": 2 * threads,
+            "XI_WIDTH": 2 if even else 1,
+            "XI_BY_TIME": int(self.spectrum.strides[2] < self.spectrum.strides[1]),
+            **others,
+        }
+
+    def launch(self, kernel: Callable[..., None], macros: dict[str, Any], most_blocks: int = 1 << 20) -> np.ndarray:
+        frames, gain = self.frames, self.gain
+        n_batch = len(self.spectrum)
+        signal = np.full((n_batch, frames.n_samples), np.nan, np.float32)
+        turns = np.exp(2j * np.pi * np.arange(frames.n_fft) / frames.n_fft).astype(np.complex64)
+        values = np.concatenate([gain.head, gain.period, gain.tail]).astype(np.float32)
+        blocks = -(-frames.n_samples // macros["XI_TILE"])
+        strides = (stride // self.spectrum.itemsize for stride in self.spectrum.strides)
+        sizes = (n_batch, *strides, frames.n_samples, frames.n_frames, frames.hop, frames.start, frames.n_samples)
+        sizes += (self.origin, gain.head.size, gain.tail_start, gain.tail.size)
+        window = (self.window / frames.n_fft).astype(np.float32)
+        kernel(
+            (min(blocks, most_blocks), min(n_batch, most_blocks)),
+            (macros["XI_THREADS"],),
+            (self.spectrum, window, turns, values, signal, *map(np.int64, sizes)),
+        )
+        return signal
+
+    def error(self, signal: np.ndarray) -> float:
+        """Relative error of the samples, each weighed by the inverse of its gain: what the frames' rounding makes."""
+        if not np.isfinite(signal).all():
+            return math.inf
+        bins = real_ended(self.spectrum.swapaxes(1, 2), self.frames.n_fft // 2).astype(complex)
+        segments = np.fft.irfft(bins, self.frames.n_fft, axis=-1)
+        want = OverlapAdd(self.frames, segments, self.window, None, 1).expected()
+        gain = self.gain.samples(self.origin + self.frames.start, self.origin + self.frames.stop)
+        assert (signal[:, gain == 0] == 0).all()
+        covered = gain != 0
+        difference = signal[:, covered] / gain[covered] - want[:, covered]
+        return float(np.linalg.norm(difference) / max(np.linalg.norm(want[:, covered]), 1e-30))
+
+
+def fused_problem(random: np.random.Generator, n_fft: int, by_time: bool, even: bool = True) -> Fused:
+    """Frames any hop apart about a signal of any size; imaginary DC and Nyquist bins, too."""
+    hop = int(random.integers(n_fft // 8, n_fft * 9 // 8))
+    n_frames = int(random.integers(1, 2 + 6 * n_fft // hop))
+    start = int(random.integers(-n_fft // 4, n_fft))
+    if even:
+        hop, start = 2 * (hop // 2), 2 * (start // 2)
+    stop = max(start + 2, n_fft + hop * (n_frames - 1) + int(random.integers(-n_fft, n_fft // 2)))
+    n_batch = int(random.integers(1, 3))
+    odd = not even or n_batch == 1  # one signal may end in the middle of a pair
+    frames = Frames(n_fft, hop, n_frames, start, start + 2 * ((stop - start) // 2) - odd)
+    shape = (n_batch, n_fft // 2 + 1, n_frames) if by_time else (n_batch, n_frames, n_fft // 2 + 1)
+    spectrum = noise(random, shape, "c8")
+    window = random.uniform(0.1, 1, n_fft)
+    gain = normalisation(window, window, frames, float(np.finfo(np.float32).eps)).gain
+    whole = Fused(frames, spectrum if by_time else spectrum.swapaxes(1, 2), window, gain)
+    columns, part = frames.segment(start + 2 * (frames.n_samples // 4), frames.stop)
+    if part.n_frames and random.random() < 0.3:  # a segment of the job, whose gain is that of the whole
+        return replace(whole, frames=part, spectrum=whole.spectrum[..., columns], origin=columns.start * hop)
+    return whole

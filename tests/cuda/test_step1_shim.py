@@ -9,6 +9,7 @@ import pytest
 from kernels import (
     copied_rows,
     framing_problem,
+    fused_problem,
     noise,
     overlap_add_problem,
     real_ended,
@@ -129,3 +130,14 @@ def test_frames_are_the_padded_signal_times_the_window(on_cpu, random, real, par
         segments = problem.launch(on_cpu("frame", **macros), macros, most_blocks=1 + trial % 3)
         np.testing.assert_array_equal(segments, problem.expected())
     assert max(widths) == max(1, 16 // (make * np.dtype(real[0]).itemsize))
+
+
+@pytest.mark.parametrize("n_fft", [64, 128, 256, 512, 1024, 2048, 4096])
+@pytest.mark.parametrize("by_time", [False, True])
+def test_fused_istft_is_the_inverse_transform(on_cpu, random, n_fft, by_time):
+    for trial in range(6):
+        problem = fused_problem(random, n_fft, by_time, even=trial % 3 > 0)
+        macros = problem.macros()
+        kernel = on_cpu("istft_fused", **macros)
+        kernel.module.order, kernel.module.seed = ("forward", "reverse", "shuffled")[trial % 3], trial
+        assert problem.error(problem.launch(kernel, macros, most_blocks=1 + trial % 3)) < 3e-7

@@ -140,6 +140,43 @@ def test_a_spectrum_that_may_be_destroyed_is_not_copied(fake, random):
     assert np.isnan(spectrum).any()
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_fused_istft_agrees_with_the_definition(fake, random, layout):
+    for hop, lead in ((16, (2,)), (21, (2, 3)), (70, ())):
+        spectrum = laid_out(noise(random, (*lead, 33, 20), "complex64"), layout)
+        before = spectrum.copy()
+        fake.trace.launches.clear()
+        parameters = {"hop_length": hop, "window": random.uniform(0.3, 1, 64), "nola": "zero"}
+        signal = xi.istft(fake.on_device(spectrum), method="fused", **parameters)
+        assert fake.trace.names == ["istft_fused"]
+        agree(signal.host, xi.istft(before.astype(complex), **parameters), np.finfo(np.float32).eps)
+        np.testing.assert_array_equal(spectrum, before)
+    assert fake.trace.plans == fake.trace.downloads == fake.trace.waits == 0
+
+
+@pytest.mark.parametrize("what", [{"dtype": "complex128"}, {"n_fft": 60}, {"onesided": False}, {"n_fft": 32}])
+def test_fused_istft_refuses_what_it_cannot_do(fake, what):
+    n_fft, onesided = what.get("n_fft", 64), what.get("onesided", True)
+    spectrum = np.zeros((n_fft // 2 + 1 if onesided else n_fft, 20), what.get("dtype", "complex64"))
+    with pytest.raises(ValueError, match="istft: method: need 'auto', or complex64 with onesided=True"):
+        xi.istft(fake.on_device(spectrum), method="fused", onesided=onesided)
+
+
+def test_tuning_times_both_ways_once_and_takes_the_faster(fake, random):
+    """The fake's clock counts launches: one is faster than three."""
+    host = noise(random, (2, 33, 20), "complex64")
+    want = xi.istft(host.astype(complex))
+    for turn in range(2):
+        fake.trace.launches.clear()
+        agree(xi.istft(fake.on_device(host), tune=True).host, want, np.finfo(np.float32).eps)
+        assert fake.trace.names[-1] == "istft_fused"
+        assert (len(fake.trace.names) > 1) == (turn == 0)
+    assert fake.trace.waits == 2
+    fake.trace.launches.clear()
+    xi.istft(fake.on_device(host))
+    assert fake.trace.names == ["transpose", "cufft", "overlap_add"]  # unless it is told to tune
+
+
 def test_all_work_stays_on_the_current_stream(fake, random):
     spectrum = fake.on_device(noise(random, (2, 33, 20), "complex64"))
     for stream in (7, 8, 7):

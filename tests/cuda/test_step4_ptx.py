@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from emulator import nvrtc
 from kernels import (
+    Fused,
     OverlapAdd,
     copied_rows,
     framing_problem,
+    fused_problem,
     noise,
     overlap_add_problem,
     real_ended,
@@ -67,6 +69,16 @@ def test_frames_are_the_padded_signal_times_the_window(as_ptx, random, architect
         np.testing.assert_array_equal(problem.launch(kernel, macros, most_blocks=3), problem.expected())
 
 
+@pytest.mark.parametrize("architecture", FAMILIES)
+@pytest.mark.parametrize("n_fft", [64, 512, 4096])
+def test_fused_istft_is_the_inverse_transform(as_ptx, random, architecture, n_fft):
+    for trial in range(3 if n_fft < 4096 else 1):
+        problem = fused_problem(random, n_fft, by_time=trial == 1, even=trial < 2)
+        macros = problem.macros()
+        kernel = as_ptx("istft_fused", architecture, **macros)
+        assert problem.error(problem.launch(kernel, macros, most_blocks=2)) < 3e-7
+
+
 # ---- counts, for compute_90 ------------------------------------------------------------------------------------------
 
 
@@ -118,6 +130,27 @@ def test_frame_reads_and_writes_every_sector_once(as_ptx, random):
     counts = kernel.counts
     assert counts.loaded_sectors.cost == counts.loaded_sectors.ideal
     assert counts.stored_sectors == (128, 128)
+
+
+@pytest.mark.parametrize(("n_fft", "most"), [(2048, 3600), (512, 830)])
+@pytest.mark.parametrize("by_time", [False, True])
+def test_fused_istft_keeps_its_budget_of_instructions(as_ptx, n_fft, most, by_time):
+    """One block in the middle, at hop n_fft / 4: warp instructions for each new frame, bytes, bank conflicts."""
+    tile, hop = 7168, n_fft // 4
+    n_frames = 3 * tile // hop
+    frames = Frames(n_fft, hop, n_frames, n_fft // 2, n_fft // 2 + hop * (n_frames - 1))
+    window = np.hanning(n_fft + 1)[:-1]
+    gain = normalisation(window, window, frames, 1e-7).gain
+    spectrum = np.ones((1, n_fft // 2 + 1, n_frames) if by_time else (1, n_frames, n_fft // 2 + 1), np.complex64)
+    problem = Fused(frames, spectrum if by_time else spectrum.swapaxes(1, 2), window, gain)
+    macros = problem.macros(XI_TILE=tile)
+    kernel = counted(as_ptx("istft_fused", **macros), (1, 0, 0))
+    problem.launch(kernel, macros)
+    counts, new = kernel.counts, tile // hop
+    assert counts.instructions / new <= most
+    assert counts.distinct_bytes(0) <= 1.45 * new * (n_fft // 2 + 1) * 8  # a tile's edge frames are read twice
+    assert counts.shared_wavefronts.cost <= 1.25 * counts.shared_wavefronts.ideal
+    assert counts.stored_sectors == (tile * 4 // 32, tile * 4 // 32)
 
 
 # ---- what the interpreter itself refuses -----------------------------------------------------------------------------

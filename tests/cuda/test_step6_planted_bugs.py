@@ -20,6 +20,7 @@ from emulator.fake_cupy import FakeCupy
 from kernels import (
     copied_rows,
     framing_problem,
+    fused_problem,
     noise,
     options,
     overlap_add_problem,
@@ -82,7 +83,15 @@ def check_frame(build: Build, random: np.random.Generator) -> None:
         np.testing.assert_array_equal(problem.launch(build(**macros), macros, most_blocks=2), problem.expected())
 
 
+def check_fused(build: Build, random: np.random.Generator) -> None:
+    for trial in range(6):
+        problem = fused_problem(random, (64, 512)[trial % 2], by_time=trial % 3 == 1, even=trial < 4)
+        macros = problem.macros()
+        assert problem.error(problem.launch(build(**macros), macros, most_blocks=1 + trial % 2)) < 3e-7
+
+
 CHECKS = {
+    "istft_fused": check_fused,
     "overlap_add": check_overlap_add,
     "transpose": check_transpose,
     "copy_rows": check_copy_rows,
@@ -121,6 +130,22 @@ KERNEL_BUGS = [
     ("copy_rows", "i < size;", "i <= size;", "one element too many"),
     ("real_ends", "if (nyquist >= 0) spectrum", "spectrum", "writes before the array"),
     ("real_ends", "2 * row * n_cols + 1", "2 * row * n_cols", "clears the real part"),
+    ("istft_fused", "        __syncthreads();  // the last frames were read\n", "", "first barrier gone"),
+    ("istft_fused", "        __syncthreads();\n        passes", "        passes", "barrier before the FFT gone"),
+    ("istft_fused", "  __syncthreads();\n#pragma unroll\n  for", "#pragma unroll\n  for", "barrier in a pass gone"),
+    ("istft_fused", "a[0].im = c[0].im = 0;", "a[0].im = 0;", "imaginary Nyquist kept"),
+    ("istft_fused", "-2 * middle.im", "2 * middle.im", "middle bin not conjugated"),
+    ("istft_fused", "left == 4 || left == 2 ? 2", "left == 4 ? 2", "wrong radix for what is left"),
+    ("istft_fused", "v[i][r] * turns[r * turn]", "v[i][r] * turns[turn]", "wrong twiddle factor"),
+    ("istft_fused", "< (unsigned)(XI_TILE / XI_WIDTH)", "< ~0u", "adds beyond the tile"),
+    ("istft_fused", "min(n_frames - 1, (p0 + size - 1) / hop)", "(p0 + size - 1) / hop", "one frame too many"),
+    ("istft_fused", "(p0 - N_FFT) / hop + 1;", "(p0 - N_FFT) / hop + 2;", "one frame too few"),
+    ("istft_fused", "const long long q0 = p0 + origin;", "const long long q0 = p0;", "origin of a segment ignored"),
+    ("istft_fused", "if (phase >= hop) phase -= (int)hop;", "", "phase runs away"),
+    ("istft_fused", "b * spectrum_batch", "0", "item of the batch ignored"),
+    ("istft_fused", "if (there) middle", "middle", "reads a frame that is not there"),
+    ("istft_fused", "i0 += (long long)gridDim.x * XI_TILE", "i0 += n_samples", "tiles skipped by a small grid"),
+    ("istft_fused", "if (e + XI_WIDTH <= size)", "if (true)", "stores past the end"),
     ("frame", "t + XI_VECTOR <= n_samples", "t <= n_samples", "reads past the signal"),
     ("frame", "m * hop + n - start", "m * hop + n", "start ignored"),
     ("frame", "(pad == 0 || n_samples < 1)", "(n_samples < 1)", "constant padding is not zero"),
@@ -180,6 +205,7 @@ HOST_CHECKS: list[tuple[Callable[..., None], tuple]] = [
     (step2.test_similar_lengths_share_plans, ()),
     (step2.test_istft_agrees_with_the_definition, ("complex64", "frequency-major")),
     (step2.test_istft_agrees_with_the_definition, ("complex64", "frame-major")),
+    (step2.test_fused_istft_agrees_with_the_definition, ("strided",)),
     (step2.test_layouts_take_the_shortest_way, ()),
     (step2.test_frame_and_overlap_add_agree_with_the_definition, ("float32", "frame-major")),
     (step2.test_frame_and_overlap_add_agree_with_the_definition, ("float32", "frequency-major")),
@@ -199,7 +225,7 @@ HOST_CHECKS: list[tuple[Callable[..., None], tuple]] = [
 HOST_BUGS = [
     ('if overwrite and rows.flags.c_contiguous:', 'if rows.flags.c_contiguous:', "input destroyed unasked"),
     ('*map(index, (part.origin, n_head', '*map(int, (part.origin, n_head', "Python ints for ints"),
-    ('scale=1 / job.frames.n_fft)', 'scale=1)', "1 / n_fft forgotten"),
+    ('scale=1 / n_fft)', 'scale=1)', "1 / n_fft forgotten"),
     ('frames.n_fft, frames.hop, frames.overlap', 'frames.hop, frames.n_fft, frames.overlap', "two arguments swapped"),
     ('*map(np.int64, (n_batch, segment_batch', '*map(np.int32, (n_batch, segment_batch', "32 bits for 64"),
     ('*((segment_batch, signal_batch) if n_batch > 1 else ())', '*()', "alignment of the batch not looked at"),
@@ -224,6 +250,10 @@ HOST_BUGS = [
     ('[index * step : (index + 1) * step]', '[:step]', "every part written to the first items"),
     ('lru_cache(maxsize=32)\ndef _plan', 'lru_cache(maxsize=0)\ndef _plan', "plans made anew"),
     ('@lru_cache(maxsize=128)\ndef _window', 'def _window', "windows uploaded anew"),
+    (', "float", 1 / frames.n_fft)', ', "float", 1)', "1 / n_fft of the fused kernel"),
+    ('XI_WIDTH=min(2, _vector(4, steps, (window, values, signal)))', 'XI_WIDTH=2', "odd hops taken for even"),
+    ('strides = [stride // spectrum.itemsize for', 'strides = [1 for', "strides of the fused kernel ignored"),
+    ('threads = max(128, frames.n_fft // 16)', 'threads = 128 + 32 * (n_batch > 1)', "threads of the fused kernel"),
     ('return cupy.asarray(values.astype', 'return cupy.asarray(2 * values.astype', "gain doubled"),
 ]  # fmt: skip
 

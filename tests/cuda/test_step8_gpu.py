@@ -45,6 +45,22 @@ def test_imaginary_dc_and_nyquist_are_ignored(cupy, random, n_fft):
             agree(signal.get(), xi.istft(spectrum, n_fft=n_fft), np.finfo(float).eps)
 
 
+@pytest.mark.parametrize("n_fft", [64, 128, 256, 512, 1024, 2048, 4096])
+@pytest.mark.parametrize("layout", LAYOUTS[:2])
+def test_fused_istft_agrees_with_the_definition(cupy, random, n_fft, layout):
+    spectrum = random.standard_normal((3, n_fft // 2 + 1, 50, 2)).view(complex)[..., 0].astype(np.complex64)
+    for hop in (n_fft // 4, n_fft // 3, n_fft // 2 + 1):
+        parameters = {"hop_length": hop, "window": random.uniform(0.3, 1, n_fft)}
+        signal = xi.istft(on_gpu(cupy, laid_out(spectrum, layout)), method="fused", **parameters)
+        agree(signal.get(), xi.istft(spectrum.astype(complex), **parameters), np.finfo(np.float32).eps)
+
+
+def test_tuning_changes_rounding_only(cupy, random):
+    spectrum = random.standard_normal((2, 513, 100, 2)).view(complex)[..., 0].astype(np.complex64)
+    signal = xi.istft(cupy.asarray(spectrum), tune=True)
+    agree(signal.get(), xi.istft(spectrum.astype(complex)), np.finfo(np.float32).eps)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("n_fft", [512, 511])
 def test_round_trip(cupy, random, dtype, n_fft):

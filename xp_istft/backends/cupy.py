@@ -1,6 +1,7 @@
 """CuPy: cuFFT between kernels of our own, on the array's device and the current stream.
 
     synthesis:  transpose | copy_rows | real_ends  ->  cuFFT C2R  ->  overlap_add
+                istft_fused, all of it in one launch (method="fused")
     analysis:   frame  ->  cuFFT R2C
 
 Nothing is copied to the host and nothing waits for the device, so after one call with the same shapes (which compiles
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,8 +34,10 @@ from ..windows import HopPeriodic
 from . import array_api
 from .array_api import as_complex, checked  # noqa: F401  the definition serves
 
-METHODS = ("auto",)
-_THREADS = 256  # of every block; the kernels' launch bounds say the same
+METHODS = ("auto", "fused")
+_THREADS = 256  # of a block; the kernels' launch bounds say the same
+_TILE = 7168  # samples of a block of istft_fused: 14 hops of 512, at 37 KB of shared memory
+_TIMED_RUNS = 5
 _MAX_GRID = (2**31 - 1, 65535)
 _SCRATCH_BYTES = 256 << 20
 _VECTOR_BYTES = 16  # the widest load of one thread
@@ -91,17 +95,16 @@ def synthesis(
     tune: bool = False,
     overwrite: bool = False,
 ) -> Any:
-    """Signal of a spectrum; with `overwrite` the spectrum's memory may be used, and its values are lost."""
-    kind = _KINDS[spectrum.dtype.name]
+    """Signal of a spectrum.
 
-    def run(place: Place, spectrum: Any, part: Part, signal: Any) -> None:
-        segments = _inverse_fft(place, spectrum, job, kind, overwrite and part.whole)
-        _overlap_add(place, segments, job, part, signal, scale=1 / job.frames.n_fft)
-
+    method    : "fused" makes it in one launch, for complex64 and n_fft a power of two from 64 to 4096; "auto" in three,
+                or as is faster, where it was told to `tune`: to time both, once for each kind of problem
+    overwrite : the spectrum's memory may be used, and its values are lost
+    """
     with _queue(spectrum) as place:
-        row_bytes = spectrum.shape[-2] * kind.complex.itemsize
-        row_bytes += job.frames.n_fft * kind.dtype.itemsize if job.onesided else 0
-        return _gathered(place, spectrum, job, kind.dtype if job.real else kind.complex, out, row_bytes, run)
+        if _fused_is_chosen(place, spectrum, job, method, tune):
+            return _in_one_launch(place, spectrum, job, out)
+        return _in_three_launches(place, spectrum, job, out, overwrite)
 
 
 def overlap_add(segments: Any, job: Synthesis) -> Any:
@@ -115,8 +118,8 @@ def overlap_add(segments: Any, job: Synthesis) -> Any:
         _overlap_add(place, pieces, job, part, signal, scale=1)
 
     with _queue(segments) as place:
-        row_bytes = job.frames.n_fft * segments.itemsize
-        return _gathered(place, segments, job, segments.dtype, None, row_bytes, run)
+        limit = _rows_at_once(job.frames.n_fft * segments.itemsize, job.frames.n_fft)
+        return _gathered(place, segments, job, segments.dtype, None, limit, run)
 
 
 def analysis(signal: Any, job: Analysis, out: Any = None, workers: int | None = None) -> Any:
@@ -246,22 +249,83 @@ def _gathered(
     job: Synthesis,
     dtype: Any,
     out: Any,
-    row_bytes: int,
+    limit: int,
     run: Callable[[Place, Any, Part, Any], None],
 ) -> Any:
-    """The signal (..., n_samples) of `array` (..., n_bins or n_fft, n_frames), made part by part by `run`."""
+    """The signal (..., n_samples) of `array` (..., n_bins or n_fft, n_frames), made in parts of `limit` frames."""
     batch, n_samples = array.shape[:-2], job.frames.n_samples
     items = _one_batch_axis(array, 2)
     direct = out is not None and _side_by_side(out, -1) and _common_stride(out.shape[:-1], out.strides[:-1])
     signal = out if direct else cupy.empty((*batch, n_samples), dtype)
     if signal.size:
         rows = signal.reshape(-1, n_samples)
-        for part in _parts(job, items.shape[0], _rows_at_once(row_bytes, job.frames.n_fft)):
+        for part in _parts(job, items.shape[0], limit):
             run(place, items[part.items, :, part.columns], part, rows[part.items, part.samples])
     if out is None or direct:
         return signal
     out[...] = signal
     return out
+
+
+def _in_three_launches(place: Place, spectrum: Any, job: Synthesis, out: Any, overwrite: bool) -> Any:
+    kind, n_fft = _KINDS[spectrum.dtype.name], job.frames.n_fft
+
+    def run(place: Place, spectrum: Any, part: Part, signal: Any) -> None:
+        segments = _inverse_fft(place, spectrum, job, kind, overwrite and part.whole)
+        _overlap_add(place, segments, job, part, signal, scale=1 / n_fft)
+
+    row_bytes = spectrum.shape[-2] * kind.complex.itemsize + (n_fft * kind.dtype.itemsize if job.onesided else 0)
+    limit = _rows_at_once(row_bytes, n_fft)
+    return _gathered(place, spectrum, job, kind.dtype if job.real else kind.complex, out, limit, run)
+
+
+def _in_one_launch(place: Place, spectrum: Any, job: Synthesis, out: Any) -> Any:
+    def run(place: Place, spectrum: Any, part: Part, signal: Any) -> None:
+        _istft_fused(place, spectrum, job, part, signal)
+
+    return _gathered(place, spectrum, job, np.dtype(np.float32), out, sys.maxsize, run)
+
+
+def _fused_is_chosen(place: Place, spectrum: Any, job: Synthesis, method: str, tune: bool) -> bool:
+    """Whether the kernel that does everything shall; ValueError where it is asked for what it cannot do."""
+    frames = job.frames
+    power = frames.n_fft & (frames.n_fft - 1) == 0 and 64 <= frames.n_fft <= 4096
+    able = power and job.onesided and spectrum.dtype == np.complex64 and frames.hop < 2**30
+    if method == "fused" and not able:
+        need = "'auto', or complex64 with onesided=True and n_fft a power of two from 64 to 4096 for 'fused'"
+        got = f"{spectrum.dtype}, onesided={job.onesided}, n_fft={frames.n_fft}"
+        raise error(ValueError, "istft", "method", need, got)
+    if method == "fused" or not (tune and able and spectrum.size):
+        return method == "fused"
+    by_time = _side_by_side(spectrum, -1) and not _side_by_side(spectrum, -2)
+    sizes = (math.prod(spectrum.shape[:-2]), frames.n_frames)
+    rounded = (1 << (size - 1).bit_length() for size in sizes)  # one timing serves problems of about this size
+    return _fused_is_faster(place, frames.n_fft, frames.hop, *rounded, by_time)
+
+
+@lru_cache(maxsize=128)
+def _fused_is_faster(place: Place, n_fft: int, hop: int, n_batch: int, n_frames: int, by_time: bool) -> bool:
+    """Both ways timed by device events on a problem of this kind. The host waits for the device."""
+    frames = Frames(n_fft, hop, n_frames, 0, n_fft + hop * (n_frames - 1))
+    job = Synthesis(frames, None, _unit_gain(hop))
+    shape = (n_batch, n_fft // 2 + 1, n_frames) if by_time else (n_batch, n_frames, n_fft // 2 + 1)
+    spectrum = cupy.empty(shape, np.complex64)
+    spectrum = spectrum if by_time else spectrum.swapaxes(1, 2)
+    ways = (
+        lambda: _in_three_launches(place, spectrum, job, None, False),
+        lambda: _in_one_launch(place, spectrum, job, None),
+    )
+    times = []
+    for way in ways:
+        way()  # compiles, plans, uploads
+        start, stop = cupy.cuda.Event(), cupy.cuda.Event()
+        start.record()
+        for _ in range(_TIMED_RUNS):
+            way()
+        stop.record()
+        stop.synchronize()
+        times.append(cupy.cuda.get_elapsed_time(start, stop))
+    return times[1] < times[0]
 
 
 def _inverse_fft(place: Place, spectrum: Any, job: Synthesis, kind: Kind, overwrite: bool) -> Any:
@@ -291,8 +355,8 @@ def _inverse_fft(place: Place, spectrum: Any, job: Synthesis, kind: Kind, overwr
                 *strides,
                 np.int32(nyquist),
             )
-            blocks, macros = _blocks(n_frames * n_bins), {"XI_REAL": kind.real, "XI_REAL_ENDS": real_ends}
-            _launch(place, "copy_rows", blocks, n_batch, arguments, **macros)
+            blocks = _blocks(n_frames * n_bins)
+            _launch(place, "copy_rows", blocks, n_batch, arguments, XI_REAL=kind.real, XI_REAL_ENDS=real_ends)
         else:
             target = made[:count].reshape(n_batch, n_frames, n_bins)
             _transpose(place, spectrum, target, real_ends, nyquist)
@@ -335,6 +399,29 @@ def _overlap_add(place: Place, segments: Any, job: Synthesis, part: Part, signal
     )  # fmt: skip
 
 
+def _istft_fused(place: Place, spectrum: Any, job: Synthesis, part: Part, signal: Any) -> None:
+    """Spectrum (n_batch, n_bins, n_frames), any strides, into signal (n_batch, n_samples)."""
+    frames = part.frames
+    gain = _unit_gain(frames.hop) if job.gain is None else job.gain
+    window, values = _window(place, job, "float", 1 / frames.n_fft), _gain(place, gain, "float")
+    n_batch, n_samples = signal.shape
+    strides = [stride // spectrum.itemsize for stride in spectrum.strides]
+    signal_batch = signal.strides[0] // signal.itemsize
+    steps = (frames.hop, frames.start, signal_batch if n_batch > 1 else 0)
+    threads = max(128, frames.n_fft // 16)
+    sizes = (n_batch, *strides, signal_batch, frames.n_frames, frames.hop, frames.start, n_samples)
+    arguments = (
+        spectrum, window, _turns(place, frames.n_fft), values, signal,
+        *map(np.int64, (*sizes, part.origin, gain.head.size, gain.tail_start, gain.tail.size)),
+    )  # fmt: skip
+    _launch(
+        place, "istft_fused", -(-n_samples // _TILE), n_batch, arguments, threads,
+        XI_LOG2_N_FFT=frames.n_fft.bit_length() - 1, XI_THREADS=threads, XI_TILE=_TILE,
+        XI_WIDTH=min(2, _vector(4, steps, (window, values, signal))),
+        XI_BY_TIME=int(abs(strides[2]) < abs(strides[1])),
+    )  # fmt: skip
+
+
 def _frame(place: Place, signal: Any, job: Analysis, segments: Any, make: int) -> None:
     """Signal (n_batch, n_samples) into the first rows of segments (..., n_fft), contiguous, of `make` parts."""
     kind, frames = _KINDS[signal.dtype.name], job.frames
@@ -369,8 +456,9 @@ def _transpose(place: Place, array: Any, target: Any, real_ends: int = 0, nyquis
     strides = (stride // array.itemsize for stride in (*array.strides[:2], *target.strides[:2]))
     tiles = -(-n_rows // 32) * -(-n_cols // 32)
     arguments = (array, target, *map(np.int64, (n_batch, n_rows, n_cols, *strides, nyquist)))
-    macros = {"XI_REAL": kind.real, "XI_PARTS": kind.parts, "XI_REAL_ENDS": real_ends}
-    _launch(place, "transpose", tiles, n_batch, arguments, **macros)
+    _launch(
+        place, "transpose", tiles, n_batch, arguments, XI_REAL=kind.real, XI_PARTS=kind.parts, XI_REAL_ENDS=real_ends
+    )  # fmt: skip
 
 
 def _fft(place: Place, array: Any, target: Any, n_fft: int, forward: bool) -> None:
@@ -381,9 +469,11 @@ def _fft(place: Place, array: Any, target: Any, n_fft: int, forward: bool) -> No
     _plan(place, n_fft, fft_type, array.shape[0]).fft(array, target, direction)
 
 
-def _launch(place: Place, name: str, blocks: int, n_batch: int, arguments: tuple, **macros: Any) -> None:
+def _launch(
+    place: Place, name: str, blocks: int, n_batch: int, arguments: tuple, threads: int = _THREADS, **macros: Any
+) -> None:
     grid = (min(max(1, blocks), _MAX_GRID[0]), min(max(1, n_batch), _MAX_GRID[1]))
-    kernel(name, place.device, **macros)(grid, (_THREADS,), arguments)
+    kernel(name, place.device, **macros)(grid, (threads,), arguments)
 
 
 @cache
@@ -425,6 +515,18 @@ def _gain(place: Place, gain: HopPeriodic, real: str) -> Any:
     """Head, period and tail of the gain, one after the other, on the device."""
     values = np.concatenate([gain.head, gain.period, gain.tail])
     return cupy.asarray(values.astype(np.float32 if real == "float" else np.float64))
+
+
+@lru_cache(maxsize=32)
+def _turns(place: Place, n_fft: int) -> Any:
+    """exp(2 pi i k / n_fft), on the device."""
+    return cupy.asarray(np.exp(2j * np.pi * np.arange(n_fft) / n_fft).astype(np.complex64))
+
+
+@lru_cache(maxsize=32)
+def _unit_gain(hop: int) -> HopPeriodic:
+    """A gain of 1 everywhere."""
+    return HopPeriodic(np.zeros(0), np.ones(hop), np.zeros(0), 2**62)
 
 
 @contextmanager
