@@ -1,10 +1,11 @@
-"""The array libraries that every public function is tried on."""
+"""The array libraries that every public function is tried on, and the state of the GPU, said aloud."""
 
 from __future__ import annotations
 
 import importlib
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -55,15 +56,38 @@ class Library:
         return type(array).__module__.partition(".")[0] == {"jax": "jaxlib"}.get(self.name, self.name)
 
 
-def _cupy_state() -> str | None:
-    """Why no CUDA device can be used; None where one can."""
+@lru_cache(maxsize=1)
+def gpu_state() -> str | None:
+    """Why no GPU can be used here, or None. CuPy imports without a driver, so only a device counts."""
     try:
         import cupy
 
-        cupy.zeros(1)
-    except Exception as cause:  # whatever is missing: package, driver, device
-        return f"no CUDA device: {type(cause).__name__}"
+        if not cupy.cuda.is_available():
+            return "CuPy sees no CUDA device"
+        cupy.empty(1)
+        from cupy.cuda import cufft  # noqa: F401  the bare wheel has none
+    except Exception as cause:
+        return f"{type(cause).__name__}: {str(cause).splitlines()[0]}"
     return None
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and gpu_state():
+        if os.environ.get("XP_ISTFT_REQUIRE_GPU") == "1":
+            pytest.fail(f"XP_ISTFT_REQUIRE_GPU=1, but {gpu_state()}", pytrace=False)
+        pytest.skip(f"no GPU: {gpu_state()}")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    skipped = [
+        report
+        for key in ("skipped", "failed")
+        for report in terminalreporter.stats.get(key, [])
+        if "gpu" in getattr(report, "keywords", {}) and gpu_state()
+    ]
+    if skipped:
+        terminalreporter.section("GPU")
+        terminalreporter.line(f"{len(skipped)} GPU tests NOT RUN: {gpu_state()}")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -95,12 +119,7 @@ LIBRARIES = {
 def xp(request: pytest.FixtureRequest) -> Library:
     """Each array library in turn; one that is not installed is skipped with a reason."""
     name = request.param
-    if name == "cupy":
-        reason = _cupy_state()
-        if reason:
-            pytest.skip(reason)
-    else:
-        pytest.importorskip(name)
+    pytest.importorskip(name)
     if name == "jax":
         import jax
 

@@ -1,10 +1,10 @@
-"""What the steps of the ladder share: kernels built once per session, and the state of the GPU, said aloud."""
+"""What the steps of the ladder share: kernels built once per session."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,40 +65,3 @@ def fake(builds: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCupy]:
 def random(request: pytest.FixtureRequest) -> np.random.Generator:
     """Numbers of this test's own: the same in every run."""
     return np.random.default_rng(list(request.node.name.encode()))
-
-
-# ---- the last step: on a real GPU, and never skipped in silence ------------------------------------------------------
-
-
-@lru_cache(maxsize=1)
-def gpu_state() -> str | None:
-    """Why no GPU can be used here, or None. CuPy imports without a driver, so only a device counts."""
-    try:
-        import cupy
-
-        if not cupy.cuda.is_available():
-            return "CuPy sees no CUDA device"
-        cupy.empty(1)
-        from cupy.cuda import cufft  # noqa: F401  the bare wheel has none
-    except Exception as cause:
-        return f"{type(cause).__name__}: {str(cause).splitlines()[0]}"
-    return None
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("gpu") and gpu_state():
-        if os.environ.get("XP_ISTFT_REQUIRE_GPU") == "1":
-            pytest.fail(f"XP_ISTFT_REQUIRE_GPU=1, but {gpu_state()}", pytrace=False)
-        pytest.skip(f"no GPU: {gpu_state()}")
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    skipped = [
-        report
-        for key in ("skipped", "failed")
-        for report in terminalreporter.stats.get(key, [])
-        if "gpu" in getattr(report, "keywords", {}) and gpu_state()
-    ]
-    if skipped:
-        terminalreporter.section("GPU")
-        terminalreporter.line(f"{len(skipped)} GPU tests NOT RUN: {gpu_state()}")
