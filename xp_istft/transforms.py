@@ -155,21 +155,19 @@ def istft(
     v = _synthesis_window("istft", synthesis_window, chosen, X)
     _full_bins_only("istft", frequencies)
     ways = _ways(backend, method, tune, overwrite)
+    precision = "float64" if dtype == "complex128" else "float32"  # of what is computed
     plan = planned(
         plans.inverse, chosen, v, X.shape[-1], center, read_padding("istft", padding), length, onesided, real, scaling,
-        nola, max_gain, "float64" if dtype == "complex128" else "float32",
+        nola, max_gain, precision,
     )  # fmt: skip
     job = plan.job
     if live is not None:
-        pair = [
-            chosen.samples("istft", name, key) for name, key in (("window", chosen.window), ("synthesis_window", v))
-        ]
-        eps = float(np.finfo("float64" if dtype == "complex128" else "float32").eps)
-        job = backend.with_windows(job, pair, live, scaling, eps, max_gain, X)
+        pair = [chosen.samples("istft", "window", key) for key in (chosen.window, v)]
+        job = backend.with_windows(job, pair, live, scaling, float(np.finfo(precision).eps), max_gain, X)
     result = arrays.real_dtype(dtype) if real else dtype
     workers = _workers("istft", workers)
     if out is not None:
-        backend.check_out("istft", out, X, (*X.shape[:-2], plan.job.frames.n_samples), result)
+        backend.check_out("istft", out, X, (*X.shape[:-2], job.frames.n_samples), result)
     if plan.warning is not None:
         warnings.warn(plan.warning, CoverageWarning, stacklevel=3)
     return arrays.in_precision(
