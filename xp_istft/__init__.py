@@ -1,8 +1,8 @@
 """Inverse short-time Fourier transform for arrays of any library: NumPy, CuPy, PyTorch, JAX, Dask, ..."""
 
 from .arrays import as_complex, from_polar
-from .backends.fft_engines import set_fft_engine
-from .backends.threads import set_workers
+from .backends.fft_engines import get_fft_engine, set_fft_engine
+from .backends.threads import get_workers, set_workers
 from .frames import bin_frequencies, frame_times, n_frames, n_samples
 from .transforms import STFT, Coverage, coverage, frame, iSTFT, istft, overlap_add, stft
 from .windows import CoverageWarning, NOLAError, check_cola, check_nola, dual_window, tight_window
@@ -23,6 +23,8 @@ __all__ = [
     "frame",
     "frame_times",
     "from_polar",
+    "get_fft_engine",
+    "get_workers",
     "iSTFT",
     "istft",
     "n_frames",

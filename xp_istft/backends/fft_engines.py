@@ -171,6 +171,18 @@ def set_fft_engine(engine: str) -> None:
     _chosen = _engine("numpy" if name == "auto" else name)
 
 
+def get_fft_engine() -> str:
+    """Who computes the FFTs of NumPy arrays: "numpy", "scipy" or "mkl", as `set_fft_engine` chose.
+
+    Examples
+    --------
+    >>> import xp_istft as xi
+    >>> xi.get_fft_engine()
+    'numpy'
+    """
+    return _chosen.name
+
+
 def engine_for(n_fft: int) -> Engine:
     """The engine for transforms of n_fft samples."""
     return _chosen if _chosen is _numpy or _chosen.suits(n_fft) else _numpy

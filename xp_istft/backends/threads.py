@@ -37,6 +37,20 @@ def set_workers(workers: int | None) -> None:
     _chosen = None if workers is None else integer("set_workers", "workers", workers, 1)
 
 
+def get_workers() -> int:
+    """Threads that a call may use on the CPU, unless its argument `workers` says otherwise; see `set_workers`.
+
+    Examples
+    --------
+    >>> import xp_istft as xi
+    >>> xi.set_workers(3)
+    >>> xi.get_workers()
+    3
+    >>> xi.set_workers(None)
+    """
+    return thread_count(None)
+
+
 def thread_count(workers: int | None) -> int:
     """Threads that a call with this `workers` argument may use."""
     return workers or _chosen or _from_environment() or _cpus()

@@ -7,7 +7,6 @@ import platform
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import Any
 
 import rich.box
 import rich.console
@@ -35,10 +34,10 @@ def show() -> int:
     table.add_row("FFT engine numpy.fft", f"pocketfft {_version('numpy')}")
     table.add_row("FFT engine scipy.fft", f"pocketfft {_version('scipy')}")
     table.add_row("FFT engine mkl_fft", _version("mkl_fft"))
-    table.add_row("FFT engine in use", _asked("get_fft_engine", "fft_engine"))
+    table.add_row("FFT engine in use", xp_istft.get_fft_engine())
     table.add_section()
     table.add_row("CPUs", f"{os.cpu_count()}, for this process {_affinity()}")
-    table.add_row("threads in use", _asked("get_workers", "workers"))
+    table.add_row("threads in use", str(xp_istft.get_workers()))
     table.add_row("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "not set"))
     rich.console.Console().print(table)
     return 0
@@ -55,15 +54,6 @@ def _attribute(module: str, name: str) -> str:
     if find_spec(module) is None:
         return "not installed"
     return str(getattr(import_module(module), name, "?"))
-
-
-def _asked(*names: str) -> str:
-    """What the first of these functions of the package says; not all versions of it can be asked."""
-    for name in names:
-        answer: Any = getattr(xp_istft, name, None)
-        if callable(answer):
-            return str(answer())
-    return "the backend's default"
 
 
 def _affinity() -> int:
