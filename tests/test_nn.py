@@ -333,6 +333,12 @@ def test_griffin_lim_in_batches_in_any_precision_and_with_gradients():
     assert error(copied(S, phase=phase), layer(S, phase=phase)) == 0
 
 
+def test_griffin_lim_takes_nnaudios_parameters_in_its_order():
+    layer = GriffinLim(64, 3, 15, 60, "hamming", True, "reflect", 0.5, "meta")
+    assert layer.window.device.type == "meta"
+    assert GriffinLim(64, 3, 15, 60, "hamming", True, "reflect", 0.5, "cpu")(torch.ones(33, 9)).shape == (8 * 15,)
+
+
 def test_griffin_lim_refuses():
     with pytest.raises(TypeError, match="GriffinLim: S: need a real floating torch tensor, got torch.complex64"):
         GriffinLim(32)(torch.ones(17, 4, dtype=torch.complex64))

@@ -474,6 +474,8 @@ class GriffinLim(_Transform):
         What stands before and after the signal, as in `xp_istft.stft`.
     momentum : float
         At least 0; close to 1 is fast.
+    device : torch.device or str, optional
+        Where the module's buffer lies; what is computed lies where the magnitudes do.
     padding, scaling
         As in `xp_istft.istft`.
 
@@ -498,6 +500,7 @@ class GriffinLim(_Transform):
         center: bool = True,
         pad_mode: str = "reflect",
         momentum: float = 0.99,
+        device: Any = None,
         *,
         padding: Padding = None,
         scaling: str | None = None,
@@ -509,6 +512,8 @@ class GriffinLim(_Transform):
         self.n_iter = integer("GriffinLim", "n_iter", n_iter, 0)
         self.momentum = number("GriffinLim", "momentum", momentum, 0)
         self.pad_mode = pad_mode
+        if device is not None:
+            self.to(device)
 
     def forward(
         self,
