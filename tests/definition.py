@@ -70,10 +70,10 @@ def istft(X, n_fft, hop, window, synthesis_window, before, n_samples, onesided=T
         k = np.arange(n_fft // 2 + 1)
         twice = np.where((k == 0) | (2 * k == n_fft), 1, 2)
         angle = 2 * np.pi * (np.outer(n, k) % n_fft) / n_fft
-        inverse = lambda c: (c.real @ (np.cos(angle) * twice).T - c.imag @ (np.sin(angle) * twice).T) / n_fft  # noqa: E731
+        cosine, sine = np.cos(angle) * twice / n_fft, np.sin(angle) * twice / n_fft
+        segments = cosine @ X.real - sine @ X.imag
     else:
-        kernel = np.exp(2j * np.pi * (np.outer(n, n) % n_fft) / n_fft)
-        inverse = lambda c: c @ kernel.T / n_fft  # noqa: E731
+        segments = np.exp(2j * np.pi * (np.outer(n, n) % n_fft) / n_fft) / n_fft @ X
     n_frames = X.shape[-1]
     first = min(0, before)
     total = max(n_fft + hop * (n_frames - 1), before + n_samples) - first
@@ -81,7 +81,7 @@ def istft(X, n_fft, hop, window, synthesis_window, before, n_samples, onesided=T
     overlap = np.zeros(total)
     for m in range(n_frames):
         at = slice(m * hop - first, m * hop - first + n_fft)
-        signal[..., at] += inverse(X[..., m]) * synthesis_window
+        signal[..., at] += segments[..., m] * synthesis_window
         overlap[at] += window * synthesis_window
     here = slice(before - first, before - first + n_samples)
     signal, overlap = signal[..., here], overlap[here]

@@ -151,8 +151,11 @@ def test_same_padding_is_vocoss(rng):
     X = spectrum(rng, n_fft, n_frames)
     window = torch.hann_window(n_fft, dtype=torch.float64)
     segments = torch.fft.irfft(torch.from_numpy(X), n_fft, dim=1) * window[None, :, None]
-    size = ((n_frames - 1) * hop + n_fft,)
-    fold = lambda s: torch.nn.functional.fold(s, (1, size[0]), (1, n_fft), stride=(1, hop))[:, 0, 0]  # noqa: E731
+    size = (n_frames - 1) * hop + n_fft
+
+    def fold(segments):
+        return torch.nn.functional.fold(segments, (1, size), (1, n_fft), stride=(1, hop))[:, 0, 0]
+
     pad = (n_fft - hop) // 2
     signal = fold(segments)[:, pad:-pad]
     envelope = fold((window**2).expand(1, n_frames, -1).transpose(1, 2))[:, pad:-pad]

@@ -45,11 +45,6 @@ class Frames:
         """The most frames that reach one sample."""
         return -(-self.n_fft // self.hop)
 
-    @property
-    def steady(self) -> tuple[int, int]:
-        """[lo, hi) of the padded axis: samples reached by every frame that could reach them (empty where lo >= hi)."""
-        return max(0, self.n_fft - self.hop), self.n_frames * self.hop
-
     def segment(self, lo: int, hi: int) -> tuple[slice, Frames]:
         """The frames that reach samples [lo, hi) of the padded axis: their slice, and the smaller job that they make.
 

@@ -21,7 +21,6 @@ from .frames import Padding, Placement, bin_multiplicity
 
 __all__ = ["ISTFT", "STFT", "GriffinLim"]
 
-_FREQUENCY_SCALES = ("no", "linear", "log", "log2")
 _OUTPUT_FORMATS = ("complex", "pairs", "magnitude", "phase")
 
 
@@ -52,16 +51,8 @@ class _Transform(torch.nn.Module):
         verbose: bool,
     ) -> None:
         super().__init__()
-        if choice(name, "freq_scale", freq_scale, _FREQUENCY_SCALES) != "no":
-            hint = "other scales are not supported yet"
-            raise error(ValueError, name, "freq_scale", "'no'", repr(freq_scale), hint)
-        for parameter, value in (("fmin", fmin), ("fmax", fmax), ("sr", sr)):
-            number(name, parameter, value, 0)
         chosen = _layout(name, n_fft, hop_length, win_length, window)
-        n_bins = chosen.n_fft // 2 + 1
-        if freq_bins is not None and integer(name, "freq_bins", freq_bins, 1) != n_bins:
-            need = f"{n_bins} for n_fft={chosen.n_fft} and freq_scale='no'"
-            raise error(ValueError, name, "freq_bins", need, freq_bins)
+        plans.check_nnaudio_bins(name, chosen.n_fft, freq_bins, freq_scale, fmin, fmax, sr)
         Placement.of(name, chosen.n_fft, chosen.hop, chosen.win_length, center, padding)
         choice(name, "scaling", scaling, plans.SCALINGS)
         self.n_fft, self.hop_length, self.win_length = chosen.n_fft, chosen.hop, chosen.win_length

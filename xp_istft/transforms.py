@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import arrays, frames, plans
-from .arguments import boolean, choice, error, integer, number
+from .arguments import boolean, choice, error, integer
 from .arrays import LAST, LAST_TWO
 from .backends import backend_for, opaque
 from .backends.array_api import dtype_name
@@ -587,15 +587,8 @@ class iSTFT:  # noqa: N801  the name of nnAudio's layer
         verbose: bool = False,
         refresh_win: bool = True,
     ) -> None:
-        if choice("iSTFT", "freq_scale", freq_scale, ("no", "linear", "log", "log2")) != "no":
-            hint = "other scales are not supported yet"
-            raise error(ValueError, "iSTFT", "freq_scale", "'no'", repr(freq_scale), hint)
         n_fft, hop_length, win_length = frames.sizes("iSTFT", n_fft, hop_length, win_length)
-        if freq_bins is not None and integer("iSTFT", "freq_bins", freq_bins, 1) != n_fft // 2 + 1:
-            need = f"{n_fft // 2 + 1} for n_fft={n_fft} and freq_scale='no'"
-            raise error(ValueError, "iSTFT", "freq_bins", need, freq_bins)
-        for name, value in (("fmin", fmin), ("fmax", fmax), ("sr", sr)):
-            number("iSTFT", name, value, 0)
+        plans.check_nnaudio_bins("iSTFT", n_fft, freq_bins, freq_scale, fmin, fmax, sr)
         for name, value in (("trainable_kernels", trainable_kernels), ("trainable_window", trainable_window)):
             if boolean("iSTFT", name, value):
                 raise error(ValueError, "iSTFT", name, "False", True, "xp_istft.nn.ISTFT trains")

@@ -50,8 +50,3 @@ def keep_views(key: Any, views: Any, *memory: np.ndarray) -> None:
         if len(_kept.views) >= _KEPT_VIEWS:
             _kept.views.clear()
         _kept.views[key] = views
-
-
-def kept_bytes() -> int:
-    """What this thread keeps."""
-    return sum(each.size for each in _kept.buffers.values())
