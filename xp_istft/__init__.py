@@ -1,9 +1,9 @@
 """Inverse short-time Fourier transform for arrays of any library: NumPy, CuPy, PyTorch, JAX, Dask, ..."""
 
-from .arrays import as_complex, from_polar
+from .arrays import as_complex, from_polar, pad
 from .backends.fft_engines import get_fft_engine, set_fft_engine
 from .backends.threads import get_workers, set_workers
-from .frames import bin_frequencies, frame_times, n_frames, n_samples
+from .frames import bin_frequencies, frame_times, n_frames, n_samples, phase_ramp
 from .transforms import STFT, Coverage, coverage, frame, iSTFT, istft, overlap_add, stft
 from .windows import CoverageWarning, NOLAError, check_cola, check_nola, dual_window, tight_window
 
@@ -30,6 +30,8 @@ __all__ = [
     "n_frames",
     "n_samples",
     "overlap_add",
+    "pad",
+    "phase_ramp",
     "set_fft_engine",
     "set_workers",
     "stft",

@@ -299,7 +299,7 @@ class ISTFT(_Transform):
             warnings.simplefilter("ignore")
             job = plans.inverse(
                 chosen, synthesis.window, 4 * rows, self.center, plans.read_padding("ISTFT", self.padding), None, True,
-                True, self.scaling, self.nola, None, "float32",
+                True, self.scaling, self.nola, None, "float32", True,
             ).job  # fmt: skip
         pair = [layout.samples("ISTFT", "window", layout.window) for layout in (chosen, synthesis)]
         envelope = np.zeros(rows * self.hop_length)

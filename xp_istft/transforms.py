@@ -35,6 +35,8 @@ def istft(
     onesided: bool = True,
     real: bool = True,
     scaling: str | None = None,
+    bin_gain: Any = None,
+    normalize: bool = True,
     frequencies: None = None,
     method: str = "auto",
     nola: str = "warn",
@@ -89,6 +91,13 @@ def istft(
         The result is real: of a two-sided spectrum, the real part. False needs onesided=False.
     scaling : None, "ortho", "spectrum" or "psd"
         How the forward map was scaled: not, by 1 / sqrt(n_fft), by 1 / sum(w), by 1 / sqrt(sum(w**2)).
+    bin_gain : real or complex array (n_bins,), optional
+        What the forward map multiplied each bin by, on the host: `phase_ramp` for phases that are counted from
+        another sample of the frame, weights for doubled one-sided amplitudes, an equalizer.
+    normalize : bool
+        Divide by the overlap of the windows, as in the formula. False leaves that to the synthesis window: a dual of
+        the steady state (`dual_window`) is exact wherever every frame that could reach a sample is there. Then
+        nothing is judged: `nola` has no effect.
     frequencies : None
         None: the bins of the DFT. Other frequencies are not supported yet.
     method : "auto" or "fused"
@@ -158,7 +167,7 @@ def istft(
     precision = "float64" if dtype == "complex128" else "float32"  # of what is computed
     plan = planned(
         plans.inverse, chosen, v, X.shape[-1], center, read_padding("istft", padding), length, onesided, real, scaling,
-        nola, max_gain, precision,
+        nola, max_gain, precision, normalize,
     )  # fmt: skip
     job = plan.job
     if live is not None:
@@ -168,6 +177,8 @@ def istft(
     workers = _workers("istft", workers)
     if out is not None:
         backend.check_out("istft", out, X, (*X.shape[:-2], job.frames.n_samples), result)
+    if bin_gain is not None:
+        X = arrays.times_bins("istft", X, bin_gain, reciprocal=True)
     if plan.warning is not None:
         warnings.warn(plan.warning, CoverageWarning, stacklevel=3)
     return arrays.in_precision(
@@ -188,6 +199,7 @@ def stft(
     pad_mode: str = "constant",
     onesided: bool = True,
     scaling: str | None = None,
+    bin_gain: Any = None,
     frequencies: None = None,
     axis: int = -1,
     axes: tuple[int, int] = LAST_TWO,
@@ -207,11 +219,11 @@ def stft(
         onesided=False.
     n_fft : int
         Samples of a frame, at least 2.
-    hop_length, win_length, window, center, padding, onesided, scaling, frequencies, workers
+    hop_length, win_length, window, center, padding, onesided, scaling, bin_gain, frequencies, workers
         As in `istft`. With padding "same" and "full" the last, partial hop gets a frame of its own.
     pad_mode : "constant", "reflect", "edge", "symmetric" or "wrap"
         What stands before and after the signal, as in numpy.pad ("constant" is zeros); also under torch's and
-        scipy's names "replicate", "circular", "zeros" and "even".
+        scipy's names "replicate", "circular", "zeros" and "even" (reflect).
     axis : int
         The axis of x that holds the samples.
     axes : (int, int)
@@ -262,13 +274,19 @@ def stft(
         job = backend.with_windows(job, [chosen.samples("stft", "window", chosen.window)], live, scaling, 0, None, x)
     workers = _workers("stft", workers)
     result = arrays.complex_dtype(x, dtype)
+    n_bins = chosen.n_fft // 2 + 1 if onesided else chosen.n_fft
+    if bin_gain is not None:
+        bin_gain = arrays.bin_gain("stft", bin_gain, n_bins)
     if out is not None:
-        n_bins = chosen.n_fft // 2 + 1 if onesided else chosen.n_fft
         out_last = arrays.moved("stft", "axes", out, axes, LAST_TWO)
         backend.check_out("stft", out_last, x, (*x.shape[:-1], n_bins, job.frames.n_frames), result)
         arrays.in_precision(lambda x, out: backend.analysis(x, job, out=out, workers=workers), x, result, out_last)
+        if bin_gain is not None:
+            out_last[...] = arrays.times_bins("stft", out_last, bin_gain)
         return out
     X = arrays.in_precision(lambda x, _: backend.analysis(x, job, workers=workers), x, result, None)
+    if bin_gain is not None:
+        X = arrays.times_bins("stft", X, bin_gain)
     return X if axes is LAST_TWO else arrays.placed("stft", "axes", X, axes)
 
 
@@ -492,6 +510,8 @@ class STFT:
     onesided: bool = True
     real: bool = True
     scaling: str | None = None
+    bin_gain: Any = None
+    normalize: bool = True
     frequencies: None = None
     method: str = "auto"
     nola: str = "warn"
@@ -501,7 +521,7 @@ class STFT:
     workers: int | None = None
 
     _LAYOUT = ("hop_length", "win_length", "center", "padding")
-    _BOTH = (*_LAYOUT, "window", "onesided", "scaling", "frequencies", "axes", "workers")
+    _BOTH = (*_LAYOUT, "window", "onesided", "scaling", "bin_gain", "frequencies", "axes", "workers")
 
     def _chosen(self, *names: str) -> dict[str, Any]:
         return {name: getattr(self, name) for name in names}
@@ -512,7 +532,7 @@ class STFT:
 
     def istft(self, X: Any, *, length: int | None = None, out: Any = None) -> Any:
         """`istft` of X with these parameters."""
-        chosen = self._chosen(*self._BOTH, "synthesis_window", "real", "method", "nola", "max_gain")
+        chosen = self._chosen(*self._BOTH, "synthesis_window", "real", "normalize", "method", "nola", "max_gain")
         return istft(X, n_fft=self.n_fft, length=length, out=out, **chosen)
 
     def n_frames(self, n_samples: int) -> int:
