@@ -35,8 +35,10 @@ def stft(
 
     Parameters
     ----------
-    y, n_fft, hop_length, win_length, window, center, dtype
+    y, n_fft, hop_length, win_length, window, center
         As in librosa.
+    dtype : dtype that NumPy knows, optional
+        Of the result; complex128 is computed in double precision.
     pad_mode : str
         "constant", "reflect", "edge" or "symmetric"; as librosa's, none of "wrap", "mean", "minimum", "maximum",
         "median", and no function.
@@ -52,6 +54,8 @@ def stft(
     """
     if center and pad_mode not in ("constant", "reflect", "edge", "symmetric"):
         raise error(ValueError, "stft", "pad_mode", "'constant', 'reflect', 'edge' or 'symmetric'", repr(pad_mode))
+    if dtype is not None and np.dtype(dtype) == np.complex128:
+        y = _cast(y, np.float64)
     X = transforms.stft(
         y, n_fft, hop_length=hop_length, win_length=win_length, window=_given(window), center=center, pad_mode=pad_mode
     )
@@ -151,10 +155,8 @@ def _given(window: Any) -> Any:
 
 
 def _cast(array: Any, dtype: Any) -> Any:
-    """`array` as this dtype: of its library, or one that NumPy knows."""
-    if dtype is None:
+    """`array` as this dtype, which NumPy knows."""
+    if dtype is None or dtype_name(array) == np.dtype(dtype).name:
         return array
     xp = array_api_compat.array_namespace(array)
-    known = isinstance(dtype, (str, type, np.dtype))
-    dtype = getattr(xp, np.dtype(dtype).name) if known else dtype
-    return array if dtype_name(array) == getattr(dtype, "name", dtype) else xp.astype(array, dtype)
+    return xp.astype(array, getattr(xp, np.dtype(dtype).name))
