@@ -32,12 +32,12 @@ from .arrays import LAST_TWO
 from .backends import opaque
 from .backends.array_api import PRECISION, dtype_name
 from .backends.phase_updates import Stage
-from .frames import PAD_MODES, Padding, Placement, bin_multiplicity
+from .frames import Padding, Placement, bin_multiplicity
 from .phase_integration import integrated_phase
 from .plans import Layout, planned, read_padding
 
 ALGORITHMS = ("hybrid", "fgla", "gla", "raar", "admm")
-_STARTS = ("pghi", "random", "zero")
+STARTS = ("pghi", "random", "zero")
 _RAAR_BETA = 0.9
 _ADMM_RHO = 0.1
 
@@ -107,8 +107,8 @@ def griffin_lim(
     nola : "warn", "raise" or "zero"
         As in `istft`.
     max_gain : float or None
-        As in `istft`, of the signal at the end. The phases that are found belong to no signal exactly: unbounded,
-        what is left of the difference would be amplified at ends that only the flank of a window reaches.
+        As in `istft`, in every iteration. The spectra between belong to no signal: unbounded, what is left of the
+        difference would be amplified at ends that only the flank of a window reaches (center=False).
     axes : (int, int)
         The axes of S that hold bins and frames.
 
@@ -136,13 +136,13 @@ def griffin_lim(
     magnitude, narrow = _magnitudes(function, S, axes)
     pair = _pair(
         function, "S", magnitude, hop_length, win_length, n_fft, window, center, padding, pad_mode, length, scaling,
-        frequencies, workers,
+        frequencies, workers, max_gain,
     )  # fmt: skip
     stages = _stages(function, algorithm, n_iter, momentum)
     tol = None if tol is None else number(function, "tol", tol, 0)
     if callback is not None and not callable(callback):
         raise error(TypeError, function, "callback", "a function of iteration and convergence", type(callback).__name__)
-    inverse = pair.inverse(length, nola, max_gain)  # judged before any work
+    inverse = pair.inverse(length, nola)  # judged before any work
     start = _start(function, magnitude, init, rng, pair, axes)
     spectrum = _retrieved(magnitude, start, pair, stages, _Watch(tol, callback))
     signal = inverse(spectrum)
@@ -456,7 +456,7 @@ def _start(function: str, magnitude: Any, init: Any, rng: Any, pair: _Pair, axes
     xp = array_api_compat.array_namespace(magnitude)
     if not isinstance(init, str):
         return _start_of_array(function, magnitude, init, pair, axes)
-    choice(function, "init", init, _STARTS)
+    choice(function, "init", init, STARTS)
     if init == "pghi" and pair.frequencies is None:
         return _integrated(function, magnitude, pair.chosen, 1e-4, rng)
     if init == "zero":
@@ -547,6 +547,7 @@ class _Pair(NamedTuple):
     inner: int | None  # samples of the signal between two iterations; None: those that belong to the frames
     pad_mode: str
     kept: dict[str, Any]  # parameters that both transforms share
+    max_gain: float | None
     plain: bool  # whether no gradient follows the window
     precision: str
 
@@ -560,26 +561,31 @@ class _Pair(NamedTuple):
 
     @property
     def jobs(self) -> tuple[Any, Any] | None:
-        """The exact inverse and what analyses its signal; None where only the public transforms can make them."""
+        """The inverse and what analyses its signal; None where only the public transforms can make them."""
         if self.frequencies is not None or not self.plain:
             return None
+        inverse = self._inverse_plan(self.inner, "zero")
         placed = (self.kept["center"], self.kept["padding"])
-        inverse = planned(
-            plans.inverse, self.chosen, self.chosen.window, self.n_frames, *placed, self.inner, True, True,
-            self.kept["scaling"], "zero", None, self.precision,
-        )  # fmt: skip
         forward = planned(
             plans.forward, "griffin_lim", self.chosen, inverse.job.frames.n_samples, *placed, self.pad_mode, True,
             self.kept["scaling"],
         )  # fmt: skip
         return inverse.job, forward
 
-    def signal(self, X: Any, length: int | None, **options: Any) -> Any:
-        return transforms.istft(X, n_fft=self.chosen.n_fft, length=length, **options, **self.kept)
+    def _inverse_plan(self, length: int | None, nola: str) -> plans.Inverse:
+        return planned(
+            plans.inverse, self.chosen, self.chosen.window, self.n_frames, self.kept["center"], self.kept["padding"],
+            length, True, True, self.kept["scaling"], nola, self.max_gain, self.precision,
+        )  # fmt: skip
+
+    def signal(self, X: Any, length: int | None, nola: str) -> Any:
+        return transforms.istft(
+            X, n_fft=self.chosen.n_fft, length=length, nola=nola, max_gain=self.max_gain, **self.kept
+        )
 
     def project(self, X: Any) -> Any:
         """P_C. Samples that no window reaches make no difference to a spectrum."""
-        signal = self.signal(X, self.inner, nola="zero")
+        signal = self.signal(X, self.inner, "zero")
         return transforms.stft(signal, self.chosen.n_fft, pad_mode=self.pad_mode, **self.kept)
 
     def analysed(self, function: str, signal: Any, shape: tuple[int, ...]) -> Any:
@@ -591,14 +597,11 @@ class _Pair(NamedTuple):
             raise error(ValueError, function, "init", need, f"shape {tuple(signal.shape)}")
         return transforms.stft(signal, self.chosen.n_fft, pad_mode=self.pad_mode, **self.kept)
 
-    def inverse(self, length: int | None, nola: str, max_gain: float | None) -> Callable[[Any], Any]:
+    def inverse(self, length: int | None, nola: str) -> Callable[[Any], Any]:
         """The inverse at the end; its arguments are judged here."""
         if self.frequencies is None and self.plain:
-            planned(
-                plans.inverse, self.chosen, self.chosen.window, self.n_frames, self.kept["center"],
-                self.kept["padding"], length, True, True, self.kept["scaling"], nola, max_gain, self.precision,
-            )  # fmt: skip
-        return partial(self.signal, length=length, nola=nola, max_gain=max_gain)
+            self._inverse_plan(length, nola)
+        return partial(self.signal, length=length, nola=nola)
 
 
 def _pair(
@@ -616,12 +619,13 @@ def _pair(
     scaling: Any,
     frequencies: Any,
     workers: Any,
+    max_gain: Any = None,
 ) -> _Pair:
     plain = isinstance(window, (str, tuple, list, np.ndarray)) or callable(window)
     chosen = _layout(function, name, array, hop_length, win_length, n_fft, window, frequencies)
     padding = read_padding(function, padding)
     placement = Placement.of(function, chosen.n_fft, chosen.hop, chosen.win_length, center, padding)
-    choice(function, "pad_mode", plans._PAD_ALIASES.get(pad_mode, pad_mode), PAD_MODES)
+    pad_mode = plans.read_pad_mode(function, pad_mode)
     choice(function, "scaling", scaling, plans.SCALINGS)
     n_frames = array.shape[-1]
     if length is not None:
@@ -637,7 +641,8 @@ def _pair(
         "frequencies": frequencies,
         "workers": None if workers is None else integer(function, "workers", workers, 1),
     }
-    return _Pair(chosen, placement, n_frames, inner, pad_mode, kept, plain, PRECISION[dtype_name(array)])
+    precision = PRECISION[dtype_name(array)]
+    return _Pair(chosen, placement, n_frames, inner, pad_mode, kept, max_gain, plain, precision)
 
 
 def _layout(
