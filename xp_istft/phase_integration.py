@@ -46,8 +46,8 @@ def integrated_phase(
         return phase
     level = np.log(np.maximum(magnitude, floor or 1), dtype=np.float64)
     along_frames, along_bins = _gradients(level, hop, window)
-    integrated = _along_forest(level, audible, along_frames, along_bins)
-    return np.where(audible, integrated, phase)
+    np.copyto(phase, _along_forest(level, audible, along_frames, along_bins), where=audible)
+    return phase
 
 
 def _gradients(level: np.ndarray, hop: int, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -71,49 +71,79 @@ def _along_forest(
 ) -> np.ndarray:
     """The gradient integrated along the maximum spanning forest of the audible bins; 0 at the root of each tree.
 
-    Boruvka: every tree takes its best edge to another tree, all at once, until no edge is left between two trees.
-    `phase` is counted from the root of a bin's tree; where trees join, from the root of the one that stays.
+    Boruvka: every bin takes its best edge, then every tree its best edge to another tree, all at once, until no edge
+    is left between two trees. Trees become the nodes of the next round.
     """
-    index = np.arange(level.size).reshape(level.shape)
-    sides = []
-    for one, other, slope in (
-        ((slice(None, -1), slice(None)), (slice(1, None), slice(None)), along_frames),
+    shape, index = level.shape, np.arange(level.size).reshape(level.shape)
+    before_after = (
         ((slice(None), slice(None, -1)), (slice(None), slice(1, None)), along_bins),
-    ):
-        both = audible[one] & audible[other]
-        weight = level[one] + level[other]
+        ((slice(None, -1), slice(None)), (slice(1, None), slice(None)), along_frames),
+    )
+    best, parent, offset = np.full(shape, -np.inf, level.dtype), index.copy(), np.zeros(shape)
+    edges = []
+    for one, other, slope in before_after:
+        weight = np.where(audible[one] & audible[other], level[one] + level[other], -np.inf)
         rise = 0.5 * (slope[one] + slope[other])
-        sides.append((index[one][both], index[other][both], weight[both], rise[both]))
-    first, second, weight, rise = map(np.concatenate, zip(*sides, strict=True))
-    best_first = np.argsort(-weight, kind="stable")
-    first, second, rise = first[best_first], second[best_first], rise[best_first]
+        edges.append((one, other, weight, rise))
+        # Of equal edges the first in memory is taken, by both of its ends: a cycle would need an order that turns.
+        for here, there, step in ((other, one, rise), (one, other, -rise)):
+            better = weight > best[here]
+            np.copyto(best[here], weight, where=better)
+            np.copyto(parent[here], index[there], where=better)
+            np.copyto(offset[here], step, where=better)
+    rounds = [_joined(parent.ravel(), offset.ravel())]
 
-    phase, tree = np.zeros(level.size), index.ravel()
+    tree, offset = (each.reshape(shape) for each in rounds[0])
+    parts = []
+    for one, other, weight, rise in edges:
+        between = (tree[one] != tree[other]) & (weight > -np.inf)
+        rise = rise + offset[one] - offset[other]
+        parts.append((tree[one][between], tree[other][between], rise[between], weight[between]))
+    first, second, rise, weight = map(np.concatenate, zip(*parts, strict=True))
+    best_first = np.argsort(-weight)
+    first, second, rise = first[best_first], second[best_first], rise[best_first]
     while first.size:
-        best = np.full(level.size, first.size)
-        backwards = np.arange(first.size - 1, -1, -1)
-        best[first[::-1]] = backwards  # of several values for one tree, the last stays: the best edge
-        other_best = np.full(level.size, first.size)
-        other_best[second[::-1]] = backwards
-        best = np.minimum(best, other_best)
-        roots = np.flatnonzero(best < first.size)
-        edge = best[roots]
-        is_first = first[edge] == roots
-        parent, offset = index.ravel().copy(), np.zeros(level.size)
-        parent[roots] = np.where(is_first, second[edge], first[edge])
-        offset[roots] = np.where(is_first, -rise[edge], rise[edge])
-        chosen_by_both = roots[(parent[parent[roots]] == roots) & (roots < parent[roots])]
-        parent[chosen_by_both], offset[chosen_by_both] = chosen_by_both, 0
-        while True:  # to the root of the joined trees, twice as far with each pass
-            farther = parent[parent]
-            if (farther == parent).all():
-                break
-            offset += offset[parent]
-            parent = farther
-        phase += offset[tree]
-        tree = parent[tree]
+        tree, offset = _joined(*_best_edges(first, second, rise, int(rounds[-1][0].max()) + 1))
+        rounds.append((tree, offset))
         rise = rise + offset[first] - offset[second]
-        first, second = parent[first], parent[second]
+        first, second = tree[first], tree[second]
         between = first != second
         first, second, rise = first[between], second[between], rise[between]
-    return phase.reshape(level.shape)
+
+    phase = np.zeros(int(rounds[-1][0].max()) + 1)
+    for tree, offset in reversed(rounds):
+        phase = offset + phase[tree]
+    return phase.reshape(shape)
+
+
+def _best_edges(first: np.ndarray, second: np.ndarray, rise: np.ndarray, n_nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of each node, the other end of its best edge, and how far its phase lies above that of the other end.
+
+    Edges come best first. A node without any is its own parent.
+    """
+    best = np.full(n_nodes, first.size)
+    for ends in (first, second):
+        earliest = np.full(n_nodes, first.size)
+        earliest[ends[::-1]] = np.arange(first.size - 1, -1, -1)  # of several values for a node, the last stays
+        np.minimum(best, earliest, out=best)
+    nodes = np.flatnonzero(best < first.size)
+    edge = best[nodes]
+    is_first = first[edge] == nodes
+    parent, offset = np.arange(n_nodes), np.zeros(n_nodes)
+    parent[nodes] = np.where(is_first, second[edge], first[edge])
+    offset[nodes] = np.where(is_first, -rise[edge], rise[edge])
+    return parent, offset
+
+
+def _joined(parent: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The trees that `parent` makes, numbered, of each node; and its offset from the root instead of the parent."""
+    index = np.arange(parent.size)
+    roots = (parent[parent] == index) & (index <= parent)  # of an edge that both ends chose, the lower end
+    parent, offset = np.where(roots, index, parent), np.where(roots, 0, offset)
+    while True:  # twice as far up with each pass
+        farther = parent[parent]
+        if (farther == parent).all():
+            break
+        offset += offset[parent]
+        parent = farther
+    return (np.cumsum(roots) - 1)[parent], offset

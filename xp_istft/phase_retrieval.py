@@ -514,16 +514,17 @@ def _integrated_items(
     function: str, hop: int, window: np.ndarray, tol: float, rng: np.random.Generator, magnitude: np.ndarray
 ) -> np.ndarray:
     """Spectra of magnitudes (..., n_bins, n_frames), item by item; frame after frame in memory."""
-    least = magnitude.min(initial=0)
-    if not least >= 0:
-        raise error(ValueError, function, "S", "magnitudes >= 0", least)
+    for extreme in (magnitude.min(initial=0), magnitude.max(initial=0)):
+        if not 0 <= extreme < np.inf:
+            raise error(ValueError, function, "S", "finite magnitudes >= 0", extreme)
     kind = np.complex64 if magnitude.dtype == np.float32 else np.complex128
     spectrum = np.empty((*magnitude.shape[:-2], magnitude.shape[-1], magnitude.shape[-2]), kind)
     for item in np.ndindex(magnitude.shape[:-2]):
         sizes = np.ascontiguousarray(magnitude[item].T)
-        phase = integrated_phase(sizes, hop, window, tol, rng)
-        np.multiply(np.cos(phase), sizes, out=spectrum[item].real, casting="same_kind")
-        np.multiply(np.sin(phase), sizes, out=spectrum[item].imag, casting="same_kind")
+        turns = integrated_phase(sizes, hop, window, tol, rng) / (2 * np.pi)
+        phase = (2 * np.pi * (turns - np.rint(turns))).astype(magnitude.dtype)
+        np.multiply(np.cos(phase), sizes, out=spectrum[item].real)
+        np.multiply(np.sin(phase), sizes, out=spectrum[item].imag)
     return spectrum.swapaxes(-1, -2)
 
 
