@@ -125,6 +125,13 @@ def read_padding(function: str, padding: Any) -> Any:
     return padding
 
 
+def read_pad_mode(function: str, pad_mode: Any) -> str:
+    """`pad_mode` under NumPy's name."""
+    return choice(
+        function, "pad_mode", PAD_ALIASES.get(pad_mode, pad_mode) if isinstance(pad_mode, str) else pad_mode, PAD_MODES
+    )
+
+
 def check_nnaudio_bins(
     function: str, n_fft: int, freq_bins: Any, freq_scale: Any, fmin: Any, fmax: Any, sr: Any
 ) -> None:
@@ -178,7 +185,7 @@ def inverse(
     nola: Any,
     max_gain: Any,
     precision: str,
-    normalize: Any,
+    normalize: Any = True,
 ) -> Inverse:
     """The inverse of `n_frames` frames, judged: NOLAError, or a warning, where samples asked for are not determined."""
     if not boolean("istft", "real", real) and onesided:
@@ -219,8 +226,7 @@ def forward(
     scaling: Any,
 ) -> Analysis:
     """The frames of a signal of `n_samples` samples, and their window, scaled."""
-    pad_mode = PAD_ALIASES.get(pad_mode, pad_mode) if isinstance(pad_mode, str) else pad_mode
-    choice(function, "pad_mode", pad_mode, PAD_MODES)
+    pad_mode = read_pad_mode(function, pad_mode)
     placement = Placement.of(function, chosen.n_fft, chosen.hop, chosen.win_length, center, padding)
     n_frames = placement.n_frames(n_samples)
     if n_frames < 1:

@@ -6,6 +6,7 @@ through. Everything that is not the data is made on the host and cast.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -93,6 +94,11 @@ def frame(signal: Any, job: Analysis) -> Any:
     pieces = xp.concat([hops[..., row : row + frames.n_frames, :] for row in range(rows)], axis=-1)
     segments = xp.moveaxis(pieces[..., :n_fft], -1, -2)
     return segments if job.window is None else segments * _like(job.window, segments, xp)[:, None]
+
+
+def on_host(array: Any, function: Callable[[np.ndarray], np.ndarray]) -> Any:
+    xp = array_api_compat.array_namespace(array)
+    return xp.asarray(function(np.asarray(array)), device=array_api_compat.device(array))
 
 
 def as_complex(real: Any, imag: Any) -> Any:

@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from math import log10
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import click
 from click.core import ParameterSource
 
 from .. import __version__
+from ..phase_retrieval import ALGORITHMS, STARTS
 from .failures import EXIT_CODES, Exit, Failure
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
@@ -163,6 +165,38 @@ def istft(context: click.Context, paths: tuple[str, ...], force: bool, workers: 
 
 
 @xp_istft.command(epilog=EXIT_CODES)
+@click.argument("source", metavar="MAG", type=click.Path(path_type=Path))
+@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--sr", type=click.IntRange(1), required=True, help="Sampling rate in Hz.")
+@_layout_options
+@click.option("--pad-mode", type=click.Choice(["constant", "reflect", "edge", "symmetric", "wrap"]), default="constant")
+@click.option("--length", type=click.IntRange(1), help="Samples of the recording.")
+@click.option("--n-iter", type=click.IntRange(0), default=32, help="Iterations [32].")
+@click.option("--algorithm", type=click.Choice(ALGORITHMS), default=ALGORITHMS[0], help=f"[{ALGORITHMS[0]}]")
+@click.option("--momentum", type=click.FloatRange(0), default=0.99, help="Of fgla and hybrid [0.99].")
+@click.option("--init", type=click.Choice(STARTS), default=STARTS[0], help=f"Phases at the start [{STARTS[0]}].")
+@click.option("--seed", type=click.IntRange(0), help="Of random phases.")
+@click.option("--tol", type=click.FloatRange(0), help="End when the spectral convergence changes by no more.")
+@click.option("--frames-first", is_flag=True, help="The array is (..., frames, bins).")
+@click.option("--subtype", type=str.upper, help="PCM_16, PCM_24, FLOAT, ... [FLOAT]")
+@_file_options
+def griffinlim(source: Path, target: Path, force: bool, **options: Any) -> int:
+    """Magnitudes to a recording: phases are found by iterations.
+
+    MAG is an .npy of real magnitudes (bins, frames) or (channels, bins, frames), made with the same options. OUT is a
+    file .wav, .flac, ... Nothing that is there is overwritten without --force.
+    """
+    from .jobs import magnitudes_to_recording
+
+    def work(source: Path, target: Path) -> str:
+        with _counted(source.name, options["n_iter"]) as (callback, reached):
+            done = magnitudes_to_recording(source, target, options, force, callback)
+        return ", ".join([done, *reached[-1:]])
+
+    return _each([(source, target)], work)
+
+
+@xp_istft.command(epilog=EXIT_CODES)
 @click.argument("recording", required=False, type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("demo"), help="Directory [./demo].")
 @click.option("--seconds", type=click.FloatRange(0.01), default=30.0, help="Use the first seconds only [30].")
@@ -236,14 +270,21 @@ def _warnings_said(source: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _progress(name: str) -> Iterator[Callable[[Iterable[Any], int], Iterator[Any]]]:
-    """Gives advance(blocks, total): the blocks, with a bar that grows by their last axis; on a terminal only."""
+def _bar() -> Iterator[Any]:
+    """A bar of rich, on a terminal only."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        yield progress
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[Callable[[Iterable[Any], int], Iterator[Any]]]:
+    """Gives advance(blocks, total): the blocks, with a bar that grows by their last axis."""
+    with _bar() as progress:
 
         def advance(blocks: Iterable[Any], total: int) -> Iterator[Any]:
             task = progress.add_task(name, total=total)
@@ -252,6 +293,20 @@ def _progress(name: str) -> Iterator[Callable[[Iterable[Any], int], Iterator[Any
                 progress.advance(task, block.shape[-1])
 
         yield advance
+
+
+@contextmanager
+def _counted(name: str, total: int) -> Iterator[tuple[Callable[[int, float], None], list[str]]]:
+    """Gives callback(iteration, convergence), which moves a bar, and what the iterations have reached, in decibels."""
+    reached: list[str] = []
+    with _bar() as progress:
+        task = progress.add_task(name, total=total)
+
+        def callback(iteration: int, convergence: float) -> None:
+            reached.append(f"spectral convergence {20 * log10(convergence):.1f} dB" if convergence else "exact")
+            progress.update(task, completed=iteration, description=f"{name}: {reached[-1]}")
+
+        yield callback, reached
 
 
 def _said(text: str, code: int) -> int:
