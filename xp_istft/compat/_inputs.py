@@ -39,3 +39,16 @@ def like(array: Any, values: np.ndarray) -> Any:
     xp = array_api_compat.array_namespace(array)
     wide = dtype_name(array) in ("float64", "complex128")
     return xp.asarray(values.astype("float64" if wide else "float32"), device=array_api_compat.device(array))
+
+
+def given_window(window: Any) -> Any:
+    """A number is the beta of a Kaiser window, for librosa as for scipy."""
+    return ("kaiser", float(window)) if isinstance(window, (int, float)) else window
+
+
+def cast(array: Any, dtype: Any) -> Any:
+    """`array` as this dtype, which NumPy knows."""
+    if dtype is None or dtype_name(array) == np.dtype(dtype).name:
+        return array
+    xp = array_api_compat.array_namespace(array)
+    return xp.astype(array, getattr(xp, np.dtype(dtype).name))

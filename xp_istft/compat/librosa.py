@@ -6,7 +6,6 @@ or warn (center=False, a hop too long for the window); a hop need not be short; 
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import array_api_compat
@@ -14,9 +13,8 @@ import numpy as np
 
 from .. import arrays, transforms, windows
 from ..arguments import error, integer
-from ..backends.array_api import dtype_name
-from ..phase_retrieval import griffin_lim
-from ._inputs import is_complex
+from ._griffinlim import griffinlim
+from ._inputs import cast, given_window, is_complex
 
 __all__ = ["griffinlim", "istft", "magphase", "stft", "window_sumsquare"]
 
@@ -57,12 +55,18 @@ def stft(
     if center and pad_mode not in ("constant", "reflect", "edge", "symmetric"):
         raise error(ValueError, "stft", "pad_mode", "'constant', 'reflect', 'edge' or 'symmetric'", repr(pad_mode))
     if dtype is not None and np.dtype(dtype) == np.complex128:
-        y = _cast(y, np.float64)
+        y = cast(y, np.float64)
     X = transforms.stft(
-        y, n_fft, hop_length=hop_length, win_length=win_length, window=_given(window), center=center, pad_mode=pad_mode
+        y,
+        n_fft,
+        hop_length=hop_length,
+        win_length=win_length,
+        window=given_window(window),
+        center=center,
+        pad_mode=pad_mode,
     )
     if out is None:
-        return _cast(X, dtype)
+        return cast(X, dtype)
     if tuple(out.shape[:-1]) != tuple(X.shape[:-1]) or out.shape[-1] < X.shape[-1]:
         raise error(ValueError, "stft", "out", f"shape {tuple(X.shape)} or more frames", f"{tuple(out.shape)}")
     if not is_complex(out):
@@ -95,74 +99,15 @@ def istft(
     True
     """
     y = transforms.istft(
-        stft_matrix, hop_length=hop_length, win_length=win_length, n_fft=n_fft, window=_given(window), center=center,
-        length=length or None,
+        stft_matrix, hop_length=hop_length, win_length=win_length, n_fft=n_fft, window=given_window(window),
+        center=center, length=length or None,
     )  # fmt: skip
     if out is None:
-        return _cast(y, dtype)
+        return cast(y, dtype)
     if tuple(out.shape) != tuple(y.shape):
         raise error(ValueError, "istft", "out", f"shape {tuple(y.shape)}", f"{tuple(out.shape)}")
     out[...] = y
     return out
-
-
-def griffinlim(
-    S: Any,
-    *,
-    n_iter: int = 32,
-    hop_length: int | None = None,
-    win_length: int | None = None,
-    n_fft: int | None = None,
-    window: Any = "hann",
-    center: bool = True,
-    dtype: Any = None,
-    length: int | None = None,
-    pad_mode: str = "constant",
-    momentum: float = 0.99,
-    init: str | None = "random",
-    rng: Any = None,
-    random_state: Any = None,
-) -> Any:
-    """`librosa.griffinlim`: the fast Griffin-Lim algorithm; `xp_istft.griffin_lim` has others that converge further.
-
-    Parameters
-    ----------
-    S, n_iter, hop_length, win_length, n_fft, window, center, dtype, length, pad_mode, momentum, init
-        As in librosa.
-    rng, random_state : int, numpy.random.Generator or (random_state) RandomState, optional
-        Of the random phases: the same as librosa's.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from xp_istft.compat.librosa import griffinlim, stft
-    >>> S = abs(stft(np.sin(np.arange(22050) / 5)))
-    >>> griffinlim(S, n_iter=4, rng=0, length=22050).shape
-    (22050,)
-    """
-    if momentum > 1:
-        text = f"Griffin-Lim with momentum={momentum} > 1 can be unstable. Proceed with caution!"
-        warnings.warn(text, UserWarning, stacklevel=2)
-    if init not in ("random", None):
-        raise error(ValueError, "griffinlim", "init", "'random' or None", repr(init))
-    start: Any = "zero"
-    if init == "random":
-        xp = array_api_compat.array_namespace(S)
-        phases = 2 * np.pi * _generator(rng, random_state).random(size=tuple(S.shape))
-        start = xp.astype(xp.asarray(phases, device=array_api_compat.device(S)), S.dtype)
-    y = griffin_lim(
-        S, hop_length=hop_length, win_length=win_length, n_fft=n_fft, window=_given(window), center=center,
-        pad_mode=pad_mode, length=length, n_iter=n_iter, algorithm="fgla", momentum=momentum, init=start,
-    )  # fmt: skip
-    return _cast(y, dtype)
-
-
-def _generator(rng: Any, random_state: Any) -> Any:
-    if random_state is None:
-        return np.random.default_rng(rng)
-    if isinstance(random_state, np.random.Generator | np.random.RandomState):
-        return random_state
-    return np.random.RandomState(integer("griffinlim", "random_state", random_state, 0))  # noqa: NPY002  librosa's
 
 
 def magphase(D: Any, *, power: float = 1) -> tuple[Any, Any]:
@@ -203,21 +148,8 @@ def window_sumsquare(
     array([0.  , 0.25, 1.  , 0.5 , 1.  , 0.5 , 1.  , 0.25], dtype=float32)
     """
     n_frames, win_length = integer("window_sumsquare", "n_frames", n_frames, 1), win_length or n_fft
-    key = windows.window_key("window_sumsquare", "window", _given(window), win_length)
+    key = windows.window_key("window_sumsquare", "window", given_window(window), win_length)
     samples = windows.window_samples("window_sumsquare", "window", key, win_length, n_fft)
     if norm is not None:
         samples = samples / np.linalg.norm(samples, norm)
     return transforms.overlap_add(np.ones((n_fft, n_frames)), hop_length, window=samples**2).astype(dtype)
-
-
-def _given(window: Any) -> Any:
-    """A number is the beta of a Kaiser window, for librosa as for scipy."""
-    return ("kaiser", float(window)) if isinstance(window, (int, float)) else window
-
-
-def _cast(array: Any, dtype: Any) -> Any:
-    """`array` as this dtype, which NumPy knows."""
-    if dtype is None or dtype_name(array) == np.dtype(dtype).name:
-        return array
-    xp = array_api_compat.array_namespace(array)
-    return xp.astype(array, getattr(xp, np.dtype(dtype).name))
