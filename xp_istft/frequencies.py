@@ -15,6 +15,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
+import array_api_compat
 import numpy as np
 
 from .arguments import error, integer, number
@@ -224,17 +225,15 @@ def lags(bins: Frequencies, weights: np.ndarray, n_fft: int) -> np.ndarray:
 def even_spectrum(first: Any, n: int, xp: Any) -> Any:
     """Real spectrum (n // 2 + 1,) of the even sequence of n samples that begins with `first`, n >= 2 first.size - 1."""
     size = first.shape[0]
-    zeros = xp.zeros((n - 2 * size + 1,), dtype=first.dtype, device=first.device)
+    zeros = xp.zeros((n - 2 * size + 1,), dtype=first.dtype, device=array_api_compat.device(first))
     return xp.real(xp.fft.rfft(xp.concat([first, zeros, xp.flip(first[1:])])))
 
 
 def autocorrelation(window: Any, xp: Any) -> Any:
     """sum_n window[n] window[n + d] for d = 0..n_fft - 1."""
     n_fft = window.shape[0]
-    power = xp.abs(xp.fft.rfft(window, n=2 * n_fft)) ** 2
-    return xp.fft.irfft(xp.astype(power, xp.complex128 if window.dtype == xp.float64 else xp.complex64), n=2 * n_fft)[
-        :n_fft
-    ]
+    spectrum = xp.fft.rfft(window, n=2 * n_fft)
+    return xp.fft.irfft(spectrum * xp.conj(spectrum), n=2 * n_fft)[:n_fft]
 
 
 def basis_lags(basis: Any, weights: Any, window: Any, xp: Any) -> Any:

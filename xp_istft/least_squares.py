@@ -317,6 +317,7 @@ def host_terms(setup: Setup) -> Terms:
     return made if made.damping.any() else made._replace(damping=None)
 
 
+@lru_cache(maxsize=2)
 def host_basis(bins: Frequencies | Basis, n_fft: int) -> np.ndarray:
     """float64 (2 n_bins, n_fft): the real parts of the basis, then its imaginary parts."""
     basis = bins.basis(n_fft)
@@ -662,7 +663,7 @@ class _Solver:
                     return state
 
                 state = loop(lambda state: xp.any(state.going), followed, state)
-                ended.append(state._replace(p=None))
+                ended.append(state._replace(x=None, r=None, p=None))
             elif self.request.info:
                 raise error(ValueError, "istft", "info", "False under a tracer", True)
             else:
