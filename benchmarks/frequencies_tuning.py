@@ -4,8 +4,8 @@ another that no choice was made on.
     python benchmarks/frequencies_tuning.py            the settings on the tuning set
     python benchmarks/frequencies_tuning.py --unseen   the settings given on the command line on the other set
 
-Of every problem the whole path of the iterations is kept, so one run serves all tolerances. Printed for each setting and
-tolerance: the worst and the median SNR over the problems (full band and in band, of consistent spectra of signals
+Of every problem the whole path of the iterations is kept, so one run serves all tolerances. Printed for each setting
+and tolerance: the worst and the median SNR over the problems (full band and in band, of consistent spectra of signals
 within the band; of spectra with noise at -20 dB at this tolerance, and the worst after 100 iterations) and the
 iterations.
 """
@@ -59,7 +59,9 @@ def signal(name: str, n_samples: int) -> np.ndarray:
     if name == "noise":
         return 0.1 * rng.standard_normal(n_samples)
     if name == "sweep":
-        return chirp(t, 40, t[-1], SR / 2.2, method="logarithmic") * np.sin(np.pi * t / t[-1]) + 0.01 * rng.standard_normal(n_samples)
+        return chirp(t, 40, t[-1], SR / 2.2, method="logarithmic") * np.sin(
+            np.pi * t / t[-1]
+        ) + 0.01 * rng.standard_normal(n_samples)
     return (rng.random(n_samples) < 2e-3) * rng.standard_normal(n_samples)
 
 
@@ -156,8 +158,12 @@ def main() -> None:
     double = arguments.dtype == "complex128"
     tols = (1e-5, 1e-6, 1e-7, 1e-8, 1e-9) if double else (1e-4, 1e-5, 3e-6, 1e-6)
     precision = "float64" if double else "float32"
-    print("lambda   tau    clip    tol   | full dB worst/median  band worst/median  its worst/median  noisy worst  at 100 worst")
-    for lam, tau, clip in itertools.product(arguments.lam, arguments.tau, arguments.clip or [least_squares.CLIP[precision]]):
+    print(
+        "lambda   tau    clip    tol   | full dB worst/median  band worst/median  its worst/median  noisy worst  at 100 worst"
+    )
+    for lam, tau, clip in itertools.product(
+        arguments.lam, arguments.tau, arguments.clip or [least_squares.CLIP[precision]]
+    ):
         least_squares.LAMBDA, least_squares.TAU, least_squares.CLIP[precision] = lam, tau, clip
         for cache in (least_squares._placed_terms, least_squares.host_terms):
             cache.cache_clear()

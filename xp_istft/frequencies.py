@@ -18,8 +18,9 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from .arguments import error, integer, number
+from .arguments import choice, error, integer, number
 
+FREQUENCY_SCALES = ("no", "linear", "log", "log2")  # nnAudio's
 _SEEN = 0.1  # a frequency can be recovered where the symbol is at least this part of its peak
 
 
@@ -151,7 +152,7 @@ class Basis:
 
 
 def linear_frequencies(n: int, fmin: float, fmax: float, sr: float) -> Frequencies:
-    """n frequencies from fmin, (fmax - fmin) / n apart: nnAudio's grid 'linear', which leaves fmax out.
+    """Grid of n frequencies from fmin, (fmax - fmin) / n apart: nnAudio's 'linear', which leaves fmax out.
 
     Parameters
     ----------
@@ -177,12 +178,11 @@ def linear_frequencies(n: int, fmin: float, fmax: float, sr: float) -> Frequenci
     >>> xi.linear_frequencies(4, 100, 500, sr=8000).hz
     array([100., 200., 300., 400.])
     """
-    n, fmin, fmax, sr = _grid("linear_frequencies", n, fmin, fmax, sr, 0.0)
-    return Frequencies(fmin + np.arange(n) * ((fmax - fmin) / n), sr)
+    return _grid("linear_frequencies", "n", n, fmin, fmax, sr, logarithmic=False)
 
 
 def log_frequencies(n: int, fmin: float, fmax: float, sr: float) -> Frequencies:
-    """n frequencies from fmin, each (fmax / fmin)**(1 / n) times the one before: nnAudio's grids 'log' and 'log2'.
+    """Grid of n frequencies from fmin, each (fmax / fmin)**(1 / n) times the one before: nnAudio's 'log' and 'log2'.
 
     fmax itself is left out. Parameters, returns and errors as in `linear_frequencies`; fmin must be above 0.
 
@@ -192,19 +192,43 @@ def log_frequencies(n: int, fmin: float, fmax: float, sr: float) -> Frequencies:
     >>> xi.log_frequencies(4, 100, 1600, sr=8000).hz
     array([100., 200., 400., 800.])
     """
-    n, fmin, fmax, sr = _grid("log_frequencies", n, fmin, fmax, sr, np.finfo(float).tiny)
-    return Frequencies(fmin * (fmax / fmin) ** (np.arange(n) / n), sr)
+    return _grid("log_frequencies", "n", n, fmin, fmax, sr, logarithmic=True)
 
 
-def _grid(function: str, n: Any, fmin: Any, fmax: Any, sr: Any, least: float) -> tuple[int, float, float, float]:
-    n = integer(function, "n", n, 1)
-    fmin = number(function, "fmin", fmin, 0)
-    if fmin < least:
-        raise error(ValueError, function, "fmin", "> 0", f"{fmin:g}")
-    fmax = number(function, "fmax", fmax, 0)
+def scale_frequencies(
+    function: str, n_fft: int, freq_bins: Any, freq_scale: Any, fmin: Any, fmax: Any, sr: Any
+) -> Frequencies | None:
+    """The bins that nnAudio's parameters name, for `function`'s errors; None: those of the DFT, all of them."""
+    scale = choice(function, "freq_scale", freq_scale, FREQUENCY_SCALES)
+    n_bins = n_fft // 2 + 1
+    if freq_bins is not None:
+        freq_bins = integer(function, "freq_bins", freq_bins, 1)
+    if scale != "no":
+        count = n_bins if freq_bins is None else freq_bins
+        return _grid(function, "freq_bins", count, fmin, fmax, sr, logarithmic=scale != "linear")
+    for name, value in (("fmin", fmin), ("fmax", fmax), ("sr", sr)):  # they do not move these bins
+        number(function, name, value, 0)
+    if freq_bins in (None, n_bins, n_fft):
+        return None
+    if freq_bins > n_bins:
+        need = f"<= {n_bins}, or {n_fft} (two-sided), for n_fft={n_fft} and freq_scale='no'"
+        raise error(ValueError, function, "freq_bins", need, freq_bins)
+    sr = _positive(function, "sr", sr)
+    return Frequencies(np.arange(freq_bins) * sr / n_fft, sr)
+
+
+def _grid(function: str, count: str, n: Any, fmin: Any, fmax: Any, sr: Any, *, logarithmic: bool) -> Frequencies:
+    n = integer(function, count, n, 1)
+    fmin, fmax, sr = number(function, "fmin", fmin, 0), number(function, "fmax", fmax, 0), _positive(function, "sr", sr)
+    if logarithmic and fmin == 0:
+        raise error(ValueError, function, "fmin", "> 0", 0)
     if not fmax > fmin:
         raise error(ValueError, function, "fmax", f"> fmin={fmin:g}", f"{fmax:g}")
-    return n, fmin, fmax, _positive(function, "sr", sr)
+    steps = np.arange(n) / n
+    hz = fmin * (fmax / fmin) ** steps if logarithmic else fmin + (fmax - fmin) * steps
+    if hz[-1] > sr / 2:
+        raise error(ValueError, function, "fmax", f"frequencies up to sr / 2 = {sr / 2:g} Hz", f"{hz[-1]:g}")
+    return Frequencies(hz, sr)
 
 
 def _positive(function: str, name: str, value: Any) -> float:

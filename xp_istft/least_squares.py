@@ -7,14 +7,17 @@ the bins the inverse solves
 
 - A' C A needs no bins: the Gram matrix E' C E is Toeplitz for every list of frequencies, so it is the transform pair
   itself, of frames filled up with zeros to twice their size, with a real factor per bin between the two.
-- D is the overlap of the squared windows over its mean, and G a filter that is 0 where the frames see a frequency (the
-  symbol S of `frequencies` is at least TAU of its peak) and rises to LAMBDA of the peak where they do not: what cannot
-  be recovered is damped in place of amplified, and what can is not biased.
+- D is the overlap of the squared windows over its mean, and G = LAMBDA max(S) max(0, 1 - S / (TAU max(S)))^2 a filter,
+  S being the symbol of `frequencies`: 0 where the frames see a frequency, so that nothing there is biased, and up to
+  LAMBDA of the peak where they do not, so that what cannot be recovered is damped in place of amplified. Where they see
+  every frequency (min S >= FULL max S) it is 0, and this is plain least squares.
 - The preconditioner D^-1/2 F D^-1/2, with the filter F = 1 / max(S + G, TAU max S), leaves so little that a scale which
   is the DFT takes one iteration.
 
-The unknown is the signal on the padded axis, whatever the padding of the analysis was; or the signal itself, where that
-padding is known (`pad_mode`). Derivatives are implicit: of A' C A + R too, at the cost of one more solve.
+How LAMBDA, TAU, CLIP and TOLERANCE were chosen: benchmarks/frequencies_tuning.py and docs/frequencies.md.
+
+The unknown is the signal on the padded axis, whatever the padding P of the analysis was; or the signal x itself, where P
+is known (`pad_mode`), with P' (A' C A + R) P. Derivatives are implicit: of A' C A + R too, at the cost of one more solve.
 """
 
 from __future__ import annotations
@@ -33,18 +36,19 @@ from . import plans
 from .arguments import boolean, choice, error, integer, number
 from .backends import required_backend
 from .backends.array_api import PRECISION, dtype_name
-from .frames import PAD_MODES, Frames, padding_index
+from .frames import Frames, padding_index
 from .frequencies import Basis, Frequencies
 from .jobs import Analysis, Synthesis
 from .plans import Layout
 from .windows import overlap
 
 METHODS = ("dual", "frame", "adjoint")
-LAMBDA = 1e-2
-TAU = 1e-2
+LAMBDA = 0.1
+TAU = 0.1
+FULL = 1e-4  # bins that see all of [0, sr / 2] at this part of the peak or more leave nothing to be damped
 # Samples under less than this part of the largest overlap are not determined.
 CLIP = {"float64": 1e-8, "float32": 1e-4}
-TOLERANCE = {"float64": 1e-6, "float32": 1e-5}
+TOLERANCE = {"float64": 1e-6, "float32": 3e-6}
 _MAX_CONDITION = 1e6  # of the Gram matrix that method="frame" inverts
 _BLOCK_BYTES = 1 << 23  # of the spectra between the two transforms of A' C A
 
@@ -85,7 +89,7 @@ class Report(NamedTuple):
 class Request(NamedTuple):
     """What was asked for, read and checked; `live` is a basis in an array of the data's library, or None."""
 
-    bins: Frequencies | Basis
+    bins: Any  # Frequencies, Basis, or what stands for a basis that is not on the host
     live: Any
     method: str
     pad_mode: str | None
@@ -99,8 +103,8 @@ class Request(NamedTuple):
 # ---- reading arguments
 
 
-def read_bins(function: str, frequencies: Any, n_fft: Any, array: Any) -> tuple[Frequencies | Basis, Any, Any]:
-    """The bins, the basis if it is an array of the data's library that may be followed, and n_fft (a basis knows it)."""
+def read_bins(function: str, frequencies: Any, n_fft: Any, array: Any) -> tuple[Any, Any, Any]:
+    """The bins, the basis if it is an array of the data's library, and n_fft (which a basis knows)."""
     if isinstance(frequencies, Frequencies):
         return frequencies, None, n_fft
     shape = getattr(frequencies, "shape", None)
@@ -118,7 +122,8 @@ def read_bins(function: str, frequencies: Any, n_fft: Any, array: Any) -> tuple[
         if not np.isfinite(frequencies).all():
             raise error(ValueError, function, "frequencies", "a finite basis", "NaN or infinity")
         return Basis.of(frequencies), None, n_fft
-    if array_api_compat.array_namespace(frequencies) is not array_api_compat.array_namespace(array):
+    backend = required_backend(array)
+    if hasattr(backend, "by_signal") or required_backend(frequencies) is not backend:
         library = f"NumPy or of the library of the data ({type(array).__module__})"
         raise error(TypeError, function, "frequencies", f"a basis of {library}", type(frequencies).__qualname__)
     ours, theirs = array_api_compat.device(array), array_api_compat.device(frequencies)
@@ -210,7 +215,7 @@ class Setup:
     """A kind of problem, by value: the key under which all that is made for it is kept."""
 
     layout: Layout
-    bins: Frequencies | Basis
+    bins: Any
     weights: str | bytes
     damping: float
     frames: Frames
@@ -239,7 +244,7 @@ class Setup:
         from scipy.fft import next_fast_len
 
         n_fft = self.layout.n_fft
-        return next_fast_len(max(self.unknown.n_samples + n_fft, 2 * n_fft), real=True)
+        return next_fast_len(max(self.unknown.n_samples, self.axis.n_samples) + n_fft, real=True)
 
     @property
     def gram_length(self) -> int:
@@ -271,9 +276,11 @@ def _lags(setup: Setup, weights: np.ndarray) -> np.ndarray:
 class Terms(NamedTuple):
     """The normal equations in arrays of one library. The unknown has n samples.
 
-    gram           : of a Toeplitz Gram matrix the real spectrum (gram_length // 2 + 1, 1), of any other the matrix (n_fft, n_fft)
+    gram           : of a Toeplitz Gram matrix the real spectrum (setup.gram_length // 2 + 1, 1), of any other the
+                     matrix (n_fft, n_fft)
     known          : (n,), 1 where the windows determine a sample, else 0
-    root           : (n,), D^1/2
+    root           : (n,), D^1/2, for the preconditioner
+    axis_root      : the same on the padded axis, for R
     damping        : G, a real spectrum of setup.fast_length samples; None where it is 0
     preconditioner : F, likewise
     """
@@ -281,25 +288,32 @@ class Terms(NamedTuple):
     gram: Any
     known: Any
     root: Any
+    axis_root: Any
     damping: Any
     preconditioner: Any
 
 
-def terms(lags: Any, gram: Any, envelope: Any, window: Any, setup: Setup, xp: Any) -> Terms:
-    """The normal equations for windowed lags g[d] r[d] and the envelope of the unknown, with gradients through both."""
+def terms(lags: Any, gram: Any, envelope: Any, axis: Any, window: Any, setup: Setup, xp: Any) -> Terms:
+    """The normal equations for windowed lags g[d] r[d] and the envelopes of the unknown and of the padded axis.
+
+    Gradients pass through all of them.
+    """
     symbol = scales.even_spectrum(lags, setup.fast_length, xp) / setup.layout.hop
     symbol = xp.where(symbol > 0, symbol, xp.zeros_like(symbol))
     peak = xp.max(symbol)
+    full = xp.min(symbol) >= FULL * peak
     lack = 1 - symbol / (TAU * peak)
-    damping = setup.damping * peak * xp.where(lack > 0, lack, xp.zeros_like(lack)) ** 2
+    damping = setup.damping * peak * xp.where((lack > 0) & ~full, lack, xp.zeros_like(lack)) ** 2
     clip = CLIP[setup.precision]
     known = envelope > clip * xp.max(envelope)
     mean = xp.sum(window**2) / setup.layout.hop
     root = xp.sqrt(xp.where(known, envelope, mean) / mean)
+    heavy = axis > clip * xp.max(axis)
+    axis_root = xp.where(heavy, xp.sqrt(xp.where(heavy, axis, mean) / mean), xp.zeros_like(axis))
     heard = symbol + damping
-    floor = TAU * peak
+    floor = xp.where(full, FULL * peak, TAU * peak)
     preconditioner = 1 / xp.where(heard > floor, heard, floor)
-    return Terms(gram, xp.astype(known, envelope.dtype), root, damping, preconditioner)
+    return Terms(gram, xp.astype(known, envelope.dtype), root, axis_root, damping, preconditioner)
 
 
 @lru_cache(maxsize=8)
@@ -311,9 +325,9 @@ def host_terms(setup: Setup) -> Terms:
         gram = np.real((basis.conj() * weights[:, None]).T @ basis)
     else:
         gram = scales.even_spectrum(scales.lags(setup.bins, weights, n_fft), setup.gram_length, np)[:, None]
-    unknown = setup.unknown
-    envelope = overlap(setup.window**2, setup.frames).samples(unknown.start, unknown.stop)
-    made = terms(_lags(setup, weights), gram, envelope, setup.window, setup, np)
+    envelope = overlap(setup.window**2, setup.frames)
+    envelopes = [envelope.samples(each.start, each.stop) for each in (setup.unknown, setup.axis)]
+    made = terms(_lags(setup, weights), gram, *envelopes, setup.window, setup, np)
     return made if made.damping.any() else made._replace(damping=None)
 
 
@@ -341,15 +355,22 @@ def frame_inverse(setup: Setup) -> np.ndarray:
     return (vectors / values) @ vectors.T
 
 
+def warn_unless_converged(converged: Any, maxiter: int, stacklevel: int) -> None:
+    if converged is not None and not bool(array_api_compat.array_namespace(converged).all(converged)):
+        text = f"istft: maxiter: the residual is above tol after {maxiter} iterations; see what info=True reports"
+        warnings.warn(text, ConvergenceWarning, stacklevel=stacklevel + 1)
+
+
 def warn_of_gaps(function: str, bins: Any, hop: int, stacklevel: int) -> None:
     """RedundancyWarning where bins lie too far apart for the hop."""
     if not isinstance(bins, Frequencies) or bins.redundancy(hop) >= 1:
         return
     gap = float(np.diff(bins.hz).max())
+    redundancy = bins.redundancy(hop)
     text = (
-        f"{function}: frequencies: bins up to {gap:.4g} Hz apart hold {bins.redundancy(hop):.2f} numbers for each that "
-        f"hop_length={hop} asks for, so what lies between them is lost; need hop_length <= {int(bins.sr / gap)} or about "
-        f"{int(np.ceil(len(bins) / bins.redundancy(hop)))} bins"
+        f"{function}: frequencies: bins up to {gap:.4g} Hz apart hold {redundancy:.2f} numbers for each that "
+        f"hop_length={hop} asks for, so what lies between them is lost; need hop_length <= {int(bins.sr / gap)} or "
+        f"about {int(np.ceil(len(bins) / redundancy))} bins"
     )
     warnings.warn(text, RedundancyWarning, stacklevel=stacklevel + 1)
 
@@ -538,13 +559,14 @@ class _Solver:
             column = scales.lags(setup.bins, host, n_fft)
             lags = self.place(column) * scales.autocorrelation(window, xp)
             gram = self.place(scales.even_spectrum(column, setup.gram_length, np)[:, None])
-        unknown = setup.unknown
-        if window_followed:
-            many = xp.ones((1, unknown.n_frames), dtype=window.dtype, device=self.device)
-            envelope = self.backend.overlap_add(window[:, None] ** 2 * many, Synthesis(unknown, None, None))
-        else:
-            envelope = self.place(overlap(setup.window**2, unknown).samples(unknown.start, unknown.stop))
-        return weights, terms(lags, gram, envelope, window, setup, xp)
+        envelopes = []
+        for each in (setup.unknown, setup.axis):
+            if window_followed:
+                many = xp.ones((1, each.n_frames), dtype=window.dtype, device=self.device)
+                envelopes.append(self.backend.overlap_add(window[:, None] ** 2 * many, Synthesis(each, None, None)))
+            else:
+                envelopes.append(self.place(overlap(setup.window**2, each).samples(each.start, each.stop)))
+        return weights, terms(lags, gram, *envelopes, window, setup, xp)
 
     # -- the maps
 
@@ -635,11 +657,11 @@ class _Solver:
         right = self.folded(right) * known
 
         def operator(v: Any, gram: Any, root: Any, damping: Any = None, window: Any = None) -> Any:
-            v = v * known
-            result = self.folded(self.frame_operator(self.padded(v), gram, window))
+            axis = self.padded(v * known)
+            result = self.frame_operator(axis, gram, window)
             if damping is not None:
-                result = result + root * self.filtered(root * v, damping)
-            return result * known
+                result = result + root * self.filtered(root * axis, damping)
+            return self.folded(result) * known
 
         def precondition(v: Any) -> Any:
             return known / held.root * self.filtered(known * v / held.root, held.preconditioner)
@@ -670,7 +692,7 @@ class _Solver:
                 state = loop(lambda state: xp.any(state.going), advance, state)
             return state.x
 
-        parameters = (held.gram, held.root, held.damping, self.window)
+        parameters = (held.gram, held.axis_root, held.damping, self.window)
         if hasattr(backend, "linear_solve"):
             unknown = backend.linear_solve(operator, solver, _loop, right, parameters)
         else:
@@ -719,8 +741,10 @@ class _Solver:
 
 @lru_cache(maxsize=16)
 def _preimages(frames: Frames, pad_mode: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each sample of the signal the samples of the padded axis that were taken from it, one after the other:
-    their places, and 1 where there is one, else 0."""
+    """For each sample of the signal the samples of the padded axis that were taken from it, one after the other.
+
+    Their places, and 1 where there is one, else 0.
+    """
     taken = padding_index(-frames.start, frames.span - frames.start, frames.n_samples, pad_mode)
     order = np.argsort(taken, kind="stable")
     counts = np.bincount(taken, minlength=frames.n_samples)

@@ -28,7 +28,6 @@ from .windows import (
     window_samples,
 )
 
-FREQUENCY_SCALES = ("no", "linear", "log", "log2")  # nnAudio's
 SCALINGS = (None, "ortho", "spectrum", "psd")
 # torch's and scipy's names of NumPy's padding modes
 _PAD_ALIASES = {"replicate": "edge", "circular": "wrap", "zeros": "constant", "even": "symmetric"}
@@ -131,21 +130,6 @@ def read_pad_mode(function: str, pad_mode: Any) -> str:
     """NumPy's name of a padding mode."""
     pad_mode = _PAD_ALIASES.get(pad_mode, pad_mode) if isinstance(pad_mode, str) else pad_mode
     return choice(function, "pad_mode", pad_mode, PAD_MODES)
-
-
-def check_nnaudio_bins(
-    function: str, n_fft: int, freq_bins: Any, freq_scale: Any, fmin: Any, fmax: Any, sr: Any
-) -> None:
-    """Refuse what nnAudio's parameters ask for beside the bins of the DFT; fmin, fmax and sr do not move those."""
-    if choice(function, "freq_scale", freq_scale, FREQUENCY_SCALES) != "no":
-        hint = "other scales are not supported yet"
-        raise error(ValueError, function, "freq_scale", "'no'", repr(freq_scale), hint)
-    n_bins = n_fft // 2 + 1
-    if freq_bins is not None and integer(function, "freq_bins", freq_bins, 1) != n_bins:
-        need = f"{n_bins} for n_fft={n_fft} and freq_scale='no'"
-        raise error(ValueError, function, "freq_bins", need, freq_bins)
-    for name, value in (("fmin", fmin), ("fmax", fmax), ("sr", sr)):
-        number(function, name, value, 0)
 
 
 def planned(plan: Callable[..., Any], *arguments: Any) -> Any:

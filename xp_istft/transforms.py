@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NamedTuple
 
-import array_api_compat
 import numpy as np
 
 from . import arrays, frames, least_squares, plans
@@ -16,7 +15,7 @@ from .arrays import LAST, LAST_TWO
 from .backends import backend_for, opaque
 from .backends.array_api import dtype_name
 from .frames import Padding, Placement
-from .frequencies import Frequencies
+from .frequencies import Frequencies, scale_frequencies
 from .jobs import Analysis, Synthesis
 from .plans import Layout, planned, read_padding, read_window
 from .windows import CoverageWarning
@@ -309,6 +308,9 @@ def stft(
     def analysis(x: Any, out: Any) -> Any:
         if bins is None:
             return backend.analysis(x, job, out=out, workers=workers)
+        if hasattr(backend, "by_signal"):
+            shape = (len(bins), job.frames.n_frames)
+            return backend.by_signal(lambda x: least_squares.analysis(x, job, bins, basis), x, 1, shape, result)
         return _written(least_squares.analysis(x, job, bins, basis), out)
 
     if out is not None:
@@ -542,8 +544,12 @@ class STFT:
     onesided: bool = True
     real: bool = True
     scaling: str | None = None
-    frequencies: None = None
+    frequencies: Any = None
     method: str = "auto"
+    weights: Any = "density"
+    regularization: Any = "band"
+    tol: float | None = None
+    maxiter: int = 100
     nola: str = "warn"
     max_gain: float | None = None
     axis: int = -1
@@ -552,6 +558,8 @@ class STFT:
 
     _LAYOUT = ("hop_length", "win_length", "center", "padding")
     _BOTH = (*_LAYOUT, "window", "onesided", "scaling", "frequencies", "axes", "workers")
+    _INVERSE = ("synthesis_window", "real", "method", "nola", "max_gain")
+    _SOLUTION = ("weights", "regularization", "tol", "maxiter")
 
     def _chosen(self, *names: str) -> dict[str, Any]:
         return {name: getattr(self, name) for name in names}
@@ -561,8 +569,13 @@ class STFT:
         return stft(x, self.n_fft, out=out, **self._chosen(*self._BOTH, "pad_mode", "axis"))
 
     def istft(self, X: Any, *, length: int | None = None, out: Any = None) -> Any:
-        """`istft` of X with these parameters."""
-        chosen = self._chosen(*self._BOTH, "synthesis_window", "real", "method", "nola", "max_gain")
+        """`istft` of X with these parameters.
+
+        With frequencies and length= the padding of the analysis is known, and used (`pad_mode` of `istft`).
+        """
+        chosen = self._chosen(*self._BOTH, *self._INVERSE)
+        if self.frequencies is not None:
+            chosen.update(self._chosen(*self._SOLUTION), pad_mode=None if length is None else self.pad_mode)
         return istft(X, n_fft=self.n_fft, length=length, out=out, **chosen)
 
     def n_frames(self, n_samples: int) -> int:
@@ -578,7 +591,9 @@ class STFT:
         return frames.frame_times(n_frames, self.n_fft, sr=sr, **self._chosen(*self._LAYOUT))
 
     def bin_frequencies(self, *, sr: float = 1.0) -> np.ndarray:
-        """Frequency of each bin in Hz, for a sampling rate of `sr` Hz."""
+        """Frequency of each bin in Hz, for a sampling rate of `sr` Hz; `Frequencies` bring their own."""
+        if isinstance(self.frequencies, Frequencies):
+            return self.frequencies.hz
         return frames.bin_frequencies(self.n_fft, sr=sr, onesided=self.onesided)
 
     def coverage(self, n_frames: int, *, length: int | None = None, dtype: str = "float64") -> Coverage:
@@ -590,19 +605,21 @@ class STFT:
 class iSTFT:  # noqa: N801  the name of nnAudio's layer
     """nnAudio's inverse layer on arrays of any library, without torch.
 
-    Parameters are nnAudio's, in its order; those of non-uniform frequency scales (`freq_scale` other than "no", with
-    `freq_bins`, `fmin`, `fmax`, `sr`) are not supported yet and raise. Training needs torch modules and raises here.
+    Parameters are nnAudio's, in its order. Training needs torch modules and raises here.
 
     Parameters
     ----------
     n_fft, win_length, hop_length, window, center
         As in `istft`.
     freq_bins : int, optional
-        Number of bins; for freq_scale="no" n_fft // 2 + 1.
-    freq_scale : "no"
-        Spacing of the bins: those of the DFT.
+        Number of bins, by default n_fft // 2 + 1; for freq_scale="no" the first of those of the DFT, or n_fft of a
+        two-sided spectrum.
+    freq_scale : "no", "linear", "log" or "log2"
+        Spacing of the bins: those of the DFT, or those of `linear_frequencies` or `log_frequencies`, whose inverse
+        is that of `istft` with frequencies=.
     fmin, fmax, sr : float
-        Without effect for freq_scale="no", as in nnAudio.
+        Frequency of the first bin, that after the last, and the sampling rate, in Hz; without effect for
+        freq_scale="no", as in nnAudio.
     trainable_kernels, trainable_window : bool
         Must be False.
     verbose : bool
@@ -638,7 +655,7 @@ class iSTFT:  # noqa: N801  the name of nnAudio's layer
         refresh_win: bool = True,
     ) -> None:
         n_fft, hop_length, win_length = frames.sizes("iSTFT", n_fft, hop_length, win_length)
-        plans.check_nnaudio_bins("iSTFT", n_fft, freq_bins, freq_scale, fmin, fmax, sr)
+        bins = scale_frequencies("iSTFT", n_fft, freq_bins, freq_scale, fmin, fmax, sr)
         for name, value in (("trainable_kernels", trainable_kernels), ("trainable_window", trainable_window)):
             if boolean("iSTFT", name, value):
                 raise error(ValueError, "iSTFT", name, "False", True, "xp_istft.nn.ISTFT trains")
@@ -649,23 +666,28 @@ class iSTFT:  # noqa: N801  the name of nnAudio's layer
             "hop_length": hop_length,
             "window": window,
             "center": boolean("iSTFT", "center", center),
+            "frequencies": bins,
         }
         if boolean("iSTFT", "verbose", verbose):
-            print(f"iSTFT: n_fft={n_fft}, win_length={win_length}, hop_length={hop_length}, window={window!r}")
+            sizes = f"n_fft={n_fft}, win_length={win_length}, hop_length={hop_length}"
+            print(f"iSTFT: {sizes}, window={window!r}, {bins or 'the bins of the DFT'}")
 
     def __call__(
         self, X: Any, onesided: bool | None = None, length: int | None = None, refresh_win: bool | None = None
     ) -> Any:
         """The signal of X: complex (..., n_bins, n_frames), or real (..., n_bins, n_frames, 2) pairs.
 
-        onesided : whether X has n_fft // 2 + 1 bins; by default its number of bins tells.
+        onesided : whether X has n_fft // 2 + 1 bins; by default its number of bins tells. Other bins than those of the
+                   DFT have no second side.
         length   : samples of the result.
         """
         if refresh_win is not None:
             boolean("iSTFT", "refresh_win", refresh_win)
         if backend_for(X) is not None and dtype_name(X) in ("float32", "float64") and X.shape[-1:] == (2,):
             X = arrays.as_complex(X)
-        if onesided is None:
+        if self._inverse["frequencies"] is not None:
+            onesided = True
+        elif onesided is None:
             shape: tuple[int, ...] = getattr(X, "shape", ())
             onesided = len(shape) < 2 or shape[-2] != self._inverse["n_fft"]
         return istft(X, onesided=onesided, length=length, **self._inverse)
@@ -750,6 +772,16 @@ def _least_squares(
         backend.check_out("istft", out, X, (*X.shape[:-2], job.frames.n_samples), result)
     if plan.warning is not None:
         warnings.warn(plan.warning, CoverageWarning, stacklevel=4)
+    if hasattr(backend, "by_signal"):  # lazy: each task warns for itself
+        if request.info:
+            raise error(ValueError, "istft", "info", "False for arrays that are not computed yet", True)
+
+        def task(X: Any) -> Any:
+            outcome = least_squares.inverse(X, request, chosen, job, forward, scale, workers)
+            least_squares.warn_unless_converged(outcome.converged, request.maxiter, 1)
+            return outcome.signal
+
+        return backend.by_signal(task, X, 2, (job.frames.n_samples,), result)
     outcome: Any = None
 
     def solved(X: Any, out: Any) -> Any:
@@ -758,12 +790,7 @@ def _least_squares(
         return _written(outcome.signal, out)
 
     signal = arrays.in_precision(solved, X, result, out)
-    if outcome.converged is not None and not bool(array_api_compat.array_namespace(X).all(outcome.converged)):
-        text = (
-            f"istft: maxiter: the residual is above tol after {request.maxiter} iterations; raise maxiter or tol, or see "
-            "what info=True reports"
-        )
-        warnings.warn(text, least_squares.ConvergenceWarning, stacklevel=4)
+    least_squares.warn_unless_converged(outcome.converged, request.maxiter, 4)
     return (signal, outcome.report) if request.info else signal
 
 

@@ -20,6 +20,10 @@ and, where derivatives cannot pass through a loop that looks at values (else the
         by solver(right, loop, *parameters), which may be given another loop(unfinished, advance, state)
     ephemeral(array) -> whether arrays that are made beside this one must not outlive the call
 
+and, where arrays are not computed yet,
+
+    by_signal(function, array, core, shape, dtype) -> function of every chunk of signals, (..., *shape)
+
 Layouts are (..., n_bins, n_frames), (..., n_fft, n_frames) and (..., n_samples); complex64 goes with float32,
 complex128 with float64. Arguments were checked before. array_api.py is the definition; every other module gives the
 same numbers, faster. A new library is one module here and one line of the table.

@@ -140,7 +140,7 @@ class _Solution(torch.autograd.Function):
         again = torch.is_grad_enabled()
         with torch.enable_grad():
             # views of their own: x depends on the parameters, too, but is held here
-            held = [
+            held: list[Any] = [
                 each if each is None else each.view_as(each) if again else each.detach().requires_grad_(wanted)
                 for each, wanted in zip(parameters, needed, strict=True)
             ]
