@@ -4,6 +4,9 @@ from .arrays import as_complex, from_polar, pad
 from .backends.fft_engines import get_fft_engine, set_fft_engine
 from .backends.threads import get_workers, set_workers
 from .frames import bin_frequencies, frame_times, n_frames, n_samples, phase_ramp
+from .frequencies import Frequencies, linear_frequencies, log_frequencies
+from .least_squares import ConvergenceWarning, RedundancyWarning
+from .least_squares import Report as LeastSquaresReport
 from .phase_retrieval import griffin_lim, inconsistency, pghi, project, spectral_convergence
 from .transforms import STFT, Coverage, coverage, frame, iSTFT, istft, overlap_add, stft
 from .windows import CoverageWarning, NOLAError, check_cola, check_nola, dual_window, tight_window
@@ -12,9 +15,13 @@ __version__ = "0.1.0"
 
 __all__ = [
     "STFT",
+    "ConvergenceWarning",
     "Coverage",
     "CoverageWarning",
+    "Frequencies",
+    "LeastSquaresReport",
     "NOLAError",
+    "RedundancyWarning",
     "as_complex",
     "bin_frequencies",
     "check_cola",
@@ -30,6 +37,8 @@ __all__ = [
     "iSTFT",
     "inconsistency",
     "istft",
+    "linear_frequencies",
+    "log_frequencies",
     "n_frames",
     "n_samples",
     "overlap_add",
