@@ -75,6 +75,17 @@ def test_backends_never_look_up():
         assert upward <= allowed, (path.name, upward)
 
 
+def test_compat_is_imported_by_nothing_and_maps_arguments():
+    """Thin: 200 lines a file, 500 for ShortTimeFFT; and FFTs are the transforms' business."""
+    for path in PACKAGE.rglob("*.py"):
+        if path.parent.name != "compat":
+            assert not {name for name in imported(path) if "compat" in name}, path.name
+            continue
+        text = path.read_text()
+        assert len(text.splitlines()) < (500 if path.name == "_short_time_fft.py" else 200), path.name
+        assert not {"fft(", "ifft(", "rfft(", "irfft("} & set(text.replace(".", " ").split()), path.name
+
+
 def test_the_foundations_know_no_backend():
     for name in ("arguments", "frames", "windows", "jobs"):
         assert not {each for each in imported(PACKAGE / f"{name}.py") if each.startswith("backends")}
