@@ -20,7 +20,7 @@ with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
     warnings.simplefilter("ignore")
     nnaudio = pytest.importorskip("nnAudio.features")
 
-NEAR = 2e-5  # nnAudio's kernels are made in single precision
+NEAR = 2e-6  # nnAudio's kernels are made in single precision
 
 
 def quiet(module, name, *arguments, **options):
