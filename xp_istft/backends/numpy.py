@@ -23,10 +23,20 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..arguments import error
 from ..frames import padding_index
-from ..jobs import Analysis, Synthesis
+from ..jobs import Analysis, Running, Synthesis
 from .array_api import dtype_name
 from .fft_engines import Engine, engine_for
-from .overlap import Overlap, Transform, gather, gather_whole, overlap_of, scatter, seconds
+from .overlap import (
+    Overlap,
+    Transform,
+    add_frames,
+    gather,
+    gather_whole,
+    overlap_of,
+    scatter,
+    seconds,
+    with_true_gain,
+)
 from .scratch import buffer, keep_views, known_views, scratch
 from .threads import Share, run, thread_count
 
@@ -137,8 +147,7 @@ def _transposed(spectra: np.ndarray) -> np.ndarray:
 
 
 def _overlap_added(source: np.ndarray, job: Synthesis, inverse: _Inverse, out: np.ndarray, workers: int | None) -> None:
-    real = _REAL.get(out.dtype, out.dtype)
-    plan = overlap_of(job, real, out.itemsize // real.itemsize)
+    plan = _plan_of(job, out.dtype)
     for frames, signal in _batches(source, out, source.ndim - 2):
         if signal.size:
             _one_batch(plan, inverse, frames.transpose(0, 2, 1), signal, workers)
@@ -236,6 +245,47 @@ def _batches(source: np.ndarray, target: np.ndarray, axes: int) -> list[tuple[np
         return array[index].reshape(size, *array.shape[axes:])
 
     return [(as_one(source, index), as_one(target, index)) for index in np.ndindex(batch[:inner])]
+
+
+def waiting(spectrum: np.ndarray, running: Running) -> np.ndarray:
+    """As the definition's; where frames are added in groups (..., 2, waiting): the complete groups, and the last."""
+    kind = _REAL[spectrum.dtype] if running.job.real else spectrum.dtype
+    groups = (2,) if _plan_of(running.job, kind).group else ()
+    return np.zeros((*spectrum.shape[:-2], *groups, running.waiting), kind)
+
+
+def continued(spectrum: np.ndarray, sums: np.ndarray, frame: int, running: Running) -> tuple[np.ndarray, np.ndarray]:
+    job, held = running.job, running.waiting
+    *_, n_bins, count = spectrum.shape
+    done = count * job.frames.hop
+    frames = spectrum.reshape(-1, n_bins, count).transpose(0, 2, 1)
+    total = np.empty((*sums.shape[:-1], held + done), sums.dtype)
+    total[..., :held] = sums
+    total[..., held:] = 0
+    transform, around, _ = _inverse(job, engine_for(job.frames.n_fft), frames.strides[-1] == frames.itemsize)
+    plan = _plan_of(job, sums.dtype)
+    with around():
+        add_frames(plan, running, transform, frames, total.view(plan.weights.dtype), frame)
+        signal = _of_groups(total[..., :done], plan)
+        return with_true_gain(signal, job.gain, frame * job.frames.hop + running.edge), total[..., done:]
+
+
+def ended(sums: np.ndarray, job: Synthesis, lo: int, skip: int, running: Running) -> np.ndarray:
+    sums = _of_groups(sums, _plan_of(running.job, sums.dtype))
+    signal = np.zeros((*sums.shape[:-1], job.frames.stop - lo), sums.dtype)
+    inside = sums[..., skip : skip + signal.shape[-1]]
+    signal[..., : inside.shape[-1]] = inside
+    with np.errstate(all="ignore"):
+        return with_true_gain(signal, job.gain, lo)
+
+
+def _of_groups(sums: np.ndarray, plan: Overlap) -> np.ndarray:
+    return sums[..., 0, :] + sums[..., 1, :] if plan.group else sums.copy()
+
+
+def _plan_of(job: Synthesis, kind: np.dtype) -> Overlap:
+    real = _REAL.get(kind, kind)
+    return overlap_of(job, real, kind.itemsize // real.itemsize)
 
 
 def analysis(
