@@ -174,7 +174,7 @@ class StreamingISTFT(_Stream):
     def _set_up(self) -> None:
         p = self._parameters
         self._layout: Layout = p["chosen"]
-        self._placement = Placement.of(type(self).__name__, *self._layout[:3], p["center"], p["padding"])
+        self._placement = _placed(type(self).__name__, p)
         self._n_bins = self._layout.n_fft // 2 + 1 if p["onesided"] else self._layout.n_fft
         running, self._warning = self._endless("float64")
         self._waiting, self._lead = running.waiting, running.edge - self._placement.left
@@ -226,7 +226,8 @@ class StreamingISTFT(_Stream):
             The stream is closed.
         """
         self._check_open()
-        if self._seen is None or (type(X), X.dtype, X.shape[:-1]) != self._seen:
+        seen = self._seen
+        if seen is None or type(X) is not seen[0] or X.dtype != seen[1] or X.shape[:-1] != seen[2]:
             given, (X, self._maps, self._running) = X, self._fitting(X, self._state.sums)
             if X is given:
                 self._seen = type(X), X.dtype, X.shape[:-1]
@@ -345,6 +346,11 @@ class StreamingISTFT(_Stream):
             raise error(ValueError, type(self).__name__, "state", need, f"shape {tuple(array.shape)}")
 
 
+def _placed(function: str, parameters: dict[str, Any]) -> Placement:
+    n_fft, hop, win_length, _ = parameters["chosen"]
+    return Placement.of(function, n_fft, hop, win_length, parameters["center"], parameters["padding"])
+
+
 @lru_cache(maxsize=128)
 def _running(job: Synthesis, right: int) -> Running:
     """The job of a stream whose last `right` samples wait: they may prove to be the padding after the signal."""
@@ -454,7 +460,7 @@ class StreamingSTFT(_Stream):
     def _set_up(self) -> None:
         p, function = self._parameters, type(self).__name__
         self._layout: Layout = p["chosen"]
-        self._placement = Placement.of(function, *self._layout[:3], p["center"], p["padding"])
+        self._placement = _placed(function, p)
         self._job = self._forward(_ENDLESS)
         mode, left, right = self._job.pad_mode, self._placement.left, self._placement.right
         if mode == "wrap":
@@ -516,7 +522,9 @@ class StreamingSTFT(_Stream):
         pool = x if samples is None else xp.concat([samples, x], axis=-1)
         began, begins = samples is not None and before >= self._awaited, n_samples >= self._awaited
         if begins and not began and self._placement.left > 0:
-            pool = xp.concat([_padding(pool, -self._placement.left, 0, n_samples, 0, self._job.pad_mode), pool], axis=-1)
+            pool = xp.concat(
+                [_padding(pool, -self._placement.left, 0, n_samples, 0, self._job.pad_mode), pool], axis=-1
+            )
         first = self._complete(before) if began else 0
         last = self._complete(n_samples) if begins else 0
         frames = self._analysed(pool, first, last, n_samples, backend)
@@ -555,7 +563,9 @@ class StreamingSTFT(_Stream):
             if n_samples < end:
                 xp = array_api_compat.array_namespace(samples)
                 held = n_samples - samples.shape[-1]
-                samples = xp.concat([samples, _padding(samples, n_samples, end, n_samples, held, job.pad_mode)], axis=-1)
+                samples = xp.concat(
+                    [samples, _padding(samples, n_samples, end, n_samples, held, job.pad_mode)], axis=-1
+                )
             n_padded = max(n_samples, end)
             frames = self._analysed(samples, self._complete(n_samples), job.frames.n_frames, n_padded, backend)
         self._closed = True
@@ -594,7 +604,7 @@ class StreamingSTFT(_Stream):
         return pool[..., x.shape[-1] :], self._transformed(pool, count, backend)
 
     def _fitting(self, x: Any, samples: Any) -> tuple[Any, ModuleType]:
-        """x as its backend takes it, and this; checked, also against the samples before."""
+        """The samples as their backend takes them, and it; checked, also against the samples before."""
         function = type(self).__name__
         backend, x = arrays.read(function, "x", x)
         kinds = ("float32", "float64") if self._job.onesided else ("float32", "float64", "complex64", "complex128")

@@ -211,7 +211,7 @@ def _segments(spectrum: Any, job: Synthesis) -> Any:
 
 
 def _normalised(signal: Any, gain: Any, uncovered: Any, xp: Any) -> Any:
-    """signal * gain, and 0 where nothing determines a sample, whatever the signal holds there."""
+    """The signal times its gain, and 0 where nothing determines a sample, whatever the signal holds there."""
     return xp.where(uncovered, xp.zeros_like(signal), signal * gain)
 
 

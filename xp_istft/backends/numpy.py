@@ -65,14 +65,14 @@ def synthesis(
 ) -> np.ndarray:
     if out is None:
         kind = _REAL[spectrum.dtype] if job.real else spectrum.dtype
-        out = _empty("istft", (*spectrum.shape[:-2], job.frames.n_samples), kind)
+        out = empty("istft", (*spectrum.shape[:-2], job.frames.n_samples), kind)
     packed = spectrum.strides[-2] == spectrum.itemsize
     _overlap_added(spectrum, job, _inverse(job, engine_for(job.frames.n_fft), packed), out, workers)
     return out
 
 
 def overlap_add(segments: np.ndarray, job: Synthesis) -> np.ndarray:
-    out = _empty("overlap_add", (*segments.shape[:-2], job.frames.n_samples), segments.dtype)
+    out = empty("overlap_add", (*segments.shape[:-2], job.frames.n_samples), segments.dtype)
     _overlap_added(segments, job, _COPY, out, None)
     return out
 
@@ -295,7 +295,7 @@ def analysis(
     kind = _COMPLEX[signal.dtype]
     if out is None:  # frames one after the other in memory, as librosa and torch lay them
         n_bins = frames.n_fft // 2 + 1 if job.onesided else frames.n_fft
-        out = _empty("stft", (*signal.shape[:-1], frames.n_frames, n_bins), kind).swapaxes(-1, -2)
+        out = empty("stft", (*signal.shape[:-1], frames.n_frames, n_bins), kind).swapaxes(-1, -2)
     engine = engine_for(frames.n_fft)
     _framed(signal, job, engine, _forward(job, engine, kind), out, workers)
     return out
@@ -303,7 +303,7 @@ def analysis(
 
 def frame(signal: np.ndarray, job: Analysis) -> np.ndarray:
     frames = job.frames
-    out = _empty("frame", (*signal.shape[:-1], frames.n_frames, frames.n_fft), signal.dtype).swapaxes(-1, -2)
+    out = empty("frame", (*signal.shape[:-1], frames.n_frames, frames.n_fft), signal.dtype).swapaxes(-1, -2)
     forward: Forward = np.copyto
     if job.window is not None:
         window = job.window.astype(_REAL.get(signal.dtype, signal.dtype))
@@ -495,7 +495,7 @@ def check_out(function: str, out: Any, array: np.ndarray, shape: tuple[int, ...]
         raise error(ValueError, function, "out", "memory of its own", "rows that overlap")
 
 
-def _empty(function: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+def empty(function: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     try:
         return np.empty(shape, dtype)
     except MemoryError as cause:
