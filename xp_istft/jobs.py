@@ -7,6 +7,7 @@ it derives from one (`functools.lru_cache` on the job itself).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -58,22 +59,22 @@ class Running:
     job: Synthesis
     edge: int
 
-    @property
+    @cached_property
     def waiting(self) -> int:
         """Samples that wait."""
         return self.job.frames.n_fft - self.job.frames.hop - self.edge
 
-    @property
+    @cached_property
     def first(self) -> int:
         """The first sample of the frames that is added (those before it have no weight)."""
         return max(0, self.edge)
 
-    @property
+    @cached_property
     def before(self) -> int:
         """Waiting samples that the next frame does not reach."""
         return max(0, -self.edge)
 
-    @property
+    @cached_property
     def steady(self) -> int:
         """Frames after which each more is treated alike, and ends alike."""
         frames, gain = self.job.frames, self.job.gain

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -22,8 +23,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..arguments import error
-from ..frames import padding_index
+from ..frames import Frames, padding_index
 from ..jobs import Analysis, Running, Synthesis
+from ..windows import HopPeriodic
 from .array_api import dtype_name
 from .fft_engines import Engine, engine_for
 from .overlap import (
@@ -49,6 +51,9 @@ _LEAST_ROWS = 8  # of frames so long that no block of them is in cache
 _THREADED_SECONDS = 1.5e-3  # less work than this is done sooner by one thread
 _TASKS_PER_THREAD = 4  # evens out a busy core
 _TOUCHED_BYTES = 1 << 16
+# Frames of a push from which on those that do not reach the sums of a stream are added as in one call.
+_MANY_FRAMES = 16
+_MANY_OVERLAPS = 3
 
 _FLOAT, _DOUBLE, _SINGLE_COMPLEX, _DOUBLE_COMPLEX = map(np.dtype, "fdFD")
 _REAL = {_SINGLE_COMPLEX: _FLOAT, _DOUBLE_COMPLEX: _DOUBLE}
@@ -255,19 +260,41 @@ def waiting(spectrum: np.ndarray, running: Running) -> np.ndarray:
 
 
 def continued(spectrum: np.ndarray, sums: np.ndarray, frame: int, running: Running) -> tuple[np.ndarray, np.ndarray]:
-    job, held = running.job, running.waiting
+    job, held, hop = running.job, running.waiting, running.job.frames.hop
     *_, n_bins, count = spectrum.shape
-    done = count * job.frames.hop
     frames = spectrum.reshape(-1, n_bins, count).transpose(0, 2, 1)
-    total = np.empty((*sums.shape[:-1], held + done), sums.dtype)
-    total[..., :held] = sums
-    total[..., held:] = 0
-    transform, around, _ = _inverse(job, engine_for(job.frames.n_fft), frames.strides[-1] == frames.itemsize)
+    inverse = _inverse(job, engine_for(job.frames.n_fft), frames.strides[-1] == frames.itemsize)
     plan = _plan_of(job, sums.dtype)
-    with around():
-        add_frames(plan, running, transform, frames, total.view(plan.weights.dtype), frame)
-        signal = _of_groups(total[..., :done], plan)
-        return with_true_gain(signal, job.gain, frame * job.frames.hop + running.edge), total[..., done:]
+    many = _beyond_the_sums(running, count, sums.dtype) if count >= _MANY_FRAMES and not plan.group else None
+    one_by_one = count if many is None else job.frames.overlap - 1  # these frames reach the sums
+    with inverse.around():
+        total = np.zeros((*sums.shape[:-1], held + one_by_one * hop), sums.dtype)
+        total[..., :held] = sums
+        add_frames(plan, running, inverse.transform, frames[:, :one_by_one], total.view(plan.weights.dtype), frame)
+        if many is not None:
+            reached = total[..., :held]
+            total = np.empty((*sums.shape[:-1], held + count * hop), sums.dtype)
+            total[..., :held] = reached
+            _overlap_added(spectrum, many, inverse, total[..., held:], None)
+        signal = with_true_gain(_of_groups(total[..., : count * hop], plan), job.gain, frame * hop + running.edge)
+    sums = total[..., count * hop :]
+    return signal, sums if many is None else sums.copy()
+
+
+@lru_cache(maxsize=32)
+def _beyond_the_sums(running: Running, count: int, kind: np.dtype) -> Synthesis | None:
+    """What `count` frames make of the samples that no earlier frame reaches, with the steady gain throughout.
+
+    None where frames are better added one by one.
+    """
+    job, laid = running.job, running.job.frames
+    frames = Frames(laid.n_fft, laid.hop, count, laid.n_fft - laid.hop, laid.n_fft + laid.hop * (count - 1))
+    gain = job.gain
+    if gain is not None:
+        none = np.zeros(0)
+        gain = HopPeriodic(none, np.where(gain.period == 0, 1, gain.period), none, frames.stop)
+    many = replace(job, frames=frames, gain=gain)
+    return None if count < _MANY_OVERLAPS * laid.overlap or _plan_of(many, kind).group else many
 
 
 def ended(sums: np.ndarray, job: Synthesis, lo: int, skip: int, running: Running) -> np.ndarray:
