@@ -31,7 +31,7 @@ from .array_api import PRECISION, dtype_name
 
 # Frames of a chunk, in overlaps, from which on its edges are made apart: that transforms some frames twice, and
 # spares a copy of the chunk.
-_LONG = 16
+_LONG = 64
 
 
 def synthesis(spectrum: Any, job: Synthesis, out: Any = None, workers: int | None = None) -> Any:
