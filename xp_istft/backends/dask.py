@@ -239,7 +239,7 @@ def _with_ends(array: Any, kept: list[int], before: int, after: int) -> tuple[An
 def _ends(array: Any, numbers: list[int], size: int) -> Any:
     """The ends of the chunks with these numbers along the last axis. (By hand: one task for each, not two.)"""
     name = "end-" + tokenize(array.name, numbers, size)
-    graph = {
+    graph: dict[Any, Any] = {
         (name, *index, i): (_end, (array.name, *index, number), size)
         for index in np.ndindex(array.numblocks[:-1])
         for i, number in enumerate(numbers)
