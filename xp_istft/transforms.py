@@ -12,7 +12,7 @@ import numpy as np
 from . import arrays, frames, plans
 from .arguments import boolean, choice, error, integer
 from .arrays import LAST, LAST_TWO
-from .backends import backend_for, opaque
+from .backends import backend_for, offers, opaque
 from .backends.array_api import dtype_name
 from .frames import Padding, Placement
 from .jobs import Synthesis
@@ -623,7 +623,7 @@ class iSTFT:  # noqa: N801  the name of nnAudio's layer
 
 def _live(function: str, backend: Any, array: Any, window: Any, synthesis_window: Any = None) -> tuple[Any, Any, Any]:
     """The windows to plan with, and those that automatic differentiation or a compiler follows (None: none)."""
-    if not hasattr(backend, "live"):
+    if not offers(backend, "live"):
         return window, synthesis_window, None
     planned_with, live = backend.live(function, array, window=window, synthesis_window=synthesis_window)
     if live is not None and synthesis_window is None:
@@ -664,11 +664,11 @@ _AUTO = "auto"
 
 def _ways(backend: ModuleType, method: Any, tune: Any, overwrite: Any) -> dict[str, Any]:
     """What a backend with several ways to make the inverse (its METHODS) is told of them; nothing for the others."""
-    if method is _AUTO and tune is False and overwrite is False and not hasattr(backend, "METHODS"):
+    if method is _AUTO and tune is False and overwrite is False and not offers(backend, "METHODS"):
         return {}  # as nearly always
     choice("istft", "method", method, ("auto", "fused"))
     tune, overwrite = boolean("istft", "tune", tune), boolean("istft", "overwrite", overwrite)
     if method not in getattr(backend, "METHODS", ("auto",)):
         hint = "one kernel makes the inverse on CuPy arrays only"
         raise error(ValueError, "istft", "method", "'auto' for arrays of this library", repr(method), hint)
-    return {"method": method, "tune": tune, "overwrite": overwrite} if hasattr(backend, "METHODS") else {}
+    return {"method": method, "tune": tune, "overwrite": overwrite} if offers(backend, "METHODS") else {}

@@ -26,7 +26,7 @@ from ..frames import padding_index
 from ..jobs import Analysis, Synthesis
 from .array_api import dtype_name
 from .fft_engines import Engine, engine_for
-from .overlap import Overlap, Transform, gather, gather_whole, overlap_of, scatter, seconds
+from .overlap import Overlap, Transform, gather, gather_whole, overlap_of, scatter, seconds, whole_of
 from .scratch import buffer, keep_views, known_views, scratch
 from .threads import Share, run, thread_count
 
@@ -56,8 +56,9 @@ def synthesis(
     if out is None:
         kind = _REAL[spectrum.dtype] if job.real else spectrum.dtype
         out = _empty("istft", (*spectrum.shape[:-2], job.frames.n_samples), kind)
+    engine = engine_for(job.frames.n_fft, spectrum.dtype, job.onesided)
     packed = spectrum.strides[-2] == spectrum.itemsize
-    _overlap_added(spectrum, job, _inverse(job, engine_for(job.frames.n_fft), packed), out, workers)
+    _overlap_added(spectrum, job, _inverse(job, engine, packed), out, workers)
     return out
 
 
@@ -67,11 +68,14 @@ def overlap_add(segments: np.ndarray, job: Synthesis) -> np.ndarray:
     return out
 
 
+Around = Callable[[], AbstractContextManager[Any]]  # entered by each thread
+
+
 class _Inverse(NamedTuple):
     """What makes segments of spectra."""
 
     transform: Transform
-    around: Callable[[], AbstractContextManager[Any]]  # entered by each thread
+    around: Around
     buffers: int  # arrays of a block's size that it takes, the segments among them
 
 
@@ -98,14 +102,16 @@ def _inverse(job: Synthesis, engine: Engine, packed: bool) -> _Inverse:
             engine.ifft(prepared(spectra), segments.view(spectra.dtype))
 
     halves = not job.onesided and job.real
-    return _Inverse(transform, engine.on_this_thread, 1 + 2 * halves + (2 + 2 * halves) * (prepared is _transposed))
+    copies = engine.copies + 2 * (prepared is _transposed)
+    return _Inverse(transform, engine.on_this_thread, 1 + copies + (2 + copies) * halves)
 
 
 def _copied(source: np.ndarray, segments: np.ndarray) -> None:
     segments.view(source.dtype)[...] = source
 
 
-_COPY = _Inverse(_copied, partial(np.errstate, all="ignore"), 1)
+_quiet = partial(np.errstate, all="ignore")
+_COPY = _Inverse(_copied, _quiet, 1)
 
 
 def _as_they_lie(spectra: np.ndarray) -> np.ndarray:
@@ -147,10 +153,16 @@ def _overlap_added(source: np.ndarray, job: Synthesis, inverse: _Inverse, out: n
 def _one_batch(plan: Overlap, inverse: _Inverse, frames: np.ndarray, signal: np.ndarray, workers: int | None) -> None:
     """Signal (items, n_samples) of frames (items, n_frames, bins)."""
     transform, around, buffers = inverse
+    items = signal.shape[0]
+    packed = signal.strides[1] == signal.itemsize
+    if packed and (whole := known_views((plan, items))):
+        with around():
+            gather_whole(whole, transform, frames, signal)
+        return
     row = plan.width
-    if signal.strides[1] != signal.itemsize:  # rows are staged, before they are spread
+    if not packed:  # rows are staged, before they are spread
         buffers, row = buffers + 1, max(row, plan.hop)
-    items, rows, history = signal.shape[0], plan.rows, plan.history
+    rows, history = plan.rows, plan.history
     threads = 1 if plan.seconds * items < _THREADED_SECONDS else thread_count(workers)
     if plan.group:
         _scattered(plan, inverse, frames, signal, threads)
@@ -158,11 +170,11 @@ def _one_batch(plan: Overlap, inverse: _Inverse, frames: np.ndarray, signal: np.
     held = _block_bytes(threads, buffers) // (row * plan.weights.itemsize)  # frames of one block
     if threads == 1 and items * (rows + history) <= held:
         with around():
-            if plan.size % plan.hop == 0 and signal.strides[1] == signal.itemsize:
-                gather_whole(plan, transform, frames, signal)
+            if packed and plan.size % plan.hop == 0:
+                gather_whole(whole_of(plan, items), transform, frames, signal)
             else:
                 gather(plan, transform, frames, signal, (0, rows), rows, None)
-            plan.finish(signal)
+                plan.finish(signal)
         return
     tasks, per_block = _cut(items, rows, history, held, threads)
 
@@ -246,40 +258,45 @@ def analysis(
     if out is None:  # frames one after the other in memory, as librosa and torch lay them
         n_bins = frames.n_fft // 2 + 1 if job.onesided else frames.n_fft
         out = _empty("stft", (*signal.shape[:-1], frames.n_frames, n_bins), kind).swapaxes(-1, -2)
-    engine = engine_for(frames.n_fft)
-    _framed(signal, job, engine, _forward(job, engine, kind), out, workers)
+    engine = engine_for(frames.n_fft, kind, job.onesided)
+    _framed(signal, job, _forward(job, engine, kind), out, workers)
     return out
 
 
 def frame(signal: np.ndarray, job: Analysis) -> np.ndarray:
     frames = job.frames
     out = _empty("frame", (*signal.shape[:-1], frames.n_frames, frames.n_fft), signal.dtype).swapaxes(-1, -2)
-    forward: Forward = np.copyto
+    transform: Transform = np.copyto
     if job.window is not None:
         window = job.window.astype(_REAL.get(signal.dtype, signal.dtype))
 
-        def forward(segments: np.ndarray, framed: np.ndarray) -> None:
+        def transform(segments: np.ndarray, framed: np.ndarray) -> None:
             np.multiply(framed, window, segments)
 
-    _framed(signal, job, engine_for(frames.n_fft), forward, out, None)
+    _framed(signal, job, _Forward(transform, _quiet, 1), out, None)
     return out
 
 
-Forward = Callable[[np.ndarray, np.ndarray], Any]  # (place in the result, frames of the signal): (items, frames, ...)
+class _Forward(NamedTuple):
+    """What makes spectra of frames."""
+
+    transform: Callable[[np.ndarray, np.ndarray], Any]  # (place in the result, frames of the signal)
+    around: Around
+    buffers: int  # arrays of a block's size that it takes
 
 
-def _forward(job: Analysis, engine: Engine, kind: np.dtype) -> Forward:
+def _forward(job: Analysis, engine: Engine, kind: np.dtype) -> _Forward:
     """Frames of a signal (items, frames, n_fft) to spectra (items, frames, bins) of this dtype."""
     segment_kind = _REAL[kind] if job.onesided else kind
     transform = engine.rfft if job.onesided else engine.fft
     window = _forward_window(job, _REAL[kind])
 
-    def forward(spectra: np.ndarray, framed: np.ndarray) -> None:
+    def windowed(spectra: np.ndarray, framed: np.ndarray) -> None:
         segments = scratch("segments", framed.shape, segment_kind)
         np.multiply(framed, window, segments)
         transform(segments, spectra)
 
-    return forward
+    return _Forward(windowed, engine.on_this_thread, 1 + engine.copies)
 
 
 @lru_cache(maxsize=128)
@@ -289,39 +306,42 @@ def _forward_window(job: Analysis, dtype: np.dtype) -> np.ndarray:
     return ((1 if job.window is None else job.window) * np.full(n_fft, float(n_fft))).astype(dtype)
 
 
-def _framed(
-    signal: np.ndarray, job: Analysis, engine: Engine, forward: Forward, out: np.ndarray, workers: int | None
-) -> None:
-    """forward(place in out, frames of the padded signal), block by block."""
+def _framed(signal: np.ndarray, job: Analysis, forward: _Forward, out: np.ndarray, workers: int | None) -> None:
+    """`forward` of the frames of the padded signal to their places in out, block by block."""
     for one, result in _batches(signal, out, signal.ndim - 1):
         if len(one):
-            _one_framed(one, job, engine, forward, result.transpose(0, 2, 1), workers)
+            _one_framed(one, job, forward, result.transpose(0, 2, 1), workers)
 
 
-def _one_framed(
-    signal: np.ndarray, job: Analysis, engine: Engine, forward: Forward, result: np.ndarray, workers: int | None
-) -> None:
+def _one_framed(signal: np.ndarray, job: Analysis, forward: _Forward, result: np.ndarray, workers: int | None) -> None:
     """As _framed, of signal (items, n_samples), to result (items, n_frames, bins)."""
+    transform, around, buffers = forward
     items, frames = len(signal), job.frames
-    threads = 1 if items * frames.n_frames * seconds(frames.n_fft) < _THREADED_SECONDS else thread_count(workers)
+    n_fft, n_frames = frames.n_fft, frames.n_frames
+    threads = 1 if items * n_frames * seconds(n_fft) < _THREADED_SECONDS else thread_count(workers)
     size = max(signal.itemsize, result.itemsize // 2 if job.onesided else result.itemsize)
-    held = _block_bytes(threads, 1) // (frames.n_fft * size)
-    if threads == 1 and items * frames.n_frames <= held and items * frames.span * signal.itemsize <= _BLOCK_BYTES:
-        with engine.on_this_thread():
-            forward(result, _padded_whole(signal, job))
+    held = _block_bytes(threads, buffers) // (n_fft * size)
+    if n_frames <= held:  # whole signals are padded in scratch, beside their segments
+        held = held * n_frames // (n_frames - (-frames.span // n_fft))
+    if threads == 1 and items * n_frames <= held:
+        with around():
+            transform(result, _padded_whole(signal, job))
         return
-    tasks, per_block = _cut(items, frames.n_frames, 0, held, threads)
+    tasks, per_block = _cut(items, n_frames, 0, held, threads)
     framed = _Framed(signal, job)
 
     def work(task: Task, share: Share) -> None:
         batch, (lo, hi) = task
+        if per_block == n_frames:
+            transform(result[batch], _padded_whole(signal[batch], job))
+            return
         for a in range(lo, hi, per_block):
             if share.stopped:
                 return
             for p, q, pieces in framed.pieces(batch, a, min(hi, a + per_block)):
-                forward(result[batch, p:q], pieces)
+                transform(result[batch, p:q], pieces)
 
-    run(work, tasks, threads, engine.on_this_thread)
+    run(work, tasks, threads, around)
 
 
 class _Padded(NamedTuple):
