@@ -523,6 +523,28 @@ def test_every_engine_is_the_definition(engine, geometry, dtype):
             assert np.abs(ours - exact).max() <= 3 * TOLERANCE[dtype] * math.sqrt(geometry[0]) * np.abs(signal).max()
 
 
+@pytest.mark.parametrize(("onesided", "real"), [(True, True), (False, True), (False, False)])
+@pytest.mark.parametrize("dtype", ["f", "d"])
+def test_planes_are_joined_block_by_block(engine, onesided, real, dtype, many_blocks):
+    job = synthesis_job((64, 16, 300, 32, 4000), onesided=onesided, real=real)
+    scattered = synthesis_job((64, 1, 200, 32, 190), onesided=onesided, real=real)
+    for each, batch in itertools.product((job, scattered), ((), (2, 3))):
+        spectrum = spectrum_of(each, dtype, batch)
+        exact = backend.synthesis(spectrum, each)
+        for n_bytes, layout in itertools.product((3000, 1 << 20), ("C", "frame-major", "every other")):
+            many_blocks(n_bytes)
+            parts = [LAYOUTS[layout](part) for part in (spectrum.real, spectrum.imag)]
+            assert np.array_equal(backend.synthesis(parts[0], each, workers=2, imag=parts[1]), exact)
+    assert scratch_of(lambda: backend.synthesis(*planes_of(dtype))) <= 1.2 * 2**20
+
+
+def planes_of(dtype):
+    """Arguments of a long synthesis from planes."""
+    job = synthesis_job((1024, 256, 700, 512, 256 * 699))
+    spectrum = spectrum_of(job, dtype)
+    return np.ascontiguousarray(spectrum.real), job, None, 1, np.ascontiguousarray(spectrum.imag)
+
+
 @pytest.mark.parametrize("onesided", [True, False])
 @pytest.mark.parametrize("n_fft", [64, 320, 512, 16384])
 def test_threads_and_blocks_change_no_bit_of_any_engine(engine, n_fft, onesided, many_blocks):

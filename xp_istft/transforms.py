@@ -59,6 +59,8 @@ def istft(
     ----------
     X : complex array (..., n_bins, n_frames)
         Spectrum, of NumPy, CuPy, PyTorch, JAX, Dask or any other Array API library, on any device, with any strides.
+        Also a tuple of its real and imaginary parts, real arrays; NumPy joins them block by block, without a copy of
+        the whole.
     hop_length : int, optional
         Samples between the starts of neighbouring frames; default win_length // 4.
     win_length : int, optional
@@ -139,8 +141,11 @@ def istft(
     >>> bool(abs(y - x).max() < 1e-14)
     True
     """
+    imag = None
+    if isinstance(X, tuple):
+        X, imag = arrays.planes("istft", "X", X)
     backend, X = arrays.read("istft", "X", X)
-    dtype = dtype_name(X)
+    dtype = dtype_name(X) if imag is None else arrays.complex_dtype(X, dtype_name(X))
     if dtype not in ("complex64", "complex128", "complex32"):
         pairs = dtype in ("float32", "float64") and X.shape[-1:] == (2,)
         hint = "join the pairs first: xp_istft.as_complex(X)" if pairs else ""
@@ -155,6 +160,8 @@ def istft(
     v = _synthesis_window("istft", synthesis_window, chosen, X)
     _full_bins_only("istft", frequencies)
     ways = _ways(backend, method, tune, overwrite)
+    if imag is not None:
+        ways["imag"] = arrays.moved("istft", "axes", imag, axes, LAST_TWO)
     precision = "float64" if dtype == "complex128" else "float32"  # of what is computed
     plan = planned(
         plans.inverse, chosen, v, X.shape[-1], center, read_padding("istft", padding), length, onesided, real, scaling,
@@ -167,7 +174,8 @@ def istft(
     result = arrays.real_dtype(dtype) if real else dtype
     workers = _workers("istft", workers)
     if out is not None:
-        backend.check_out("istft", out, X, (*X.shape[:-2], job.frames.n_samples), result)
+        for part in (X,) if imag is None else (X, imag):
+            backend.check_out("istft", out, part, (*X.shape[:-2], job.frames.n_samples), result)
     if plan.warning is not None:
         warnings.warn(plan.warning, CoverageWarning, stacklevel=3)
     return arrays.in_precision(

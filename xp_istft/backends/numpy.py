@@ -51,20 +51,35 @@ _COMPLEX = {
 
 
 def synthesis(
-    spectrum: np.ndarray, job: Synthesis, out: np.ndarray | None = None, workers: int | None = None
+    spectrum: np.ndarray,
+    job: Synthesis,
+    out: np.ndarray | None = None,
+    workers: int | None = None,
+    imag: np.ndarray | None = None,
 ) -> np.ndarray:
+    """With `imag`, the imaginary parts, `spectrum` is the real parts: joined block by block."""
+    kind = _COMPLEX[spectrum.dtype]
     if out is None:
-        kind = _REAL[spectrum.dtype] if job.real else spectrum.dtype
-        out = _empty("istft", (*spectrum.shape[:-2], job.frames.n_samples), kind)
-    engine = engine_for(job.frames.n_fft, spectrum.dtype, job.onesided)
-    packed = spectrum.strides[-2] == spectrum.itemsize
-    _overlap_added(spectrum, job, _inverse(job, engine, packed), out, workers)
+        out = _empty("istft", (*spectrum.shape[:-2], job.frames.n_samples), _REAL[kind] if job.real else kind)
+    engine = engine_for(job.frames.n_fft, kind, job.onesided)
+    prepared: Callable[[Any], np.ndarray]
+    if imag is None:
+        prepared = _as_they_lie if engine.gathers else _touched if _packed(spectrum) else _transposed
+        _overlap_added((spectrum,), job, _inverse(job, engine, prepared), out, workers)
+    else:
+        prepared = _joined if engine.gathers else _joined_packed
+        _overlap_added((spectrum, imag), job, _inverse(job, engine, prepared), out, workers)
     return out
+
+
+def _packed(spectrum: np.ndarray) -> bool:
+    """Whether the bins of a frame lie side by side."""
+    return spectrum.strides[-2] == spectrum.itemsize
 
 
 def overlap_add(segments: np.ndarray, job: Synthesis) -> np.ndarray:
     out = _empty("overlap_add", (*segments.shape[:-2], job.frames.n_samples), segments.dtype)
-    _overlap_added(segments, job, _COPY, out, None)
+    _overlap_added((segments,), job, _COPY, out, None)
     return out
 
 
@@ -80,10 +95,9 @@ class _Inverse(NamedTuple):
 
 
 @lru_cache(maxsize=128)
-def _inverse(job: Synthesis, engine: Engine, packed: bool) -> _Inverse:
-    """The inverse FFTs of a job; `packed`: the bins of a frame lie side by side."""
+def _inverse(job: Synthesis, engine: Engine, prepared: Callable[[Any], np.ndarray]) -> _Inverse:
+    """The inverse FFTs of a job, of spectra that are `prepared` for its engine."""
     n_fft = job.frames.n_fft
-    prepared = _as_they_lie if engine.gathers else _touched if packed else _transposed
     if job.onesided:
 
         def transform(spectra: np.ndarray, segments: np.ndarray) -> None:
@@ -92,17 +106,19 @@ def _inverse(job: Synthesis, engine: Engine, packed: bool) -> _Inverse:
     elif job.real:
 
         def transform(spectra: np.ndarray, segments: np.ndarray) -> None:
-            full = scratch("spectra", spectra.shape, spectra.dtype)
-            engine.ifft(prepared(spectra), full)
+            ready = prepared(spectra)
+            full = scratch("spectra", ready.shape, ready.dtype)
+            engine.ifft(ready, full)
             segments[...] = full.real
 
     else:
 
         def transform(spectra: np.ndarray, segments: np.ndarray) -> None:
-            engine.ifft(prepared(spectra), segments.view(spectra.dtype))
+            ready = prepared(spectra)
+            engine.ifft(ready, segments.view(ready.dtype))
 
     halves = not job.onesided and job.real
-    copies = engine.copies + 2 * (prepared is _transposed)
+    copies = engine.copies + _COPIES.get(prepared, 0)
     return _Inverse(transform, engine.on_this_thread, 1 + copies + (2 + copies) * halves)
 
 
@@ -129,28 +145,67 @@ def _touched(spectra: np.ndarray) -> np.ndarray:
 
 
 def _transposed(spectra: np.ndarray) -> np.ndarray:
-    """Spectra (items, frames, bins) in any layout, packed in this thread's scratch, for engines that need it.
-
-    By way of rows 64 bytes longer than the frames need: of rows 4096 bytes apart (512 or 1024 frames), columns share
-    a cache set, and transposing them at once took 2.5 times as long.
-    """
-    items, count, n_bins = spectra.shape
-    rows = scratch("rows of bins", (items, n_bins, count + 64 // spectra.itemsize), spectra.dtype)[:, :, :count]
+    """Spectra (items, frames, bins) in any layout, packed in this thread's scratch, for engines that need it."""
+    rows = _rows_of_bins("rows of bins", spectra.shape, spectra.dtype)
     np.copyto(rows, spectra.transpose(0, 2, 1))
     packed = scratch("packed", spectra.shape, spectra.dtype)
     np.copyto(packed, rows.transpose(0, 2, 1))
     return packed
 
 
-def _overlap_added(source: np.ndarray, job: Synthesis, inverse: _Inverse, out: np.ndarray, workers: int | None) -> None:
+class _Planes:
+    """Frames (items, n_frames, bins) whose real and imaginary parts are arrays of their own, indexed as one array."""
+
+    def __init__(self, real: np.ndarray, imag: np.ndarray) -> None:
+        self.real, self.imag = real, imag
+
+    def __getitem__(self, where: Any) -> _Planes:
+        return _Planes(self.real[where], self.imag[where])
+
+
+def _joined(planes: _Planes) -> np.ndarray:
+    """Complex spectra in this thread's scratch, in the layout of the parts: writing across it takes longer."""
+    real, imag = planes.real, planes.imag
+    kind = _COMPLEX[real.dtype]
+    if real.strides[2] == real.itemsize:
+        spectra = scratch("joined", real.shape, kind)
+    else:
+        spectra = _rows_of_bins("joined", real.shape, kind).transpose(0, 2, 1)
+    spectra.real, spectra.imag = real, imag
+    return spectra
+
+
+def _joined_packed(planes: _Planes) -> np.ndarray:
+    spectra = _joined(planes)
+    return spectra if spectra.flags.c_contiguous else _transposed(spectra)
+
+
+def _rows_of_bins(kind: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Scratch (items, bins, frames) for spectra of shape (items, frames, bins).
+
+    Its rows are 64 bytes longer than the frames need: of rows 4096 bytes apart (512 or 1024 frames), columns share a
+    cache set, and transposing them at once took 2.5 times as long.
+    """
+    items, count, n_bins = shape
+    return scratch(kind, (items, n_bins, count + 64 // dtype.itemsize), dtype)[:, :, :count]
+
+
+_COPIES = {_transposed: 2, _joined: 1, _joined_packed: 3}  # arrays of a block's size that these make
+
+
+def _overlap_added(
+    sources: tuple[np.ndarray, ...], job: Synthesis, inverse: _Inverse, out: np.ndarray, workers: int | None
+) -> None:
+    """Of one source, or of two that are the real and the imaginary parts."""
     real = _REAL.get(out.dtype, out.dtype)
     plan = overlap_of(job, real, out.itemsize // real.itemsize)
-    for frames, signal in _batches(source, out, source.ndim - 2):
+    for *parts, signal in _batches(out.ndim - 1, *sources, out):
         if signal.size:
-            _one_batch(plan, inverse, frames.transpose(0, 2, 1), signal, workers)
+            frames = [part.transpose(0, 2, 1) for part in parts]
+            _one_batch(plan, inverse, frames[0] if len(frames) == 1 else _Planes(*frames), signal, workers)
 
 
-def _one_batch(plan: Overlap, inverse: _Inverse, frames: np.ndarray, signal: np.ndarray, workers: int | None) -> None:
+def _one_batch(plan: Overlap, inverse: _Inverse, frames: Any, signal: np.ndarray, workers: int | None) -> None:
     """Signal (items, n_samples) of frames (items, n_frames, bins)."""
     transform, around, buffers = inverse
     items = signal.shape[0]
@@ -212,7 +267,7 @@ def _cut(items: int, rows: int, history: int, held: int, threads: int) -> tuple[
     return [(slice(b, b + 1), span) for b in range(items) for span in spans], per_block
 
 
-def _scattered(plan: Overlap, inverse: _Inverse, frames: np.ndarray, signal: np.ndarray, threads: int) -> None:
+def _scattered(plan: Overlap, inverse: _Inverse, frames: Any, signal: np.ndarray, threads: int) -> None:
     """As _one_batch, where hops are many and short."""
     dtype = plan.weights.dtype
     packed = signal.strides[1] == signal.itemsize
@@ -232,22 +287,22 @@ def _scattered(plan: Overlap, inverse: _Inverse, frames: np.ndarray, signal: np.
         plan.finish(signal)
 
 
-def _batches(source: np.ndarray, target: np.ndarray, axes: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The two arrays with their first `axes` axes made one, in as few pairs as that takes without a copy."""
+def _batches(axes: int, *arrays: np.ndarray) -> list[tuple[np.ndarray, ...]]:
+    """The arrays with their first `axes` axes made one, in as few tuples as that takes without a copy."""
     if axes == 0:
-        return [(source[None], target[None])]
+        return [tuple(array[None] for array in arrays)]
     if axes == 1:
-        return [(source, target)]
-    batch = source.shape[:axes]
-    inner = axes - 1  # axes [inner, axes) are one stride apart in both arrays
-    while inner and all(each.strides[inner - 1] == each.strides[inner] * batch[inner] for each in (source, target)):
+        return [arrays]
+    batch = arrays[0].shape[:axes]
+    inner = axes - 1  # axes [inner, axes) are one stride apart in all arrays
+    while inner and all(each.strides[inner - 1] == each.strides[inner] * batch[inner] for each in arrays):
         inner -= 1
     size = math.prod(batch[inner:])
 
     def as_one(array: np.ndarray, index: tuple[int, ...]) -> np.ndarray:
         return array[index].reshape(size, *array.shape[axes:])
 
-    return [(as_one(source, index), as_one(target, index)) for index in np.ndindex(batch[:inner])]
+    return [tuple(as_one(array, index) for array in arrays) for index in np.ndindex(batch[:inner])]
 
 
 def analysis(
@@ -308,7 +363,7 @@ def _forward_window(job: Analysis, dtype: np.dtype) -> np.ndarray:
 
 def _framed(signal: np.ndarray, job: Analysis, forward: _Forward, out: np.ndarray, workers: int | None) -> None:
     """`forward` of the frames of the padded signal to their places in out, block by block."""
-    for one, result in _batches(signal, out, signal.ndim - 1):
+    for one, result in _batches(signal.ndim - 1, signal, out):
         if len(one):
             _one_framed(one, job, forward, result.transpose(0, 2, 1), workers)
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from math import log2
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,7 +36,8 @@ _GROUP_BYTES = 3 << 17
 _SHORT = 4096  # samples that are multiplied by 1 in less time than a call takes
 _SECONDS_PER_FLOP = 1 / 15e9
 
-Transform = Callable[[np.ndarray, np.ndarray], None]  # frames of a spectrum (items, frames, bins) -> segments
+# Frames of a spectrum (items, frames, bins), an array or what can be indexed as one, to segments.
+Transform = Callable[[Any, np.ndarray], None]
 
 
 class Columns(NamedTuple):
@@ -254,7 +255,7 @@ def whole_of(plan: Overlap, items: int) -> Whole:
     return whole
 
 
-def gather_whole(whole: Whole, transform: Transform, frames: np.ndarray, signal: np.ndarray) -> None:
+def gather_whole(whole: Whole, transform: Transform, frames: Any, signal: np.ndarray) -> None:
     """All of packed signal (items, n_samples) in one block."""
     plan = whole.plan
     for rows in whole.outside:
@@ -272,7 +273,7 @@ def gather_whole(whole: Whole, transform: Transform, frames: np.ndarray, signal:
 def gather(
     plan: Overlap,
     transform: Transform,
-    frames: np.ndarray,
+    frames: Any,
     signal: np.ndarray,
     rows: tuple[int, int],
     rows_per_block: int,
@@ -334,7 +335,7 @@ def _sum_rows(plan: Overlap, block: _Block, lo: int, hi: int, target: np.ndarray
 def scatter(
     plan: Overlap,
     transform: Transform,
-    frames: np.ndarray,
+    frames: Any,
     signal: np.ndarray,
     span: tuple[int, int],
     share: Share | None,
