@@ -574,12 +574,12 @@ def test_mkl_takes_the_sizes_it_is_faster_at():
 
 def test_auto_takes_scipy_where_it_is_faster():
     scipy = fft_engines.ScipyEngine()
-    for known in (False, True):
-        scipy._vectors = known
-        fast = [n for n in (16, 32, 400, 511, 1018, 2048, 16384, 65536) if scipy.is_fastest(n, True, True)]
-        assert fast == ([32, 400, 2048, 16384] if known else [])
-        assert not scipy.is_fastest(512, False, True)
-        assert not scipy.is_fastest(512, True, False)
+    sizes = (16, 32, 400, 511, 1018, 2048, 16384, 65536)
+    for scipy._vectors, forward in itertools.product((False, True), (False, True)):
+        fast = [n for n in sizes if scipy.is_fastest(n, True, True, forward)]
+        assert fast == ([32, 400] + [2048, 16384] * forward if scipy._vectors else [])
+        assert not scipy.is_fastest(512, False, True, forward)
+        assert not scipy.is_fastest(512, True, False, forward)
 
 
 def _with_other_bits(transform):

@@ -313,7 +313,7 @@ def analysis(
     if out is None:  # frames one after the other in memory, as librosa and torch lay them
         n_bins = frames.n_fft // 2 + 1 if job.onesided else frames.n_fft
         out = _empty("stft", (*signal.shape[:-1], frames.n_frames, n_bins), kind).swapaxes(-1, -2)
-    engine = engine_for(frames.n_fft, kind, job.onesided)
+    engine = engine_for(frames.n_fft, kind, job.onesided, forward=True)
     _framed(signal, job, _forward(job, engine, kind), out, workers)
     return out
 
