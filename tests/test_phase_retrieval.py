@@ -40,7 +40,7 @@ def by_the_papers(S, start, algorithm, n_iter, hop, momentum=0.99, beta=0.9, rho
 
     if algorithm == "hybrid":
         first = n_iter // 2
-        half = by_the_papers(S, start, "raar", first, hop)[1]
+        half = by_the_papers(S, start, "admm", first, hop)[1]
         return by_the_papers(S, half, "fgla", n_iter - first, hop)
     c = start
     if algorithm in ("gla", "fgla"):

@@ -13,7 +13,7 @@ and every algorithm makes one P_C in each iteration, of its proposal c:
     raar   z = P_C c    q = (c + q') / 2 + b (z - c),  c = 2 P_A q - q      Luke, 2005, with b = 0.9
     admm   z = P_C c    u = (r c + z) / (1 + r),  c = c - u + P_A(2 u - c)  Masuyama, Yatabe & Oikawa, 2019, r = 0.1
 
-(z', q' are those of the iteration before.) "hybrid" is raar for the first half of the iterations and fgla for the
+(z', q' are those of the iteration before.) "hybrid" is admm for the first half of the iterations and fgla for the
 second: the one finds a better valley, the other goes down in it faster.
 """
 
@@ -70,7 +70,7 @@ def griffin_lim(
 ) -> Any:
     """Signal whose short-time magnitudes are near to `S`: Griffin-Lim, or an algorithm that converges further.
 
-    The formulas stand at the head of `xp_istft.phase_retrieval`. The default (PGHI, then RAAR, then fast Griffin-Lim)
+    The formulas stand at the head of `xp_istft.phase_retrieval`. The default (PGHI, then ADMM, then fast Griffin-Lim)
     came nearer in 32 iterations than fast Griffin-Lim from random phases in 100 (benchmarks/phase_retrieval.py).
 
     Parameters
@@ -378,7 +378,7 @@ def _stages(function: str, algorithm: Any, n_iter: Any, momentum: Any) -> list[S
     ahead = momentum / (1 + momentum)
     if algorithm == "hybrid":
         first = n_iter // 2
-        return [Stage("raar", _RAAR_BETA, first), Stage("fgla", ahead, n_iter - first)]
+        return [Stage("admm", _ADMM_RHO, first), Stage("fgla", ahead, n_iter - first)]
     weight = {"gla": 0.0, "fgla": ahead, "raar": _RAAR_BETA, "admm": _ADMM_RHO}[algorithm]
     return [Stage(algorithm, weight, n_iter)]
 
