@@ -153,7 +153,7 @@ def test_items_of_very_different_loudness_are_each_retrieved():
     S = np.abs(xi.stft(np.stack([x, 1e-18 * x, 1e18 * x, 0 * x]), 256))
     y = xi.griffin_lim(S, length=4000)
     for item in range(3):
-        assert decibels(S[item].astype(float), y[item].astype(float), 256) < -25
+        assert decibels(S[item].astype(float), y[item].astype(float), 256) < -20
     assert not y[3].any()
 
 

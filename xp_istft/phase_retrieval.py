@@ -92,9 +92,9 @@ def griffin_lim(
     momentum : float
         Of "fgla", and of the second half of "hybrid"; at least 0. Above 1 it may not converge.
     init : "pghi", "random", "zero" or array
-        Phases at the start: those of `pghi` (made on the host: the one transfer from the device); random; 0; or an
-        array of S's library: real of S's shape (phases in radians), complex of S's shape (a spectrum), or real
-        (..., n_samples) (a signal, whose phases are taken).
+        Phases at the start: those of `pghi` (made on the host: the one transfer from the device; for frequencies=
+        there are none, and random ones are taken); random; 0; or an array of S's library: real of S's shape (phases
+        in radians), complex of S's shape (a spectrum), or real (..., n_samples) (a signal, whose phases are taken).
     rng : None, int or numpy.random.Generator
         Of random phases; an integer makes them the same on every library. Of "pghi" the bins that are hardly audible
         are random; None makes them the same each time.
