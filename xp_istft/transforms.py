@@ -295,8 +295,6 @@ def stft(
         _one_sided("stft", onesided)
         if isinstance(bins, Frequencies) and bins.is_dft(chosen.n_fft):
             bins = None
-        else:
-            least_squares.warn_of_gaps("stft", bins, chosen.hop, 3)
     job = planned(
         plans.forward, "stft", chosen, x.shape[-1], center, read_padding("stft", padding), pad_mode, onesided, scaling
     )
@@ -749,7 +747,6 @@ def _least_squares(
         raise error(ValueError, "istft", "X", f"{len(request.bins)} bins as in frequencies", n_bins, hint)
     if n_frames < 1:
         raise error(ValueError, "istft", "X", "at least 1 frame", f"shape {tuple(X.shape)}")
-    least_squares.warn_of_gaps("istft", request.bins, chosen.hop, 4)
     dtype = dtype_name(X)
     precision = "float64" if dtype == "complex128" else "float32"
     padding = read_padding("istft", padding)
@@ -772,13 +769,14 @@ def _least_squares(
         backend.check_out("istft", out, X, (*X.shape[:-2], job.frames.n_samples), result)
     if plan.warning is not None:
         warnings.warn(plan.warning, CoverageWarning, stacklevel=4)
+    least_squares.warn_of_gaps(request.bins, chosen.hop, 4)
     if hasattr(backend, "by_signal"):  # lazy: each task warns for itself
         if request.info:
             raise error(ValueError, "istft", "info", "False for arrays that are not computed yet", True)
 
         def task(X: Any) -> Any:
             outcome = least_squares.inverse(X, request, chosen, job, forward, scale, workers)
-            least_squares.warn_unless_converged(outcome.converged, request.maxiter, 1)
+            least_squares.warn_of_unfinished(outcome.unfinished, request.maxiter, 1)
             return outcome.signal
 
         return backend.by_signal(task, X, 2, (job.frames.n_samples,), result)
@@ -790,7 +788,7 @@ def _least_squares(
         return _written(outcome.signal, out)
 
     signal = arrays.in_precision(solved, X, result, out)
-    least_squares.warn_unless_converged(outcome.converged, request.maxiter, 4)
+    least_squares.warn_of_unfinished(outcome.unfinished, request.maxiter, 4)
     return (signal, outcome.report) if request.info else signal
 
 
