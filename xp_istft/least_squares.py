@@ -584,7 +584,8 @@ class _Solver:
         for block in self.blocks:
             piece = axis[..., block.taken]
             if self.fused:
-                spectrum = backend.analysis(piece, block.analysis, workers=self.workers) * gram
+                spectrum = backend.analysis(piece, block.analysis, workers=self.workers)
+                spectrum *= gram
                 parts.append(backend.synthesis(spectrum, block.synthesis, workers=self.workers))
                 continue
             segments = backend.frame(piece, block.analysis)
@@ -795,16 +796,16 @@ def conjugate_gradients(
         return xp.sum(a * b, axis=-1, keepdims=True)
 
     def advance(state: State) -> State:
-        q = operator(state.p)
-        bend = inner(state.p, q)
+        z = precondition(state.r)
+        product = inner(state.r, z)
+        beta = xp.where(state.product > 0, product / xp.where(state.product > 0, state.product, one), zero)
+        p = z + beta * state.p
+        q = operator(p)
+        bend = inner(p, q)
         going = state.going & (bend > 0)
-        alpha = xp.where(going, state.product / xp.where(bend > 0, bend, one), zero)
-        x, r = state.x + alpha * state.p, state.r - alpha * q
+        alpha = xp.where(going, product / xp.where(going, bend, one), zero)
+        x, r = state.x + alpha * p, state.r - alpha * q
         residual = xp.where(going, inner(r, r), state.residual)
-        z = precondition(r)
-        product = inner(r, z)
-        beta = xp.where(going, product / xp.where(state.product > 0, state.product, one), zero)
-        p = xp.where(going, z + beta * state.p, state.p)
         count = state.count + xp.astype(going, right.dtype)
         still = going & (residual > state.goal) & (count < maxiter)
         return State(x, r, p, product, residual, still, count, alpha, beta, state.goal, state.right)
@@ -812,9 +813,8 @@ def conjugate_gradients(
     size = inner(right, right)
     zero, one = xp.zeros_like(size), xp.ones_like(size)
     goal = tol**2 * size
-    z = precondition(right)
     x = xp.where(size < float("inf"), xp.zeros_like(right), xp.full_like(right, float("nan")))
-    return advance, State(x, right, z, inner(right, z), size, size > goal, zero, zero, zero, goal, size)
+    return advance, State(x, right, xp.zeros_like(right), zero, size, size > goal, zero, zero, zero, goal, size)
 
 
 def _loop(unfinished: Callable[[State], Any], advance: Callable[[State], State], state: State) -> State:
@@ -832,7 +832,7 @@ def _ritz(steps: list[State], shape: tuple[int, ...]) -> np.ndarray:
         beta = np.array([float(step.beta[(*at, 0)]) for step in steps])
         alpha = alpha[alpha > 0]
         if alpha.size:
-            beta = beta[: alpha.size - 1]
+            beta = beta[1 : alpha.size]
             diagonal = 1 / alpha
             diagonal[1:] += beta / alpha[:-1]
             matrix = np.diag(diagonal) + np.diag(np.sqrt(beta) / alpha[:-1], 1)
