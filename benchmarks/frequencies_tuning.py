@@ -158,12 +158,10 @@ def main() -> None:
     double = arguments.dtype == "complex128"
     tols = (1e-5, 1e-6, 1e-7, 1e-8, 1e-9) if double else (1e-4, 1e-5, 3e-6, 1e-6)
     precision = "float64" if double else "float32"
-    print(
-        "lambda   tau    clip    tol   | full dB worst/median  band worst/median  its worst/median  noisy worst  at 100 worst"
-    )
-    for lam, tau, clip in itertools.product(
-        arguments.lam, arguments.tau, arguments.clip or [least_squares.CLIP[precision]]
-    ):
+    print("                               |    full dB        in band dB     iterations   with noise, dB")
+    print(" lambda    tau    clip     tol |  worst median    worst median   most median    worst, after 100")
+    clips = arguments.clip or [least_squares.CLIP[precision]]
+    for lam, tau, clip in itertools.product(arguments.lam, arguments.tau, clips):
         least_squares.LAMBDA, least_squares.TAU, least_squares.CLIP[precision] = lam, tau, clip
         for cache in (least_squares._placed_terms, least_squares.host_terms):
             cache.cache_clear()

@@ -8,8 +8,9 @@ from .frequencies import Frequencies, linear_frequencies, log_frequencies
 from .least_squares import ConvergenceWarning, RedundancyWarning
 from .least_squares import Report as LeastSquaresReport
 from .phase_retrieval import griffin_lim, inconsistency, pghi, project, spectral_convergence
+from .streaming import StreamingISTFT, StreamingSTFT
 from .transforms import STFT, Coverage, coverage, frame, iSTFT, istft, overlap_add, stft
-from .windows import CoverageWarning, NOLAError, check_cola, check_nola, dual_window, tight_window
+from .windows import CoverageWarning, NOLAError, check_cola, check_nola, dual_window, low_latency_windows, tight_window
 
 __version__ = "0.1.0"
 
@@ -22,6 +23,8 @@ __all__ = [
     "LeastSquaresReport",
     "NOLAError",
     "RedundancyWarning",
+    "StreamingISTFT",
+    "StreamingSTFT",
     "as_complex",
     "bin_frequencies",
     "check_cola",
@@ -39,6 +42,7 @@ __all__ = [
     "istft",
     "linear_frequencies",
     "log_frequencies",
+    "low_latency_windows",
     "n_frames",
     "n_samples",
     "overlap_add",

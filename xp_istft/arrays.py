@@ -9,10 +9,12 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
+from . import stored
 from .arguments import choice, error, integer
 from .backends import backend_for
 from .backends.array_api import PRECISION, dtype_name
 from .frames import PAD_ALIASES, PAD_MODES, padding_index
+from .stored import Stored, is_stored
 
 # Half precisions are computed in float32; half spectra exist in PyTorch alone.
 WIDENED = {"float16": "float32", "bfloat16": "float32", "complex32": "complex64"}
@@ -28,6 +30,15 @@ def read(function: str, name: str, array: Any) -> tuple[ModuleType, Any]:
         hint = "fill it first" if cls == "MaskedArray" else ""
         raise error(TypeError, function, name, "an array of NumPy, CuPy, torch, JAX, Dask, ...", cls, hint)
     return backend, backend.checked(function, name, array)
+
+
+def read_or_stored(function: str, name: str, array: Any, out: Any) -> tuple[ModuleType, Any]:
+    """As `read`, but what only has slices is taken block by block; a NumPy array too, where `out` only has slices."""
+    if (type(array) is not np.ndarray and is_stored(array)) or (
+        out is not None and isinstance(array, np.ndarray) and is_stored(out)
+    ):
+        return stored, Stored(array)
+    return read(function, name, array)
 
 
 def real_dtype(dtype: str) -> str:
@@ -61,6 +72,8 @@ def moved(function: str, name: str, array: Any, axes: Any, to: tuple[int, ...]) 
     default = axes is to or (to is LAST and type(axes) is int and axes == -1)
     if default and len(array.shape) >= len(to):
         return array
+    if is_stored(array):
+        array = Stored(array)
     axes = tuple(integer(function, name, axis) for axis in (axes if isinstance(axes, (tuple, list)) else (axes,)))
     rank = len(array.shape)
     if len(axes) != len(to):
@@ -82,8 +95,10 @@ def placed(function: str, name: str, array: Any, axes: Any) -> Any:
     return array_api_compat.array_namespace(array).moveaxis(array, last, tuple(axes))
 
 
-def bin_gain(function: str, gain: Any, n_bins: int) -> np.ndarray:
-    """`gain` as host values (n_bins,), finite and not 0, so that the inverse can undo it."""
+def bin_gain(function: str, gain: Any, n_bins: int, array: Any) -> np.ndarray:
+    """`gain` of `array`'s bins as host values (n_bins,), finite and not 0, so that the inverse can undo it."""
+    if isinstance(array, Stored):
+        raise error(TypeError, function, "bin_gain", "None for what only has slices", type(gain).__name__)
     values = np.asarray(gain)
     if values.dtype.kind not in "fiuc":
         raise error(TypeError, function, "bin_gain", "a real or complex dtype", values.dtype)
@@ -96,7 +111,7 @@ def bin_gain(function: str, gain: Any, n_bins: int) -> np.ndarray:
 
 def times_bins(function: str, X: Any, gain: Any, *, reciprocal: bool = False) -> Any:
     """Each bin of X (..., n_bins, n_frames) times its gain, or divided by it."""
-    gain = bin_gain(function, gain, X.shape[-2])
+    gain = bin_gain(function, gain, X.shape[-2], X)
     xp = array_api_compat.array_namespace(X)
     host = (1 / gain if reciprocal else gain).astype("complex128" if dtype_name(X) == "complex128" else "complex64")
     return X * xp.astype(xp.asarray(host, device=array_api_compat.device(X)), X.dtype)[:, None]
@@ -242,6 +257,20 @@ def from_polar(magnitude: Any, phase: Any) -> Any:
         raise error(TypeError, "from_polar", "phase", f"the library of magnitude ({cls})", type(phase).__name__)
     xp = array_api_compat.array_namespace(magnitude, phase)
     return backend.as_complex(magnitude * xp.cos(phase), magnitude * xp.sin(phase))
+
+
+def planes(function: str, name: str, pair: tuple[Any, ...]) -> tuple[Any, Any]:
+    """Real and imaginary parts as given, where NumPy's backend joins them; else (a complex array, None)."""
+    if len(pair) != 2:
+        raise error(
+            ValueError, function, name, "an array, or a tuple of real and imaginary parts", f"{len(pair)} items"
+        )
+    backend, real = _real_floating(function, name, pair[0])
+    other, imag = _real_floating(function, name, pair[1])
+    if backend is not other or real.shape != imag.shape or real.dtype != imag.dtype:
+        got = " and ".join(f"{type(part).__name__} of {part.dtype}, shape {tuple(part.shape)}" for part in (real, imag))
+        raise error(ValueError, function, name, "parts of one library, dtype and shape", got)
+    return (real, imag) if isinstance(real, np.ndarray) else (backend.as_complex(real, imag), None)
 
 
 def _real_floating(function: str, name: str, array: Any) -> tuple[ModuleType, Any]:

@@ -14,10 +14,11 @@ the bins the inverse solves
 - The preconditioner D^-1/2 F D^-1/2, with the filter F = 1 / max(S + G, TAU max S), leaves so little that a scale which
   is the DFT takes one iteration.
 
-How LAMBDA, TAU, CLIP and TOLERANCE were chosen: benchmarks/frequencies_tuning.py and docs/frequencies.md.
+The unknown is the signal on the padded axis, whatever the padding P of the analysis was; or the signal x itself, where
+P is known (`pad_mode`), and then P' (A' C A + R) P x = P' A' C X. Derivatives are implicit, R included, at the cost of
+one more solution.
 
-The unknown is the signal on the padded axis, whatever the padding P of the analysis was; or the signal x itself, where P
-is known (`pad_mode`), with P' (A' C A + R) P. Derivatives are implicit: of A' C A + R too, at the cost of one more solve.
+How LAMBDA, TAU, CLIP and TOLERANCE were chosen: benchmarks/frequencies_tuning.py and docs/frequencies.md.
 """
 
 from __future__ import annotations
@@ -355,20 +356,21 @@ def frame_inverse(setup: Setup) -> np.ndarray:
     return (vectors / values) @ vectors.T
 
 
-def warn_unless_converged(converged: Any, maxiter: int, stacklevel: int) -> None:
-    if converged is not None and not bool(array_api_compat.array_namespace(converged).all(converged)):
+def warn_of_unfinished(unfinished: Any, maxiter: int, stacklevel: int) -> None:
+    """ConvergenceWarning where iterations ended above the tolerance."""
+    if unfinished is not None and bool(array_api_compat.array_namespace(unfinished).any(unfinished)):
         text = f"istft: maxiter: the residual is above tol after {maxiter} iterations; see what info=True reports"
         warnings.warn(text, ConvergenceWarning, stacklevel=stacklevel + 1)
 
 
-def warn_of_gaps(function: str, bins: Any, hop: int, stacklevel: int) -> None:
+def warn_of_gaps(bins: Any, hop: int, stacklevel: int) -> None:
     """RedundancyWarning where bins lie too far apart for the hop."""
     if not isinstance(bins, Frequencies) or bins.redundancy(hop) >= 1:
         return
     gap = float(np.diff(bins.hz).max())
     redundancy = bins.redundancy(hop)
     text = (
-        f"{function}: frequencies: bins up to {gap:.4g} Hz apart hold {redundancy:.2f} numbers for each that "
+        f"istft: frequencies: bins up to {gap:.4g} Hz apart hold {redundancy:.2f} numbers for each that "
         f"hop_length={hop} asks for, so what lies between them is lost; need hop_length <= {int(bins.sr / gap)} or "
         f"about {int(np.ceil(len(bins) / redundancy))} bins"
     )
@@ -425,10 +427,10 @@ def analysis(x: Any, job: Any, bins: Any, live: Any) -> Any:
 
 
 class Outcome(NamedTuple):
-    """A signal (..., n_samples), whether each converged (None where nobody can look), and the report, if asked for."""
+    """A signal (..., n_samples), which ended too early (None where nobody can look), and the report, if asked for."""
 
     signal: Any
-    converged: Any
+    unfinished: Any
     report: Report | None
 
 
@@ -582,7 +584,8 @@ class _Solver:
         for block in self.blocks:
             piece = axis[..., block.taken]
             if self.fused:
-                spectrum = backend.analysis(piece, block.analysis, workers=self.workers) * gram
+                spectrum = backend.analysis(piece, block.analysis, workers=self.workers)
+                spectrum *= gram
                 parts.append(backend.synthesis(spectrum, block.synthesis, workers=self.workers))
                 continue
             segments = backend.frame(piece, block.analysis)
@@ -672,8 +675,10 @@ class _Solver:
 
         def solver(right: Any, loop: Any, *parameters: Any) -> Any:
             nonlocal steps
+            peak = xp.max(xp.abs(right), axis=-1, keepdims=True)  # squares of tiny or huge numbers would be lost
+            peak = xp.where(peak == 0, xp.ones_like(peak), peak)
             advance, state = conjugate_gradients(
-                lambda v: operator(v, *parameters), precondition, known * right, tol, self.request.maxiter, xp
+                lambda v: operator(v, *parameters), precondition, known * right / peak, tol, self.request.maxiter, xp
             )
             if loop is _loop:
                 steps = []
@@ -690,7 +695,7 @@ class _Solver:
                 raise error(ValueError, "istft", "info", "False under a tracer", True)
             else:
                 state = loop(lambda state: xp.any(state.going), advance, state)
-            return state.x
+            return state.x * peak
 
         parameters = (held.gram, held.axis_root, held.damping, self.window)
         if hasattr(backend, "linear_solve"):
@@ -702,11 +707,10 @@ class _Solver:
         if not ended:
             return Outcome(signal, None, None)
         state = ended[0]
-        converged = (state.residual <= state.goal)[..., 0]
-        report = self._report(X, unknown, state, steps, converged) if self.request.info else None
-        return Outcome(signal, converged, report)
+        report = self._report(X, unknown, state, steps) if self.request.info else None
+        return Outcome(signal, (state.residual > state.goal)[..., 0], report)
 
-    def _report(self, X: Any, unknown: Any, state: State, steps: list[State], converged: Any) -> Report:
+    def _report(self, X: Any, unknown: Any, state: State, steps: list[State]) -> Report:
         xp, setup = self.xp, self.setup
         axis = self.padded(unknown)
         segments = self.backend.frame(axis, Analysis(setup.axis, None if self.followed else setup.window))
@@ -722,7 +726,7 @@ class _Solver:
         goal = xp.where(state.right > 0, state.right, xp.ones_like(state.right))
         return Report(
             xp.astype(state.count[..., 0], xp.int32),
-            converged,
+            (state.residual <= state.goal)[..., 0],
             xp.sqrt(state.residual / goal)[..., 0],
             left / xp.where(size > 0, size, ones),
             _ritz(steps, X.shape[:-2]),
@@ -792,16 +796,16 @@ def conjugate_gradients(
         return xp.sum(a * b, axis=-1, keepdims=True)
 
     def advance(state: State) -> State:
-        q = operator(state.p)
-        bend = inner(state.p, q)
+        z = precondition(state.r)
+        product = inner(state.r, z)
+        beta = xp.where(state.product > 0, product / xp.where(state.product > 0, state.product, one), zero)
+        p = z + beta * state.p
+        q = operator(p)
+        bend = inner(p, q)
         going = state.going & (bend > 0)
-        alpha = xp.where(going, state.product / xp.where(bend > 0, bend, one), zero)
-        x, r = state.x + alpha * state.p, state.r - alpha * q
+        alpha = xp.where(going, product / xp.where(going, bend, one), zero)
+        x, r = state.x + alpha * p, state.r - alpha * q
         residual = xp.where(going, inner(r, r), state.residual)
-        z = precondition(r)
-        product = inner(r, z)
-        beta = xp.where(going, product / xp.where(state.product > 0, state.product, one), zero)
-        p = xp.where(going, z + beta * state.p, state.p)
         count = state.count + xp.astype(going, right.dtype)
         still = going & (residual > state.goal) & (count < maxiter)
         return State(x, r, p, product, residual, still, count, alpha, beta, state.goal, state.right)
@@ -809,9 +813,8 @@ def conjugate_gradients(
     size = inner(right, right)
     zero, one = xp.zeros_like(size), xp.ones_like(size)
     goal = tol**2 * size
-    z = precondition(right)
     x = xp.where(size < float("inf"), xp.zeros_like(right), xp.full_like(right, float("nan")))
-    return advance, State(x, right, z, inner(right, z), size, size > goal, zero, zero, zero, goal, size)
+    return advance, State(x, right, xp.zeros_like(right), zero, size, size > goal, zero, zero, zero, goal, size)
 
 
 def _loop(unfinished: Callable[[State], Any], advance: Callable[[State], State], state: State) -> State:
@@ -829,7 +832,7 @@ def _ritz(steps: list[State], shape: tuple[int, ...]) -> np.ndarray:
         beta = np.array([float(step.beta[(*at, 0)]) for step in steps])
         alpha = alpha[alpha > 0]
         if alpha.size:
-            beta = beta[: alpha.size - 1]
+            beta = beta[1 : alpha.size]
             diagonal = 1 / alpha
             diagonal[1:] += beta / alpha[:-1]
             matrix = np.diag(diagonal) + np.diag(np.sqrt(beta) / alpha[:-1], 1)

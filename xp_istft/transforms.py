@@ -12,7 +12,7 @@ import numpy as np
 from . import arrays, frames, least_squares, plans
 from .arguments import boolean, choice, error, integer
 from .arrays import LAST, LAST_TWO
-from .backends import backend_for, opaque
+from .backends import backend_for, offers, opaque
 from .backends.array_api import dtype_name
 from .frames import Padding, Placement
 from .frequencies import Frequencies, scale_frequencies
@@ -68,6 +68,9 @@ def istft(
     ----------
     X : complex array (..., n_bins, n_frames)
         Spectrum, of NumPy, CuPy, PyTorch, JAX, Dask or any other Array API library, on any device, with any strides.
+        What has shape, dtype and slices alone (zarr, h5py) is read block by block, and gives a NumPy array.
+        Also a tuple of its real and imaginary parts, real arrays; NumPy joins them block by block, without a copy of
+        the whole.
     hop_length : int, optional
         Samples between the starts of neighbouring frames; default win_length // 4.
     win_length : int, optional
@@ -141,9 +144,11 @@ def istft(
     axes : (int, int)
         The axes of X that hold bins and frames.
     out : array (..., n_samples), optional
-        Written in place of a new array, where the library can.
+        Written in place of a new array, where the library can. Block by block, with memory for no more than a few
+        blocks, where X and `out` are memory maps, or have only slices (zarr, h5py).
     workers : int, optional
-        Threads, on the CPU; the result has the same bits for any number.
+        Threads, on the CPU; the result has the same bits for any number. On Dask arrays those of each task, by
+        default 1.
     tune : bool
         On a GPU, let method="auto" time its ways once per kind of problem, and take the faster one from then on.
     overwrite : bool
@@ -175,8 +180,14 @@ def istft(
     >>> bool(abs(y - x).max() < 1e-14)
     True
     """
-    backend, X = arrays.read("istft", "X", X)
-    dtype = dtype_name(X)
+    imag = None
+    if isinstance(X, tuple):
+        X, imag = arrays.planes("istft", "X", X)
+        closed = frequencies is None and method is _AUTO and info is False
+        if imag is not None and not (closed and bin_gain is None):
+            X, imag = arrays.as_complex(X, imag), None
+    backend, X = arrays.read_or_stored("istft", "X", X, out)
+    dtype = dtype_name(X) if imag is None else arrays.complex_dtype(X, dtype_name(X))
     if dtype not in ("complex64", "complex128", "complex32"):
         pairs = dtype in ("float32", "float64") and X.shape[-1:] == (2,)
         hint = "join the pairs first: xp_istft.as_complex(X)" if pairs else ""
@@ -203,6 +214,8 @@ def istft(
     chosen = plans.spectrum_layout(X, n_fft, hop_length, win_length, window, onesided)
     v = _synthesis_window("istft", synthesis_window, chosen, X)
     ways = _ways(backend, method, tune, overwrite)
+    if imag is not None:
+        ways["imag"] = arrays.moved("istft", "axes", imag, axes, LAST_TWO)
     precision = "float64" if dtype == "complex128" else "float32"  # of what is computed
     plan = planned(
         plans.inverse, chosen, v, X.shape[-1], center, read_padding("istft", padding), length, onesided, real, scaling,
@@ -215,7 +228,8 @@ def istft(
     result = arrays.real_dtype(dtype) if real else dtype
     workers = _workers("istft", workers)
     if out is not None:
-        backend.check_out("istft", out, X, (*X.shape[:-2], job.frames.n_samples), result)
+        for part in (X,) if imag is None else (X, imag):
+            backend.check_out("istft", out, part, (*X.shape[:-2], job.frames.n_samples), result)
     if bin_gain is not None:
         X = arrays.times_bins("istft", X, bin_gain, reciprocal=True)
     if plan.warning is not None:
@@ -254,8 +268,8 @@ def stft(
     Parameters
     ----------
     x : real array (..., n_samples)
-        Signal, float32 or float64 (float16 and bfloat16 compute in float32), of any library and device; complex with
-        onesided=False.
+        Signal, float32 or float64 (float16 and bfloat16 compute in float32), of any library and device, or what only
+        has slices, as in `istft`; complex with onesided=False.
     n_fft : int
         Samples of a frame, at least 2.
     hop_length, win_length, window, center, padding, onesided, scaling, bin_gain, frequencies, workers
@@ -268,7 +282,7 @@ def stft(
     axes : (int, int)
         The axes of the result that hold bins and frames.
     out : array (..., n_bins, n_frames), optional
-        Written in place of a new array, where the library can.
+        Written in place of a new array, where the library can; also block by block, as in `istft`.
 
     Returns
     -------
@@ -291,7 +305,7 @@ def stft(
     >>> X.shape, int(abs(X[:, 60]).argmax())
     ((257, 126), 32)
     """
-    backend, x = arrays.read("stft", "x", x)
+    backend, x = arrays.read_or_stored("stft", "x", x, out)
     dtype = dtype_name(x)
     onesided = boolean("stft", "onesided", onesided)
     if dtype in ("complex64", "complex128"):
@@ -311,8 +325,6 @@ def stft(
         _one_sided("stft", onesided)
         if isinstance(bins, Frequencies) and bins.is_dft(chosen.n_fft):
             bins = None
-        else:
-            least_squares.warn_of_gaps("stft", bins, chosen.hop, 3)
     job = planned(
         plans.forward, "stft", chosen, x.shape[-1], center, read_padding("stft", padding), pad_mode, onesided, scaling
     )
@@ -332,7 +344,7 @@ def stft(
     n_bins = chosen.n_fft // 2 + 1 if onesided else chosen.n_fft
     n_bins = n_bins if bins is None else len(bins)
     if bin_gain is not None:
-        bin_gain = arrays.bin_gain("stft", bin_gain, n_bins)
+        bin_gain = arrays.bin_gain("stft", bin_gain, n_bins, x)
     if out is not None:
         out_last = arrays.moved("stft", "axes", out, axes, LAST_TWO)
         backend.check_out("stft", out_last, x, (*x.shape[:-1], n_bins, job.frames.n_frames), result)
@@ -719,7 +731,7 @@ class iSTFT:  # noqa: N801  the name of nnAudio's layer
 
 def _live(function: str, backend: Any, array: Any, window: Any, synthesis_window: Any = None) -> tuple[Any, Any, Any]:
     """The windows to plan with, and those that automatic differentiation or a compiler follows (None: none)."""
-    if not hasattr(backend, "live"):
+    if not offers(backend, "live"):
         return window, synthesis_window, None
     planned_with, live = backend.live(function, array, window=window, synthesis_window=synthesis_window)
     if live is not None and synthesis_window is None:
@@ -773,7 +785,6 @@ def _least_squares(
         raise error(ValueError, "istft", "X", f"{len(request.bins)} bins as in frequencies", n_bins, hint)
     if n_frames < 1:
         raise error(ValueError, "istft", "X", "at least 1 frame", f"shape {tuple(X.shape)}")
-    least_squares.warn_of_gaps("istft", request.bins, chosen.hop, 4)
     dtype = dtype_name(X)
     precision = "float64" if dtype == "complex128" else "float32"
     padding = read_padding("istft", padding)
@@ -796,13 +807,14 @@ def _least_squares(
         backend.check_out("istft", out, X, (*X.shape[:-2], job.frames.n_samples), result)
     if plan.warning is not None:
         warnings.warn(plan.warning, CoverageWarning, stacklevel=4)
+    least_squares.warn_of_gaps(request.bins, chosen.hop, 4)
     if hasattr(backend, "by_signal"):  # lazy: each task warns for itself
         if request.info:
             raise error(ValueError, "istft", "info", "False for arrays that are not computed yet", True)
 
         def task(X: Any) -> Any:
             outcome = least_squares.inverse(X, request, chosen, job, forward, scale, workers)
-            least_squares.warn_unless_converged(outcome.converged, request.maxiter, 1)
+            least_squares.warn_of_unfinished(outcome.unfinished, request.maxiter, 1)
             return outcome.signal
 
         return backend.by_signal(task, X, 2, (job.frames.n_samples,), result)
@@ -814,7 +826,7 @@ def _least_squares(
         return _written(outcome.signal, out)
 
     signal = arrays.in_precision(solved, X, result, out)
-    least_squares.warn_unless_converged(outcome.converged, request.maxiter, 4)
+    least_squares.warn_of_unfinished(outcome.unfinished, request.maxiter, 4)
     return (signal, outcome.report) if request.info else signal
 
 
@@ -830,11 +842,11 @@ _AUTO = "auto"
 
 def _ways(backend: ModuleType, method: Any, tune: Any, overwrite: Any) -> dict[str, Any]:
     """What a backend with several ways to make the inverse (its METHODS) is told of them; nothing for the others."""
-    if method is _AUTO and tune is False and overwrite is False and not hasattr(backend, "METHODS"):
+    if method is _AUTO and tune is False and overwrite is False and not offers(backend, "METHODS"):
         return {}  # as nearly always
     choice("istft", "method", method, ("auto", "fused"))
     tune, overwrite = boolean("istft", "tune", tune), boolean("istft", "overwrite", overwrite)
     if method not in getattr(backend, "METHODS", ("auto",)):
         hint = "one kernel makes the inverse on CuPy arrays only"
         raise error(ValueError, "istft", "method", "'auto' for arrays of this library", repr(method), hint)
-    return {"method": method, "tune": tune, "overwrite": overwrite} if hasattr(backend, "METHODS") else {}
+    return {"method": method, "tune": tune, "overwrite": overwrite} if offers(backend, "METHODS") else {}

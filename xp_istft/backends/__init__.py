@@ -11,6 +11,12 @@
                                                         array's device; the only map that waits for a device
     check_out(function, out, array, shape, dtype)    raises where the result cannot be written into `out`
 
+and, where streams have a faster way than the definition's (which serves all others),
+
+    waiting(spectrum, running)                   -> sums                       running: jobs.Running
+    continued(spectrum, sums, frame, running)    -> (signal, sums)
+    ended(sums, job, lo, skip, running)          -> signal
+
 and, where phases can be retrieved faster than by `synthesis` and `analysis` in turn (None: not of these arrays),
 
     retrieve(start, magnitude, inverse, forward, stages, watch=None, workers=None) -> spectrum or None
@@ -86,6 +92,10 @@ def _backend_for_type(cls: type) -> ModuleType | None:
         if known is not None and issubclass(cls, known):
             return import_module(f".{module}", __package__) if module else None
     return array_api
+
+
+# Whether a backend has a function that not every one has; asking for a missing one takes 0.4 us each time.
+offers: Callable[[ModuleType, str], bool] = lru_cache(hasattr)
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])

@@ -14,6 +14,7 @@ from .array_api import (  # noqa: F401
     checked,
     frame,
     joined,
+    on_host,
     overlap_add,
     synthesis,
 )

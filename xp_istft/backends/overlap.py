@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from math import log2
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..jobs import Synthesis
+from ..jobs import Running, Synthesis
+from ..windows import HopPeriodic
 from .scratch import buffer, keep_views, known_views, scratch
 from .threads import Share
 
@@ -36,7 +37,8 @@ _GROUP_BYTES = 3 << 17
 _SHORT = 4096  # samples that are multiplied by 1 in less time than a call takes
 _SECONDS_PER_FLOP = 1 / 15e9
 
-Transform = Callable[[np.ndarray, np.ndarray], None]  # frames of a spectrum (items, frames, bins) -> segments
+# Frames of a spectrum (items, frames, bins), an array or what can be indexed as one, to segments.
+Transform = Callable[[Any, np.ndarray], None]
 
 
 class Columns(NamedTuple):
@@ -163,7 +165,7 @@ def _gains(job: Synthesis) -> tuple[np.ndarray, list[tuple[slice, np.ndarray]], 
     hop, size = frames.hop, frames.n_samples
     if gain is None:
         return np.ones(hop), [], []
-    steady = np.where(gain.period == 0, 1, gain.period)
+    steady, _ = _steady(gain)
     start = job.origin + frames.start  # of the signal, on the gain's axis
     end = gain.tail_start + gain.tail.size  # of the gain
     a = min(max(0, -start), size)  # samples [a, b) of the signal have a gain, [lo, hi) the steady one
@@ -223,9 +225,10 @@ def _block(plan: Overlap, items: int, rows: int) -> _Block:
     return block
 
 
-class _Whole(NamedTuple):
+class Whole(NamedTuple):
     """A problem that is one block: its views, and what to do with them."""
 
+    plan: Overlap
     outside: tuple[np.ndarray, ...]  # rows of frames that there are not
     present: slice | None  # of the frames; None: all
     inside: np.ndarray
@@ -233,7 +236,8 @@ class _Whole(NamedTuple):
     shape: tuple[int, int, int]
 
 
-def _whole(plan: Overlap, items: int) -> _Whole:
+def whole_of(plan: Overlap, items: int) -> Whole:
+    """`items` signals in one block, to be had again as known_views((plan, items)); their size is a multiple of hop."""
     rows = plan.rows
     block = _block(plan, items, rows)
     oldest = plan.first - plan.oldest  # frame of the buffer's first row
@@ -247,15 +251,14 @@ def _whole(plan: Overlap, items: int) -> _Whole:
         for summands, each in block.sums
     )
     present = None if (lo, hi) == (0, plan.n_frames) else slice(lo, hi)
-    whole = _Whole(outside, present, block.segments[:, a:b], sums, (items, rows, plan.hop))
+    whole = Whole(plan, outside, present, block.segments[:, a:b], sums, (items, rows, plan.hop))
     keep_views((plan, items), whole, block.memory)
     return whole
 
 
-def gather_whole(plan: Overlap, transform: Transform, frames: np.ndarray, signal: np.ndarray) -> None:
-    """All rows of packed signal (items, n_samples) in one block; the size of the signal is a multiple of the hop."""
-    items = signal.shape[0]
-    whole = known_views((plan, items)) or _whole(plan, items)
+def gather_whole(whole: Whole, transform: Transform, frames: Any, signal: np.ndarray) -> None:
+    """All of packed signal (items, n_samples) in one block."""
+    plan = whole.plan
     for rows in whole.outside:
         rows.fill(0)
     if whole.inside.size:
@@ -265,12 +268,13 @@ def gather_whole(plan: Overlap, transform: Transform, frames: np.ndarray, signal
         np.einsum("bkrh,rh->bkh", summands, weights, out=target if columns is None else target[:, :, columns])
     for where in plan.empty:
         target[:, :, where] = 0
+    plan.finish(signal)
 
 
 def gather(
     plan: Overlap,
     transform: Transform,
-    frames: np.ndarray,
+    frames: Any,
     signal: np.ndarray,
     rows: tuple[int, int],
     rows_per_block: int,
@@ -332,7 +336,7 @@ def _sum_rows(plan: Overlap, block: _Block, lo: int, hi: int, target: np.ndarray
 def scatter(
     plan: Overlap,
     transform: Transform,
-    frames: np.ndarray,
+    frames: Any,
     signal: np.ndarray,
     span: tuple[int, int],
     share: Share | None,
@@ -378,3 +382,67 @@ def scatter(
                 part = signal[p:q]
                 np.add(part, sums[j, p - start : q - start], part)
         frame += groups * group
+
+
+def add_frames(
+    plan: Overlap, running: Running, transform: Transform, frames: np.ndarray, total: np.ndarray, first: int
+) -> None:
+    """Add frames (items, count, bins) of a stream to the sums that wait, which `total` (..., numbers) begins with.
+
+    The sums are the first summand and the frames the others, in the order and with the rounding of `gather` and
+    `scatter`: a multiplication and an addition that einsum may fuse, or not.
+    """
+    items, count, _ = frames.shape
+    dtype, hop, width = plan.weights.dtype, plan.hop, plan.width
+    lanes = hop // running.job.frames.hop
+    lo, at = running.first * lanes, running.before * lanes
+    size = width - lo
+    pair = scratch("segments", (items, 2, width), dtype)
+    new = pair[:, 1:]
+    if plan.group:
+        groups = total.reshape(items, 2, total.shape[-1])
+        for m in range(count):
+            if (first + m) % plan.group == 0:
+                groups[:, 0] += groups[:, 1]
+                groups[:, 1] = 0
+            transform(frames[:, m : m + 1], new)
+            np.multiply(new, plan.weights, new)
+            groups[:, 1, at : at + size] += new[:, 0, lo:]
+            at += hop
+        return
+    total = total.reshape(items, total.shape[-1])
+    weights = _pair_weights(plan, lo)
+    summands, old = pair[:, :, lo:], pair[:, 0, lo:]
+    for m in range(count):
+        part = total[:, at : at + size]
+        old[...] = part
+        transform(frames[:, m : m + 1], new)
+        np.einsum("brh,rh->bh", summands, weights, out=part)
+        at += hop
+
+
+@lru_cache(maxsize=128)
+def _pair_weights(plan: Overlap, lo: int) -> np.ndarray:
+    return np.stack([np.ones_like(plan.weights), plan.weights])[:, lo:]
+
+
+def with_true_gain(signal: np.ndarray, gain: HopPeriodic | None, lo: int) -> np.ndarray:
+    """Signal (..., count), made with the steady gain, with that of samples [lo, lo + count) of the padded axis."""
+    if gain is None:
+        return signal
+    steady, whole = _steady(gain)
+    hi = lo + signal.shape[-1]
+    if whole and gain.head.size <= lo and hi <= gain.tail_start:
+        return signal
+    values = gain.samples(lo, hi)
+    quotient = np.where(values == 0, 1, values / steady[np.arange(lo, hi) % steady.size])
+    signal = signal * quotient.astype(signal.real.dtype)
+    signal[..., values == 0] = 0
+    return signal
+
+
+@lru_cache(maxsize=128)
+def _steady(gain: HopPeriodic) -> tuple[np.ndarray, bool]:
+    """The steady gain by phase, 1 where nothing determines the phase, and whether everything determines all."""
+    holes = gain.period == 0
+    return np.where(holes, 1, gain.period), not holes.any()
