@@ -59,7 +59,10 @@ def test_stft(numbers):
         n_samples = draw.integer("n_samples", n_fft, 300)
         x = torch.from_numpy(draw.array((*draw.one("shape", (), (2,), (2, 1)), n_samples), "float32"))
         assert_near(mine(x), theirs(x), draw)
-        assert_near(mine(x, "Magnitude") + 1, theirs(x, "Magnitude") + 1, draw)
+        size = mine(x, "Magnitude")
+        if options["trainable"]:
+            size = torch.sqrt(size**2 + 1e-8)  # nnAudio's, for a gradient at 0; ours has one without
+        assert_near(size + 1, theirs(x, "Magnitude") + 1, draw)
         turn = (mine(x, "Phase") - theirs(x, "Phase")).detach()
         size = mine(x, "Magnitude").detach()
         assert float(((1 - torch.cos(turn)) * size).max()) < 1e-3 * float(size.max())

@@ -117,7 +117,7 @@ def test_what_only_has_slices_takes_no_bin_gain(rng):
         def __getitem__(self, key):
             return self.array[key]
 
-    with pytest.raises(TypeError, match="bin_gain|x"):
+    with pytest.raises(TypeError, match="bin_gain"):
         xi.stft(Sliced(rng.standard_normal(300)), 32, bin_gain=np.ones(17), out=np.empty((17, 38), complex))
 
 
