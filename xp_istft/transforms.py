@@ -183,7 +183,8 @@ def istft(
     imag = None
     if isinstance(X, tuple):
         X, imag = arrays.planes("istft", "X", X)
-        if imag is not None and not (frequencies is None and method is _AUTO and info is False and bin_gain is None):
+        closed = frequencies is None and method is _AUTO and info is False
+        if imag is not None and not (closed and bin_gain is None):
             X, imag = arrays.as_complex(X, imag), None
     backend, X = arrays.read_or_stored("istft", "X", X, out)
     dtype = dtype_name(X) if imag is None else arrays.complex_dtype(X, dtype_name(X))
@@ -203,7 +204,7 @@ def istft(
         )
         if request is not None:
             if not boolean("istft", "normalize", normalize):
-                raise error(ValueError, "istft", "normalize", "True with frequencies=", False)
+                raise error(ValueError, "istft", "normalize", f"True for method={request.method!r}", normalize)
             if bin_gain is not None:
                 X = arrays.times_bins("istft", X, bin_gain, reciprocal=True)
             return _least_squares(
@@ -218,7 +219,7 @@ def istft(
     precision = "float64" if dtype == "complex128" else "float32"  # of what is computed
     plan = planned(
         plans.inverse, chosen, v, X.shape[-1], center, read_padding("istft", padding), length, onesided, real, scaling,
-        nola, max_gain, precision, normalize,
+        nola, max_gain, precision, None, normalize,
     )  # fmt: skip
     job = plan.job
     if live is not None:
@@ -340,9 +341,10 @@ def stft(
             return backend.by_signal(lambda x: least_squares.analysis(x, job, bins, basis), x, 1, shape, result)
         return _written(least_squares.analysis(x, job, bins, basis), out)
 
-    n_bins = len(bins) if bins is not None else chosen.n_fft // 2 + 1 if onesided else chosen.n_fft
+    n_bins = chosen.n_fft // 2 + 1 if onesided else chosen.n_fft
+    n_bins = n_bins if bins is None else len(bins)
     if bin_gain is not None:
-        bin_gain = arrays.bin_gain("stft", bin_gain, n_bins)
+        bin_gain = arrays.bin_gain("stft", bin_gain, n_bins, x)
     if out is not None:
         out_last = arrays.moved("stft", "axes", out, axes, LAST_TWO)
         backend.check_out("stft", out_last, x, (*x.shape[:-1], n_bins, job.frames.n_frames), result)
@@ -788,7 +790,7 @@ def _least_squares(
     padding = read_padding("istft", padding)
     plan = planned(
         plans.inverse, chosen, chosen.window, n_frames, center, padding, length, onesided, real, scaling, nola,
-        max_gain, precision, True, least_squares.CLIP[precision] if request.method == "dual" else None,
+        max_gain, precision, least_squares.CLIP[precision] if request.method == "dual" else None,
     )  # fmt: skip
     job, forward, scale = plan.job, None, 1.0
     samples = chosen.samples("istft", "window", chosen.window)
