@@ -60,6 +60,7 @@ def plot_spectrogram(
     Returns
     -------
     matplotlib.axes.Axes
+        Where it was drawn.
 
     Raises
     ------
@@ -146,6 +147,7 @@ def plot_windows(
     Returns
     -------
     matplotlib.axes.Axes
+        Where it was drawn.
 
     Raises
     ------
@@ -224,6 +226,7 @@ def plot_coverage(
     Returns
     -------
     matplotlib.axes.Axes
+        Where it was drawn.
 
     Raises
     ------
@@ -270,6 +273,7 @@ def plot_convergence(
     Returns
     -------
     matplotlib.axes.Axes
+        Where it was drawn.
 
     Examples
     --------

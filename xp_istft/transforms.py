@@ -398,9 +398,13 @@ def overlap_add(
 class Coverage(NamedTuple):
     """What a pair of windows leaves of each sample.
 
-    determined : bool (n_samples,), the frames determine this sample
-    noise_gain : float64 (n_samples,), amplitude of the noise here for white noise in the spectrum, relative to the
-                 noisiest sample of the interior; inf where the sample is not determined
+    Parameters
+    ----------
+    determined : bool NumPy array (n_samples,)
+        The frames determine this sample.
+    noise_gain : float64 NumPy array (n_samples,)
+        Amplitude of the noise here for white noise in the spectrum, relative to the noisiest sample of the interior;
+        inf where the sample is not determined.
     """
 
     determined: np.ndarray
@@ -468,8 +472,17 @@ def coverage(
 class STFT:
     """The parameters of a transform pair, kept: t.stft(x) and t.istft(X) always fit each other.
 
-    Parameters are those of `stft` and `istft`, and are read when they are used. The object holds no other state: it
-    can be shared by threads, pickled and copied.
+    The parameters are read when they are used. The object holds no other state: it can be shared by threads, pickled
+    and copied.
+
+    Parameters
+    ----------
+    n_fft, hop_length, win_length, window, center, padding, onesided, scaling, frequencies, axes, workers
+        As in `stft` and `istft`.
+    pad_mode, axis
+        As in `stft`.
+    synthesis_window, real, method, nola, max_gain
+        As in `istft`.
 
     Examples
     --------
@@ -538,7 +551,7 @@ class STFT:
 
 
 class iSTFT:  # noqa: N801  the name of nnAudio's layer
-    """nnAudio's inverse layer on arrays of any library, without torch.
+    """The inverse layer of nnAudio on arrays of any library, without torch.
 
     Parameters are nnAudio's, in its order; those of non-uniform frequency scales (`freq_scale` other than "no", with
     `freq_bins`, `fmin`, `fmax`, `sr`) are not supported yet and raise. Training needs torch modules and raises here.

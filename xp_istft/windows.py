@@ -255,6 +255,7 @@ def dual_window(window: Any, hop_length: int, *, win_length: int | None = None) 
     Returns
     -------
     float64 NumPy array (win_length,)
+        The dual, in the scale of 1 / window.
 
     Raises
     ------
@@ -277,9 +278,22 @@ def dual_window(window: Any, hop_length: int, *, win_length: int | None = None) 
 def tight_window(window: Any, hop_length: int, *, win_length: int | None = None) -> np.ndarray:
     """The tight window nearest to `window`: w / sqrt(sum_m w[n - m hop]**2), which is its own dual.
 
-    With it sum |stft(x)|**2 / n_fft over all (two-sided) bins is sum x**2 (Parseval), inside the signal.
+    With it ``sum abs(stft(x))**2 / n_fft`` over all (two-sided) bins is ``sum x**2`` (Parseval), inside the signal.
 
-    Parameters, returns and errors as in `dual_window`.
+    Parameters
+    ----------
+    window, hop_length, win_length
+        As in `dual_window`.
+
+    Returns
+    -------
+    float64 NumPy array (win_length,)
+        The tight window.
+
+    Raises
+    ------
+    NOLAError
+        If the shifted windows leave a sample without weight.
 
     Examples
     --------
@@ -296,7 +310,17 @@ def tight_window(window: Any, hop_length: int, *, win_length: int | None = None)
 def check_nola(window: Any, hop_length: int, *, win_length: int | None = None) -> bool:
     """Whether every sample can be recovered: sum_m w[n - m hop]**2 > 0 everywhere (nonzero overlap-add).
 
-    Relative to its largest value and to float64's rounding, as `istft` decides it. Parameters as in `dual_window`.
+    Relative to its largest value and to float64's rounding, as `istft` decides it.
+
+    Parameters
+    ----------
+    window, hop_length, win_length
+        As in `dual_window`.
+
+    Returns
+    -------
+    bool
+        Whether the inverse exists.
 
     Examples
     --------
@@ -311,7 +335,19 @@ def check_nola(window: Any, hop_length: int, *, win_length: int | None = None) -
 def check_cola(window: Any, hop_length: int, *, win_length: int | None = None, tol: float = 1e-10) -> bool:
     """Whether sum_m w[n - m hop] is constant to `tol`, relative to its mean (constant overlap-add).
 
-    Not needed for an exact inverse; it makes a synthesis window of ones exact. Parameters as in `dual_window`.
+    Not needed for an exact inverse; it makes a synthesis window of ones exact.
+
+    Parameters
+    ----------
+    window, hop_length, win_length
+        As in `dual_window`.
+    tol : float
+        Largest deviation, relative to the mean.
+
+    Returns
+    -------
+    bool
+        Whether the sum is constant.
 
     Examples
     --------

@@ -157,9 +157,13 @@ _chosen = _numpy
 
 
 def set_fft_engine(engine: str) -> None:
-    """Who computes the FFTs of NumPy arrays from now on: "auto", "numpy", "scipy" or "mkl" (the extra [mkl]).
+    """Choose who computes the FFTs of NumPy arrays from now on.
 
-    "auto", the default, is numpy.fft. With "mkl", sizes at which MKL is slower stay with numpy.fft.
+    Parameters
+    ----------
+    engine : "auto", "numpy", "scipy" or "mkl"
+        "auto", the default, is numpy.fft. "mkl" needs the extra [mkl]; sizes at which MKL is slower stay with
+        numpy.fft.
 
     Examples
     --------
@@ -173,6 +177,11 @@ def set_fft_engine(engine: str) -> None:
 
 def get_fft_engine() -> str:
     """Who computes the FFTs of NumPy arrays: "numpy", "scipy" or "mkl", as `set_fft_engine` chose.
+
+    Returns
+    -------
+    str
+        Name of the engine.
 
     Examples
     --------
