@@ -35,16 +35,26 @@ async def executed(path: Path, gate: asyncio.Semaphore) -> tuple[Any, Any]:
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             place = {"metadata": {"path": folder}}
-            client = NotebookClient(fresh, timeout=SECONDS, kernel_name="python3", record_timing=False, resources=place)
+            client = NotebookClient(
+                fresh,
+                timeout=SECONDS,
+                kernel_name="python3",
+                record_timing=False,
+                coalesce_streams=True,
+                resources=place,
+            )
             await client.async_execute()
         print(f"{path.name}: {time.perf_counter() - start:.0f} s", flush=True)
     return stored, fresh
 
 
 def shown(notebook: Any) -> list[list[tuple[str, ...]]]:
-    """Of each code cell, the kinds of what it shows."""
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    return [[(each.output_type, *sorted(each.get("data", {}))) for each in cell.outputs] for cell in cells]
+    """Of each code cell, the kinds of what it shows, but for warnings."""
+    outputs = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
+    return [
+        [(each.output_type, *sorted(each.get("data", {}))) for each in cell if each.get("name") != "stderr"]
+        for cell in outputs
+    ]
 
 
 def cleaned(notebook: Any) -> Any:
@@ -84,7 +94,7 @@ async def main() -> int:
             failures += 1
             continue
         stored, fresh = result
-        if found := foreign(fresh):
+        if found := foreign(fresh if chosen.store else stored):
             print(f"{path.name}: shows {', '.join(found)}", file=sys.stderr)
             failures += 1
         elif chosen.store:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +21,7 @@ from . import picture, speech
 from .failures import Exit, Failure
 from .libraries import LIBRARIES
 from .peers import Problem, forward_peers, inverse_peers
+from .progress import terminal_progress
 from .races import Race, race
 from .recordings import NewRecording, Recording, audio_subtype
 from .whole_files import whole_file
@@ -88,14 +89,14 @@ def demonstrate(
     except OSError as cause:
         raise Failure(Exit.OUTPUT, f"{output}: cannot be made: {cause.strerror}") from cause
 
-    waiting = Console(stderr=True)
-    busy = waiting.status("transforming ...") if waiting.is_terminal else nullcontext()
-    with busy, warnings.catch_warnings():
+    with terminal_progress() as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of peers and libraries about themselves
         rows: list[Candidate] = []
         absent = _absent()
+        task = progress.add_task("transforming", total=2 * runs)
         for dtype in ("float32", "float64"):
-            rows += _timed(samples.astype(dtype), transform, runs, dtype, n_samples, absent)
+            x = samples.astype(dtype)
+            rows += _timed(x, transform, runs, dtype, n_samples, absent, lambda: progress.advance(task))
 
     plural = "s" if channels > 1 else ""
     console.print(
@@ -151,7 +152,13 @@ def _absent() -> dict[str, str]:
 
 
 def _timed(
-    x: np.ndarray, transform: xi.STFT, runs: int, dtype: str, n_samples: int, absent: dict[str, str]
+    x: np.ndarray,
+    transform: xi.STFT,
+    runs: int,
+    dtype: str,
+    n_samples: int,
+    absent: dict[str, str],
+    after_round: Callable[[], object],
 ) -> list[Candidate]:
     """The rows of one dtype, each with its signal and times; what fails goes into `absent`."""
     rows = []
@@ -175,7 +182,7 @@ def _timed(
             if find_spec(peer.module) is not None:
                 for device in _TORCH.usable()[0] if peer.module == "torch" else ["cpu"]:
                     rows += _by_peer(name, x, transform, device, dtype)
-        times = race({row.label: row.inverse for row in rows}, runs, least=0)
+        times = race({row.label: row.inverse for row in rows}, runs, least=0, after_round=after_round)
         for row in rows:
             row.times = times
     return rows
