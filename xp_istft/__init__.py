@@ -4,8 +4,9 @@ from .arrays import as_complex, from_polar
 from .backends.fft_engines import get_fft_engine, set_fft_engine
 from .backends.threads import get_workers, set_workers
 from .frames import bin_frequencies, frame_times, n_frames, n_samples
+from .streaming import StreamingISTFT, StreamingSTFT
 from .transforms import STFT, Coverage, coverage, frame, iSTFT, istft, overlap_add, stft
-from .windows import CoverageWarning, NOLAError, check_cola, check_nola, dual_window, tight_window
+from .windows import CoverageWarning, NOLAError, check_cola, check_nola, dual_window, low_latency_windows, tight_window
 
 __version__ = "0.1.0"
 
@@ -14,6 +15,8 @@ __all__ = [
     "Coverage",
     "CoverageWarning",
     "NOLAError",
+    "StreamingISTFT",
+    "StreamingSTFT",
     "as_complex",
     "bin_frequencies",
     "check_cola",
@@ -27,6 +30,7 @@ __all__ = [
     "get_workers",
     "iSTFT",
     "istft",
+    "low_latency_windows",
     "n_frames",
     "n_samples",
     "overlap_add",

@@ -7,10 +7,13 @@ from types import ModuleType
 from typing import Any
 
 import array_api_compat
+import numpy as np
 
+from . import stored
 from .arguments import error, integer
 from .backends import backend_for
 from .backends.array_api import PRECISION, dtype_name
+from .stored import Stored, is_stored
 
 # Half precisions are computed in float32; half spectra exist in PyTorch alone.
 WIDENED = {"float16": "float32", "bfloat16": "float32", "complex32": "complex64"}
@@ -18,9 +21,16 @@ LAST, LAST_TWO = (-1,), (-2, -1)
 _NARROWED = {"float16": "complex32", "complex32": "float16"}
 
 
-def read(function: str, name: str, array: Any) -> tuple[ModuleType, Any]:
-    """The backend of `array`, and the array as that backend takes it."""
+def read(function: str, name: str, array: Any, out: Any = None) -> tuple[ModuleType, Any]:
+    """The backend of `array`, and the array as that backend takes it.
+
+    What has shape, dtype and slices alone is read and written block by block; a NumPy array is too, where `out` is so.
+    """
     backend = backend_for(array)
+    if (backend is None or type(array) is np.memmap) and is_stored(array):
+        return stored, Stored(array)
+    if out is not None and isinstance(array, np.ndarray) and is_stored(out):
+        return stored, Stored(array)
     if backend is None:
         cls = type(array).__name__
         hint = "fill it first" if cls == "MaskedArray" else ""
@@ -59,6 +69,8 @@ def moved(function: str, name: str, array: Any, axes: Any, to: tuple[int, ...]) 
     default = axes is to or (to is LAST and type(axes) is int and axes == -1)
     if default and len(array.shape) >= len(to):
         return array
+    if is_stored(array):
+        array = Stored(array)
     axes = tuple(integer(function, name, axis) for axis in (axes if isinstance(axes, (tuple, list)) else (axes,)))
     rank = len(array.shape)
     if len(axes) != len(to):

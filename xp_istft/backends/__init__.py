@@ -9,6 +9,12 @@
     checked(function, name, array)                   -> the array as the maps take it, or TypeError
     check_out(function, out, array, shape, dtype)    raises where the result cannot be written into `out`
 
+and, where streams have a faster way than the definition's (which serves all others),
+
+    waiting(spectrum, running)                   -> sums                       running: jobs.Running
+    continued(spectrum, sums, frame, running)    -> (signal, sums)
+    ended(sums, job, lo, skip, running)          -> signal
+
 and, where windows can take part in automatic differentiation (else the windows are values),
 
     live(function, array, **windows) -> windows to plan with, and those to follow or None

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -22,11 +23,22 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..arguments import error
-from ..frames import padding_index
-from ..jobs import Analysis, Synthesis
+from ..frames import Frames, padding_index
+from ..jobs import Analysis, Running, Synthesis
+from ..windows import HopPeriodic
 from .array_api import dtype_name
 from .fft_engines import Engine, engine_for
-from .overlap import Overlap, Transform, gather, gather_whole, overlap_of, scatter, seconds
+from .overlap import (
+    Overlap,
+    Transform,
+    add_frames,
+    gather,
+    gather_whole,
+    overlap_of,
+    scatter,
+    seconds,
+    with_true_gain,
+)
 from .scratch import buffer, keep_views, known_views, scratch
 from .threads import Share, run, thread_count
 
@@ -39,6 +51,9 @@ _LEAST_ROWS = 8  # of frames so long that no block of them is in cache
 _THREADED_SECONDS = 1.5e-3  # less work than this is done sooner by one thread
 _TASKS_PER_THREAD = 4  # evens out a busy core
 _TOUCHED_BYTES = 1 << 16
+# Frames of a push from which on those that do not reach the sums of a stream are added as in one call.
+_MANY_FRAMES = 16
+_MANY_OVERLAPS = 3
 
 _FLOAT, _DOUBLE, _SINGLE_COMPLEX, _DOUBLE_COMPLEX = map(np.dtype, "fdFD")
 _REAL = {_SINGLE_COMPLEX: _FLOAT, _DOUBLE_COMPLEX: _DOUBLE}
@@ -55,14 +70,14 @@ def synthesis(
 ) -> np.ndarray:
     if out is None:
         kind = _REAL[spectrum.dtype] if job.real else spectrum.dtype
-        out = _empty("istft", (*spectrum.shape[:-2], job.frames.n_samples), kind)
+        out = empty("istft", (*spectrum.shape[:-2], job.frames.n_samples), kind)
     packed = spectrum.strides[-2] == spectrum.itemsize
     _overlap_added(spectrum, job, _inverse(job, engine_for(job.frames.n_fft), packed), out, workers)
     return out
 
 
 def overlap_add(segments: np.ndarray, job: Synthesis) -> np.ndarray:
-    out = _empty("overlap_add", (*segments.shape[:-2], job.frames.n_samples), segments.dtype)
+    out = empty("overlap_add", (*segments.shape[:-2], job.frames.n_samples), segments.dtype)
     _overlap_added(segments, job, _COPY, out, None)
     return out
 
@@ -137,8 +152,7 @@ def _transposed(spectra: np.ndarray) -> np.ndarray:
 
 
 def _overlap_added(source: np.ndarray, job: Synthesis, inverse: _Inverse, out: np.ndarray, workers: int | None) -> None:
-    real = _REAL.get(out.dtype, out.dtype)
-    plan = overlap_of(job, real, out.itemsize // real.itemsize)
+    plan = _plan_of(job, out.dtype)
     for frames, signal in _batches(source, out, source.ndim - 2):
         if signal.size:
             _one_batch(plan, inverse, frames.transpose(0, 2, 1), signal, workers)
@@ -238,6 +252,69 @@ def _batches(source: np.ndarray, target: np.ndarray, axes: int) -> list[tuple[np
     return [(as_one(source, index), as_one(target, index)) for index in np.ndindex(batch[:inner])]
 
 
+def waiting(spectrum: np.ndarray, running: Running) -> np.ndarray:
+    """As the definition's; where frames are added in groups (..., 2, waiting): the complete groups, and the last."""
+    kind = _REAL[spectrum.dtype] if running.job.real else spectrum.dtype
+    groups = (2,) if _plan_of(running.job, kind).group else ()
+    return np.zeros((*spectrum.shape[:-2], *groups, running.waiting), kind)
+
+
+def continued(spectrum: np.ndarray, sums: np.ndarray, frame: int, running: Running) -> tuple[np.ndarray, np.ndarray]:
+    job, held, hop = running.job, running.waiting, running.job.frames.hop
+    *_, n_bins, count = spectrum.shape
+    frames = spectrum.reshape(-1, n_bins, count).transpose(0, 2, 1)
+    inverse = _inverse(job, engine_for(job.frames.n_fft), frames.strides[-1] == frames.itemsize)
+    plan = _plan_of(job, sums.dtype)
+    many = _beyond_the_sums(running, count, sums.dtype) if count >= _MANY_FRAMES and not plan.group else None
+    one_by_one = count if many is None else job.frames.overlap - 1  # these frames reach the sums
+    with inverse.around():
+        total = np.zeros((*sums.shape[:-1], held + one_by_one * hop), sums.dtype)
+        total[..., :held] = sums
+        add_frames(plan, running, inverse.transform, frames[:, :one_by_one], total.view(plan.weights.dtype), frame)
+        if many is not None:
+            reached = total[..., :held]
+            total = np.empty((*sums.shape[:-1], held + count * hop), sums.dtype)
+            total[..., :held] = reached
+            _overlap_added(spectrum, many, inverse, total[..., held:], None)
+        signal = with_true_gain(_of_groups(total[..., : count * hop], plan), job.gain, frame * hop + running.edge)
+    sums = total[..., count * hop :]
+    return signal, sums if many is None else sums.copy()
+
+
+@lru_cache(maxsize=32)
+def _beyond_the_sums(running: Running, count: int, kind: np.dtype) -> Synthesis | None:
+    """What `count` frames make of the samples that no earlier frame reaches, with the steady gain throughout.
+
+    None where frames are better added one by one.
+    """
+    job, laid = running.job, running.job.frames
+    frames = Frames(laid.n_fft, laid.hop, count, laid.n_fft - laid.hop, laid.n_fft + laid.hop * (count - 1))
+    gain = job.gain
+    if gain is not None:
+        none = np.zeros(0)
+        gain = HopPeriodic(none, np.where(gain.period == 0, 1, gain.period), none, frames.stop)
+    many = replace(job, frames=frames, gain=gain)
+    return None if count < _MANY_OVERLAPS * laid.overlap or _plan_of(many, kind).group else many
+
+
+def ended(sums: np.ndarray, job: Synthesis, lo: int, skip: int, running: Running) -> np.ndarray:
+    sums = _of_groups(sums, _plan_of(running.job, sums.dtype))
+    signal = np.zeros((*sums.shape[:-1], job.frames.stop - lo), sums.dtype)
+    inside = sums[..., skip : skip + signal.shape[-1]]
+    signal[..., : inside.shape[-1]] = inside
+    with np.errstate(all="ignore"):
+        return with_true_gain(signal, job.gain, lo)
+
+
+def _of_groups(sums: np.ndarray, plan: Overlap) -> np.ndarray:
+    return sums[..., 0, :] + sums[..., 1, :] if plan.group else sums.copy()
+
+
+def _plan_of(job: Synthesis, kind: np.dtype) -> Overlap:
+    real = _REAL.get(kind, kind)
+    return overlap_of(job, real, kind.itemsize // real.itemsize)
+
+
 def analysis(
     signal: np.ndarray, job: Analysis, out: np.ndarray | None = None, workers: int | None = None
 ) -> np.ndarray:
@@ -245,7 +322,7 @@ def analysis(
     kind = _COMPLEX[signal.dtype]
     if out is None:  # frames one after the other in memory, as librosa and torch lay them
         n_bins = frames.n_fft // 2 + 1 if job.onesided else frames.n_fft
-        out = _empty("stft", (*signal.shape[:-1], frames.n_frames, n_bins), kind).swapaxes(-1, -2)
+        out = empty("stft", (*signal.shape[:-1], frames.n_frames, n_bins), kind).swapaxes(-1, -2)
     engine = engine_for(frames.n_fft)
     _framed(signal, job, engine, _forward(job, engine, kind), out, workers)
     return out
@@ -253,7 +330,7 @@ def analysis(
 
 def frame(signal: np.ndarray, job: Analysis) -> np.ndarray:
     frames = job.frames
-    out = _empty("frame", (*signal.shape[:-1], frames.n_frames, frames.n_fft), signal.dtype).swapaxes(-1, -2)
+    out = empty("frame", (*signal.shape[:-1], frames.n_frames, frames.n_fft), signal.dtype).swapaxes(-1, -2)
     forward: Forward = np.copyto
     if job.window is not None:
         window = job.window.astype(_REAL.get(signal.dtype, signal.dtype))
@@ -445,7 +522,7 @@ def check_out(function: str, out: Any, array: np.ndarray, shape: tuple[int, ...]
         raise error(ValueError, function, "out", "memory of its own", "rows that overlap")
 
 
-def _empty(function: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+def empty(function: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     try:
         return np.empty(shape, dtype)
     except MemoryError as cause:

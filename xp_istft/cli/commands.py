@@ -6,9 +6,9 @@ import os
 import signal
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ import click
 from click.core import ParameterSource
 
 from .. import __version__
-from .failures import EXIT_CODES, Exit, Failure
+from . import many
+from .failures import EXIT_CODES, Exit, Failure, one_line
+from .progress import terminal_progress
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
@@ -45,7 +47,7 @@ def run(arguments: list[str] | None = None) -> int:
         if os.environ.get("XP_ISTFT_TRACEBACK"):
             raise
         hint = "XP_ISTFT_TRACEBACK=1 shows where"
-        return _said(f"unexpected {type(cause).__name__}: {_line(cause)} ({hint})", Exit.UNEXPECTED)
+        return _said(f"unexpected {type(cause).__name__}: {one_line(cause)} ({hint})", Exit.UNEXPECTED)
 
 
 @click.group(context_settings=_SETTINGS, epilog=EXIT_CODES)
@@ -101,7 +103,10 @@ _layout_options = _options(
 )
 _file_options = _options(
     click.option("-f", "--force", is_flag=True, help="Overwrite what is there."),
-    click.option("--workers", type=click.IntRange(1), help="Threads."),
+    click.option("--workers", type=click.IntRange(1), help="Threads; of several files, processes for a file each."),
+    click.option(
+        "--scheduler", metavar="ADDRESS", help="A Dask scheduler whose workers do it; they see the same files."
+    ),
 )
 _paths = click.argument("paths", nargs=-1, required=True, metavar="IN [IN ...] OUT")
 
@@ -112,20 +117,26 @@ _paths = click.argument("paths", nargs=-1, required=True, metavar="IN [IN ...] O
 @click.option("--pad-mode", type=click.Choice(["constant", "reflect", "edge", "symmetric", "wrap"]), default="constant")
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), help="[float64 for 32-bit integers and doubles]")
 @_file_options
-def stft(paths: tuple[str, ...], force: bool, workers: int | None, dtype: str | None, **options: Any) -> int:
+def stft(
+    paths: tuple[str, ...],
+    force: bool,
+    workers: int | None,
+    scheduler: str | None,
+    dtype: str | None,
+    **options: Any,
+) -> int:
     """Recordings to spectrogram files.
 
-    OUT is a file .npz; for several IN, or where OUT is a directory, a directory that gets one for each. The file
-    carries its parameters, and NumPy reads it too: numpy.load(OUT)["spectrum"] is (channels, bins, frames).
-    Nothing that is there is overwritten without --force.
+    IN are recordings, patterns ('**/*.flac') and directories, of which all recordings are meant. OUT is a file .npz;
+    for several recordings, or where OUT is a directory, a directory that gets one for each. The file carries its
+    parameters, and NumPy reads it too: numpy.load(OUT)["spectrum"] is (channels, bins, frames). Nothing that is there
+    is overwritten without --force; of several files, those that a former run has finished are left as they are.
     """
     from .jobs import recording_to_spectrogram
+    from .recordings import SUFFIXES
 
-    def work(source: Path, target: Path) -> str:
-        with _progress(source.name) as advance:
-            return recording_to_spectrogram(source, target, options, dtype, force, workers, advance)
-
-    return _each(_pairs(paths, ".npz"), work)
+    work = partial(recording_to_spectrogram, options=options, dtype=dtype, force=force)
+    return _each(paths, ".npz", SUFFIXES, work, scheduler, workers)
 
 
 @xp_istft.command(epilog=EXIT_CODES)
@@ -141,13 +152,22 @@ def stft(paths: tuple[str, ...], force: bool, workers: int | None, dtype: str | 
 @click.option("--subtype", type=str.upper, help="PCM_16, PCM_24, FLOAT, ... [that of the recording; else FLOAT]")
 @_file_options
 @click.pass_context
-def istft(context: click.Context, paths: tuple[str, ...], force: bool, workers: int | None, **options: Any) -> int:
+def istft(
+    context: click.Context,
+    paths: tuple[str, ...],
+    force: bool,
+    workers: int | None,
+    scheduler: str | None,
+    **options: Any,
+) -> int:
     """Spectrogram files to recordings.
 
-    OUT is a file .wav, .flac, ...; for several IN, or where OUT is a directory, a directory that gets a .wav for
-    each. A spectrogram file of `xp-istft stft` says by itself how it is inverted; options come before what it says.
-    Plain .npy and .npz of complex spectra (..., bins, frames), or of pairs (..., bins, frames, 2), need --sr and the
-    options that they were made with. Nothing that is there is overwritten without --force.
+    IN are files, patterns and directories, of which all .npz and .npy are meant. OUT is a file .wav, .flac, ...; for
+    several files, or where OUT is a directory, a directory that gets a .wav for each. A spectrogram file of `xp-istft
+    stft` says by itself how it is inverted; options come before what it says. Plain .npy and .npz of complex spectra
+    (..., bins, frames), or of pairs (..., bins, frames, 2), need --sr and the options that they were made with.
+    Nothing that is there is overwritten without --force; of several files, those that a former run has finished are
+    left as they are.
     """
     from .jobs import spectrogram_to_recording
 
@@ -155,11 +175,8 @@ def istft(context: click.Context, paths: tuple[str, ...], force: bool, workers: 
         name: value for name, value in options.items() if context.get_parameter_source(name) != ParameterSource.DEFAULT
     }
 
-    def work(source: Path, target: Path) -> str:
-        with _progress(source.name) as advance:
-            return spectrogram_to_recording(source, target, given, force, workers, advance)
-
-    return _each(_pairs(paths, ".wav"), work)
+    work = partial(spectrogram_to_recording, options=given, force=force)
+    return _each(paths, ".wav", {".npz", ".npy"}, work, scheduler, workers)
 
 
 @xp_istft.command(epilog=EXIT_CODES)
@@ -224,56 +241,60 @@ def info() -> int:
     return show()
 
 
-def _pairs(paths: tuple[str, ...], suffix: str) -> list[tuple[Path, Path]]:
-    """Each input with its output."""
+def _each(
+    paths: tuple[str, ...],
+    suffix: str,
+    suffixes: set[str],
+    work: Callable[..., str],
+    scheduler: str | None,
+    workers: int | None,
+) -> int:
+    """work(source, target, ...) for all files that `paths` name; the exit code of the first that failed."""
     if len(paths) < 2:
         raise click.UsageError("need at least one IN and the OUT")
-    *sources, out = map(Path, paths)
-    if len(sources) == 1 and not (out.is_dir() or paths[-1].endswith("/")):
-        return [(sources[0], out)]
-    if out.exists() and not out.is_dir():
-        raise Failure(Exit.USAGE, f"{out}: several inputs need a directory as the last argument, this is a file")
-    pairs = [(source, out / f"{source.stem}{suffix}") for source in sources]
-    twice = {target for _, target in pairs if sum(target == other for _, other in pairs) > 1}
-    if twice:
-        raise Failure(Exit.USAGE, f"{min(twice)}: several inputs would go there; rename them, or use two directories")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as cause:
-        raise Failure(Exit.OUTPUT, f"{out}: cannot be made: {cause.strerror}") from cause
-    return pairs
+    *sources, out = paths
+    pairs, several = many.pairs(tuple(sources), out, suffix, suffixes)
+    clustered = scheduler is not None or (several and (workers or 1) > 1)
+    work = partial(work, workers=1 if clustered and scheduler is None else workers, resume=several)
+    outcomes: dict[int, many.Outcome] = {}
+    for number, outcome in _on_dask(pairs, work, scheduler, workers or 1) if clustered else _here(pairs, work):
+        outcomes[number] = outcome
+        source, target = pairs[number]
+        for warning in outcome.warnings:
+            click.echo(f"xp-istft: {source}: warning: {warning}", err=True)
+        if not outcome.code:
+            click.echo(f"{target}: {outcome.said}")
+        elif not several:
+            _said(outcome.said, outcome.code)
+    failed = [outcome for _, outcome in sorted(outcomes.items()) if outcome.code]
+    if failed and several:
+        _said(f"{len(failed)} of {len(pairs)} files failed:", failed[0].code)
+        for outcome in failed:
+            _said(outcome.said, outcome.code)
+    return failed[0].code if failed else Exit.DONE
 
 
-def _each(pairs: list[tuple[Path, Path]], work: Callable[[Path, Path], str]) -> int:
-    """work(source, target) for all pairs; the exit code of the first that failed."""
-    codes = []
-    for source, target in pairs:
-        try:
-            with _warnings_said(source):
-                click.echo(f"{target}: {work(source, target)}")
-        except Failure as cause:
-            codes.append(_said(str(cause), cause.code))
-        except (ValueError, TypeError) as cause:  # the library names the parameter, what was needed and what came
-            codes.append(_said(f"{source}: {_line(cause)}", Exit.MISFIT))
-        except MemoryError as cause:
-            codes.append(_said(f"{source}: out of memory: {_line(cause)}", Exit.UNEXPECTED))
-    return codes[0] if codes else Exit.DONE
+def _here(pairs: list[tuple[Path, Path]], work: Callable[..., str]) -> Iterator[tuple[int, many.Outcome]]:
+    """The outcome of each pair, one after the other in this process."""
+    for number, (source, target) in enumerate(pairs):
+        name = source.name if len(pairs) == 1 else f"{number + 1}/{len(pairs)} {source.name}"
+        with _progress(name) as advance:
+            yield number, many.attempted(partial(work, advance=advance), source, target)
 
 
-@contextmanager
-def _warnings_said(source: Path) -> Iterator[None]:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    for warning in caught:
-        click.echo(f"xp-istft: {source}: warning: {_line(warning.message)}", err=True)
+def _on_dask(
+    pairs: list[tuple[Path, Path]], work: Callable[..., str], scheduler: str | None, workers: int
+) -> Iterator[tuple[int, many.Outcome]]:
+    with terminal_progress() as progress:
+        task = progress.add_task(f"{len(pairs)} files", total=len(pairs))
+        for done in many.on_dask(pairs, work, scheduler, workers):
+            progress.advance(task)
+            yield done
 
 
 @contextmanager
 def _progress(name: str) -> Iterator[Callable[[Iterable[Any], int], Iterator[Any]]]:
     """Gives advance(blocks, total): the blocks, with a bar that grows by their last axis; on a terminal only."""
-    from .progress import terminal_progress
-
     with terminal_progress() as progress:
 
         def advance(blocks: Iterable[Any], total: int) -> Iterator[Any]:
@@ -288,10 +309,6 @@ def _progress(name: str) -> Iterator[Callable[[Iterable[Any], int], Iterator[Any
 def _said(text: str, code: int) -> int:
     click.echo(f"xp-istft: {text}", err=True)
     return int(code)
-
-
-def _line(cause: object) -> str:
-    return " ".join(str(cause).split())
 
 
 def _terminated(number: int, frame: object) -> None:
