@@ -6,6 +6,7 @@ through. Everything that is not the data is made on the host and cast.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -145,6 +146,11 @@ def ended(sums: Any, job: Synthesis, lo: int, skip: int, running: Running) -> An
         return signal
     gain = job.gain.samples(lo, job.frames.stop)
     return _normalised(signal, _like(gain, signal, xp), xp.asarray(gain == 0, device=device), xp)
+
+
+def on_host(array: Any, function: Callable[[np.ndarray], np.ndarray]) -> Any:
+    xp = array_api_compat.array_namespace(array)
+    return xp.asarray(function(np.asarray(array)), device=array_api_compat.device(array))
 
 
 def as_complex(real: Any, imag: Any) -> Any:

@@ -73,6 +73,13 @@ def joined(pairs: Any) -> Any:
     return whole.map_blocks(required_backend(pairs._meta).joined, drop_axis=pairs.ndim - 1, meta=meta)
 
 
+def on_host(array: Any, function: Any) -> Any:
+    """One task for each chunk of the leading axes, which holds all bins and frames of its items."""
+    whole = array.rechunk({-2: -1, -1: -1})
+    meta = whole._meta * np.complex64(1)
+    return whole.map_blocks(lambda block: required_backend(block).on_host(block, function), meta=meta)
+
+
 def checked(function: str, name: str, array: Any) -> Any:
     if any(size != size for size in array.shape):  # nan: not known before it is computed
         raise error(ValueError, function, name, "known chunk sizes", f"shape {array.shape}", "compute_chunk_sizes()")

@@ -13,7 +13,7 @@ frames: the result has the same bits for any number of threads, any size of bloc
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -39,6 +39,7 @@ from .overlap import (
     seconds,
     with_true_gain,
 )
+from .phase_updates import STEPS, Stage, distances, estimate, memory_of
 from .scratch import buffer, keep_views, known_views, scratch
 from .threads import Share, run, thread_count
 
@@ -54,6 +55,7 @@ _TOUCHED_BYTES = 1 << 16
 # Frames of a push from which on those that do not reach the sums of a stream are added as in one call.
 _MANY_FRAMES = 16
 _MANY_OVERLAPS = 3
+_RETRIEVAL_BUFFERS = 5  # arrays of a block's size: frames, spectra, magnitudes, and two that are kept
 
 _FLOAT, _DOUBLE, _SINGLE_COMPLEX, _DOUBLE_COMPLEX = map(np.dtype, "fdFD")
 _REAL = {_SINGLE_COMPLEX: _FLOAT, _DOUBLE_COMPLEX: _DOUBLE}
@@ -387,7 +389,23 @@ def _one_framed(
         with engine.on_this_thread():
             forward(result, _padded_whole(signal, job))
         return
-    tasks, per_block = _cut(items, frames.n_frames, 0, held, threads)
+
+    def take(batch: slice, these: slice, pieces: np.ndarray) -> None:
+        forward(result[batch, these], pieces)
+
+    _each_block(signal, job, engine, take, held, threads)
+
+
+def _each_block(
+    signal: np.ndarray,
+    job: Analysis,
+    engine: Engine,
+    take: Callable[[slice, slice, np.ndarray], None],
+    held: int,
+    threads: int,
+) -> None:
+    """take(items, frames, segments (items, frames, n_fft)) of every block of `held` frames of the padded signal."""
+    tasks, per_block = _cut(len(signal), job.frames.n_frames, 0, held, threads)
     framed = _Framed(signal, job)
 
     def work(task: Task, share: Share) -> None:
@@ -396,7 +414,7 @@ def _one_framed(
             if share.stopped:
                 return
             for p, q, pieces in framed.pieces(batch, a, min(hi, a + per_block)):
-                forward(result[batch, p:q], pieces)
+                take(batch, slice(p, q), pieces)
 
     run(work, tasks, threads, engine.on_this_thread)
 
@@ -485,6 +503,85 @@ class _Framed:
         return as_strided(
             piece, (len(signal), hi - lo, frames.n_fft), (piece.strides[0], frames.hop * size, size), writeable=False
         )
+
+
+def retrieve(
+    start: np.ndarray,
+    magnitude: np.ndarray,
+    inverse: Synthesis,
+    forward: Analysis,
+    stages: Sequence[Stage],
+    watch: Callable[[float], bool] | None = None,
+    workers: int | None = None,
+) -> np.ndarray:
+    """Spectra are never whole: a block is transformed and its step is made while it is in cache.
+
+    Between two iterations lie the signal, and of each bin its magnitude, the next proposal and one complex number.
+    """
+    axes = magnitude.ndim - 2
+    proposal, target = (_frames_first(array, axes) for array in (start, magnitude))
+    scale = _scale(target)
+    target /= scale
+    proposal /= scale
+    kind, frames, items = target.dtype, forward.frames, len(target)
+    signal = empty("griffin_lim", (items, frames.n_samples), kind)
+    engine = engine_for(frames.n_fft)
+    transform = _forward(forward, engine, proposal.dtype)
+    threads = 1 if items * frames.n_frames * seconds(frames.n_fft) < _THREADED_SECONDS else thread_count(workers)
+    held = max(1, _block_bytes(threads, _RETRIEVAL_BUFFERS) // (frames.n_fft * kind.itemsize))
+    norm = float(np.linalg.norm(target))
+    away = np.zeros(target.shape[:2])
+
+    for stage in stages:
+        memory = memory_of(stage, proposal)
+        take = _taking(stage, transform, target, proposal, memory, None if watch is None else away)
+        for _ in range(stage.n_iter):
+            synthesis(proposal.transpose(0, 2, 1), inverse, signal, workers)
+            _each_block(signal, forward, engine, take, held, threads)
+            if watch is not None and watch(math.sqrt(away.sum()) / norm if norm else 0.0):
+                break
+        proposal = estimate(stage, proposal, memory)
+    proposal *= scale
+    return proposal.reshape(*magnitude.shape[:-2], *proposal.shape[1:]).swapaxes(-1, -2)
+
+
+def _taking(
+    stage: Stage,
+    transform: Forward,
+    magnitude: np.ndarray,
+    proposal: np.ndarray,
+    memory: np.ndarray | None,
+    away: np.ndarray | None,
+) -> Callable[[slice, slice, np.ndarray], None]:
+    """What becomes of the frames of a block: their part of `proposal` and `memory`, and how far off each is."""
+    step = STEPS[stage.algorithm]
+
+    def take(batch: slice, these: slice, pieces: np.ndarray) -> None:
+        here = (batch, these)
+        z = scratch("spectra", (*pieces.shape[:2], magnitude.shape[2]), proposal.dtype)
+        transform(z, pieces)
+        if away is not None:
+            away[here] = distances(z, magnitude[here])
+        step(z, magnitude[here], proposal[here], None if memory is None else memory[here], stage.weight)
+
+    return take
+
+
+def _frames_first(array: np.ndarray, axes: int) -> np.ndarray:
+    """A copy (items, n_frames, n_bins) of an array (..., n_bins, n_frames)."""
+    packed = array.swapaxes(-1, -2).copy(order="C")
+    return packed.reshape(math.prod(array.shape[:axes]), *packed.shape[-2:])
+
+
+def _scale(magnitude: np.ndarray) -> np.ndarray:
+    """Of each item a power of two near its largest magnitude: what follows is the same, bit for bit, on any scale."""
+    peak = np.fmax.reduce(magnitude, axis=(1, 2), keepdims=True, initial=0)
+    known = np.isfinite(peak) & (peak > 0)
+    return np.where(known, np.ldexp(np.ones_like(peak), np.frexp(np.where(known, peak, 1))[1] - 1), 1)
+
+
+def on_host(array: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    return function(array)
 
 
 def as_complex(real: np.ndarray, imag: np.ndarray) -> np.ndarray:

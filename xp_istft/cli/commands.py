@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from math import log10
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import click
 from click.core import ParameterSource
 
 from .. import __version__
+from ..phase_retrieval import ALGORITHMS, STARTS
 from . import many
 from .failures import EXIT_CODES, Exit, Failure, one_line
 from .progress import terminal_progress
@@ -180,6 +182,38 @@ def istft(
 
 
 @xp_istft.command(epilog=EXIT_CODES)
+@click.argument("source", metavar="MAG", type=click.Path(path_type=Path))
+@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--sr", type=click.IntRange(1), required=True, help="Sampling rate in Hz.")
+@_layout_options
+@click.option("--pad-mode", type=click.Choice(["constant", "reflect", "edge", "symmetric", "wrap"]), default="constant")
+@click.option("--length", type=click.IntRange(1), help="Samples of the recording.")
+@click.option("--n-iter", type=click.IntRange(0), default=32, help="Iterations [32].")
+@click.option("--algorithm", type=click.Choice(ALGORITHMS), default=ALGORITHMS[0], help=f"[{ALGORITHMS[0]}]")
+@click.option("--momentum", type=click.FloatRange(0), default=0.99, help="Of fgla and hybrid [0.99].")
+@click.option("--init", type=click.Choice(STARTS), default=STARTS[0], help=f"Phases at the start [{STARTS[0]}].")
+@click.option("--seed", type=click.IntRange(0), help="Of random phases.")
+@click.option("--tol", type=click.FloatRange(0), help="End when the spectral convergence changes by no more.")
+@click.option("--frames-first", is_flag=True, help="The array is (..., frames, bins).")
+@click.option("--subtype", type=str.upper, help="PCM_16, PCM_24, FLOAT, ... [FLOAT]")
+@_file_options
+def griffinlim(source: Path, target: Path, force: bool, **options: Any) -> int:
+    """Magnitudes to a recording: phases are found by iterations.
+
+    MAG is an .npy of real magnitudes (bins, frames) or (channels, bins, frames), made with the same options. OUT is a
+    file .wav, .flac, ... Nothing that is there is overwritten without --force.
+    """
+    from .jobs import magnitudes_to_recording
+
+    def work(source: Path, target: Path) -> str:
+        with _counted(source.name, options["n_iter"]) as (callback, reached):
+            done = magnitudes_to_recording(source, target, options, force, callback)
+        return ", ".join([done, *reached[-1:]])
+
+    return _reported([(source, target)], [(0, many.attempted(work, source, target))])
+
+
+@xp_istft.command(epilog=EXIT_CODES)
 @click.argument("recording", required=False, type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("demo"), help="Directory [./demo].")
 @click.option("--seconds", type=click.FloatRange(0.01), default=30.0, help="Use the first seconds only [30].")
@@ -256,17 +290,27 @@ def _each(
     pairs, several = many.pairs(tuple(sources), out, suffix, suffixes)
     clustered = scheduler is not None or (several and (workers or 1) > 1)
     work = partial(work, workers=1 if clustered and scheduler is None else workers, resume=several)
-    outcomes: dict[int, many.Outcome] = {}
-    for number, outcome in _on_dask(pairs, work, scheduler, workers or 1) if clustered else _here(pairs, work):
-        outcomes[number] = outcome
+    return _reported(
+        pairs, _on_dask(pairs, work, scheduler, workers or 1) if clustered else _here(pairs, work), several
+    )
+
+
+def _reported(
+    pairs: list[tuple[Path, Path]], outcomes: Iterable[tuple[int, many.Outcome]], several: bool = False
+) -> int:
+    """Say what became of each pair, as it is known, and of several the failures once more; the exit code."""
+    failures: dict[int, many.Outcome] = {}
+    for number, outcome in outcomes:
         source, target = pairs[number]
         for warning in outcome.warnings:
             click.echo(f"xp-istft: {source}: warning: {warning}", err=True)
         if not outcome.code:
             click.echo(f"{target}: {outcome.said}")
-        elif not several:
+            continue
+        failures[number] = outcome
+        if not several:
             _said(outcome.said, outcome.code)
-    failed = [outcome for _, outcome in sorted(outcomes.items()) if outcome.code]
+    failed = [failures[number] for number in sorted(failures)]
     if failed and several:
         _said(f"{len(failed)} of {len(pairs)} files failed:", failed[0].code)
         for outcome in failed:
@@ -304,6 +348,20 @@ def _progress(name: str) -> Iterator[Callable[[Iterable[Any], int], Iterator[Any
                 progress.advance(task, block.shape[-1])
 
         yield advance
+
+
+@contextmanager
+def _counted(name: str, total: int) -> Iterator[tuple[Callable[[int, float], None], list[str]]]:
+    """Gives callback(iteration, convergence), which moves a bar, and what the iterations have reached, in decibels."""
+    reached: list[str] = []
+    with terminal_progress() as progress:
+        task = progress.add_task(name, total=total)
+
+        def callback(iteration: int, convergence: float) -> None:
+            reached.append(f"spectral convergence {20 * log10(convergence):.1f} dB" if convergence else "exact")
+            progress.update(task, completed=iteration, description=f"{name}: {reached[-1]}")
+
+        yield callback, reached
 
 
 def _said(text: str, code: int) -> int:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..blocks import istft_blocks, istft_job, stft_blocks, stft_job
+from ..phase_retrieval import griffin_lim
 from .failures import Exit, Failure
 from .recordings import NewRecording, Recording, audio_format, audio_subtype
-from .spectrogram_files import NewSpectrogram, Parameters, Spectrogram, spectrogram_bytes
+from .spectrogram_files import NewSpectrogram, Parameters, Spectrogram, load_magnitudes, spectrogram_bytes
 from .whole_files import check_space, check_target, is_newer, whole_file
 
 THERE = "there already"
@@ -116,8 +117,30 @@ def spectrogram_to_recording(
         ):
             for signal in advance(istft_blocks(read, job, workers=workers), n_samples):
                 recording.write(signal)
-    plural = "s" if channels > 1 else ""
-    return f"{subtype}, {channels} channel{plural}, {sample_rate} Hz, {_duration(n_samples, sample_rate)}"
+    return _recording_line(subtype, channels, sample_rate, n_samples)
+
+
+def magnitudes_to_recording(
+    source: Path, target: Path, options: dict[str, Any], force: bool, callback: Callable[[int, float], None]
+) -> str:
+    """Write `target`; a line that says what it holds. `options` are parameters of griffin_lim, None where not given."""
+    audio_format(target)
+    chosen = {name: value for name, value in options.items() if value is not None}
+    sample_rate, subtype = chosen.pop("sr"), audio_subtype(target, chosen.pop("subtype", None), None)
+    axes = (-1, -2) if chosen.pop("frames_first") else (-2, -1)
+    chosen["rng"] = chosen.pop("seed", None)
+    magnitudes = load_magnitudes(source)
+    check_target(target, force)
+    signal = griffin_lim(
+        magnitudes, axes=axes, callback=callback, **{**chosen, "window": _window(chosen.get("window", "hann"))}
+    )
+    channels, n_samples = signal.shape
+    with (
+        whole_file(target, force) as temporary,
+        NewRecording(temporary, target, sample_rate, channels, subtype, n_samples) as recording,
+    ):
+        recording.write(signal)
+    return _recording_line(subtype, channels, sample_rate, n_samples)
 
 
 def _holds(path: Path, shape: tuple[int, int, int], dtype: str, parameters: Parameters) -> bool:
@@ -159,6 +182,11 @@ def _window(window: Any) -> Any:
 def _window_size(chosen: dict[str, Any]) -> int | None:
     window = chosen.get("window")
     return len(window) if isinstance(window, list) else None
+
+
+def _recording_line(subtype: str, channels: int, sample_rate: int, n_samples: int) -> str:
+    plural = "s" if channels > 1 else ""
+    return f"{subtype}, {channels} channel{plural}, {sample_rate} Hz, {_duration(n_samples, sample_rate)}"
 
 
 def _duration(n_samples: int, sample_rate: int) -> str:
