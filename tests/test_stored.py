@@ -189,5 +189,8 @@ def test_arrays_that_compute_otherwise_are_still_refused():
 
     with pytest.raises(TypeError, match="istft: X: need an array of NumPy, .*, got Computing"):
         xi.istft(Computing(np.ones((129, 9), complex)))
+    for function in (lambda X: xi.overlap_add(X, 2), xi.StreamingISTFT(256).push):
+        with pytest.raises(TypeError, match="need an array of NumPy, .*, got Sliced"):
+            function(Sliced(np.ones((129, 9), complex)))
     with pytest.raises(TypeError, match="got MaskedArray; fill it first"):
         xi.istft(np.ma.ones((129, 9), complex))

@@ -21,21 +21,23 @@ LAST, LAST_TWO = (-1,), (-2, -1)
 _NARROWED = {"float16": "complex32", "complex32": "float16"}
 
 
-def read(function: str, name: str, array: Any, out: Any = None) -> tuple[ModuleType, Any]:
-    """The backend of `array`, and the array as that backend takes it.
-
-    What has shape, dtype and slices alone is read and written block by block; a NumPy array is too, where `out` is so.
-    """
+def read(function: str, name: str, array: Any) -> tuple[ModuleType, Any]:
+    """The backend of `array`, and the array as that backend takes it."""
     backend = backend_for(array)
-    if (backend is None or type(array) is np.memmap) and is_stored(array):
-        return stored, Stored(array)
-    if out is not None and isinstance(array, np.ndarray) and is_stored(out):
-        return stored, Stored(array)
     if backend is None:
         cls = type(array).__name__
         hint = "fill it first" if cls == "MaskedArray" else ""
         raise error(TypeError, function, name, "an array of NumPy, CuPy, torch, JAX, Dask, ...", cls, hint)
     return backend, backend.checked(function, name, array)
+
+
+def read_or_stored(function: str, name: str, array: Any, out: Any) -> tuple[ModuleType, Any]:
+    """As `read`, but what only has slices is taken block by block; a NumPy array too, where `out` only has slices."""
+    if (type(array) is not np.ndarray and is_stored(array)) or (
+        out is not None and isinstance(array, np.ndarray) and is_stored(out)
+    ):
+        return stored, Stored(array)
+    return read(function, name, array)
 
 
 def real_dtype(dtype: str) -> str:

@@ -74,7 +74,7 @@ class _Stream:
     def state(self, state: Any) -> None:
         array, count = state
         count = integer(type(self).__name__, "state", count, 0)
-        if (array is None) != (count == 0) and array is None:
+        if array is None and count:
             raise error(ValueError, type(self).__name__, "state", "an array", "None")
         self._check_state(array)
         self._state, self._seen, self._closed = type(self._state)(array, count), None, False
@@ -302,7 +302,7 @@ class StreamingISTFT(_Stream):
         """
         function = type(self).__name__
         sums, n_frames = state
-        if length is not None and type(n_frames) is not int:
+        if length is not None and not isinstance(n_frames, (int, np.integer)):
             raise error(ValueError, function, "length", "None after traced steps", length)
         if sums is None or not n_frames:
             raise error(ValueError, function, "X", "at least 1 frame", 0)
@@ -522,9 +522,8 @@ class StreamingSTFT(_Stream):
         pool = x if samples is None else xp.concat([samples, x], axis=-1)
         began, begins = samples is not None and before >= self._awaited, n_samples >= self._awaited
         if begins and not began and self._placement.left > 0:
-            pool = xp.concat(
-                [_padding(pool, -self._placement.left, 0, n_samples, 0, self._job.pad_mode), pool], axis=-1
-            )
+            padding = _padding(pool, -self._placement.left, 0, n_samples, 0, self._job.pad_mode)
+            pool = xp.concat([padding, pool], axis=-1)
         first = self._complete(before) if began else 0
         last = self._complete(n_samples) if begins else 0
         frames = self._analysed(pool, first, last, n_samples, backend)
@@ -563,9 +562,8 @@ class StreamingSTFT(_Stream):
             if n_samples < end:
                 xp = array_api_compat.array_namespace(samples)
                 held = n_samples - samples.shape[-1]
-                samples = xp.concat(
-                    [samples, _padding(samples, n_samples, end, n_samples, held, job.pad_mode)], axis=-1
-                )
+                padding = _padding(samples, n_samples, end, n_samples, held, job.pad_mode)
+                samples = xp.concat([samples, padding], axis=-1)
             n_padded = max(n_samples, end)
             frames = self._analysed(samples, self._complete(n_samples), job.frames.n_frames, n_padded, backend)
         self._closed = True

@@ -141,7 +141,7 @@ def istft(
     >>> bool(abs(y - x).max() < 1e-14)
     True
     """
-    backend, X = arrays.read("istft", "X", X, out)
+    backend, X = arrays.read_or_stored("istft", "X", X, out)
     dtype = dtype_name(X)
     if dtype not in ("complex64", "complex128", "complex32"):
         pairs = dtype in ("float32", "float64") and X.shape[-1:] == (2,)
@@ -242,7 +242,7 @@ def stft(
     >>> X.shape, int(abs(X[:, 60]).argmax())
     ((257, 126), 32)
     """
-    backend, x = arrays.read("stft", "x", x, out)
+    backend, x = arrays.read_or_stored("stft", "x", x, out)
     dtype = dtype_name(x)
     onesided = boolean("stft", "onesided", onesided)
     if dtype in ("complex64", "complex128"):
