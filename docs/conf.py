@@ -7,7 +7,7 @@ author = copyright = "The xp_istft developers"
 version = release = xp_istft.__version__
 
 extensions = ["myst_nb", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.mathjax"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "results/memory-*"]  # memory stands in the page of the CPU, too
 default_role = "py:obj"
 
 myst_enable_extensions = ["dollarmath"]

@@ -56,11 +56,3 @@ def test_the_figures_of_readme_are_those_that_the_benchmarks_wrote():
     rows = [line for line in README.read_text().splitlines() if line.startswith("|")]
     assert rows
     assert set(rows) <= results
-
-
-def test_the_performance_page_shows_all_that_was_measured():
-    page = (ROOT / "docs" / "performance.md").read_text()
-    folder = ROOT / "benchmarks" / "results"
-    shown = "\n".join((folder / name).read_text() for name in re.findall(r"results/([\w.-]+\.md)", page))
-    for path in folder.glob("*.md"):
-        assert path.read_text().strip() in shown, path.name
