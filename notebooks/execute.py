@@ -3,7 +3,8 @@
     python notebooks/execute.py [--store] [notebook.ipynb ...]
 
 A cell that fails, or that shows something of another kind than what is stored, is an error. With --store what the
-cells show is written into the notebooks, without times and other metadata, and only if it names no path of this machine.
+cells show is written into the notebooks, without times and other metadata, and only if it names no path of this
+machine.
 """
 
 from __future__ import annotations
