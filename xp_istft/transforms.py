@@ -111,7 +111,8 @@ def istft(
         Written in place of a new array, where the library can. Block by block, with memory for no more than a few
         blocks, where X and `out` are memory maps, or have only slices (zarr, h5py).
     workers : int, optional
-        Threads, on the CPU; the result has the same bits for any number.
+        Threads, on the CPU; the result has the same bits for any number. On Dask arrays those of each task, by
+        default 1.
     tune : bool
         On a GPU, let method="auto" time its ways once per kind of problem, and take the faster one from then on.
     overwrite : bool
