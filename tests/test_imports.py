@@ -76,7 +76,7 @@ def test_backends_never_look_up():
 
 
 def test_the_foundations_know_no_backend():
-    for name in ("arguments", "frames", "windows", "jobs"):
+    for name in ("arguments", "frames", "windows", "jobs", "frequencies"):
         assert not {each for each in imported(PACKAGE / f"{name}.py") if each.startswith("backends")}
 
 

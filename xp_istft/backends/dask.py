@@ -80,6 +80,19 @@ def on_host(array: Any, function: Any) -> Any:
     return whole.map_blocks(lambda block: required_backend(block).on_host(block, function), meta=meta)
 
 
+def by_signal(function: Any, array: Any, core: int, shape: tuple[int, ...], dtype: str) -> Any:
+    """function(chunk) -> (..., *shape) of every chunk of signals, whose last `core` axes are made whole."""
+    whole = array.rechunk(dict.fromkeys(range(array.ndim - core, array.ndim), -1))
+    batch = array.ndim - core
+    return whole.map_blocks(
+        function,
+        drop_axis=list(range(batch, array.ndim)),
+        new_axis=list(range(batch, batch + len(shape))),
+        chunks=(*whole.chunks[:batch], *((size,) for size in shape)),
+        meta=np.zeros((0,) * (batch + len(shape)), dtype),
+    )
+
+
 def checked(function: str, name: str, array: Any) -> Any:
     if any(size != size for size in array.shape):  # nan: not known before it is computed
         raise error(ValueError, function, name, "known chunk sizes", f"shape {array.shape}", "compute_chunk_sizes()")
