@@ -544,7 +544,7 @@ class STFT:
         As in `stft` and `istft`.
     pad_mode, axis
         As in `stft`.
-    synthesis_window, real, method, nola, max_gain
+    synthesis_window, real, method, weights, regularization, tol, maxiter, nola, max_gain
         As in `istft`.
 
     Examples
