@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -44,6 +45,7 @@ def istft(
     tol: float | None = None,
     maxiter: int = 100,
     info: bool = False,
+    callback: Callable[[int, float], object] | None = None,
     nola: str = "warn",
     max_gain: float | None = None,
     axes: tuple[int, int] = LAST_TWO,
@@ -124,6 +126,9 @@ def istft(
         The most iterations; a `ConvergenceWarning` says that they did not reach `tol` (unless the call is traced).
     info : bool
         Return a `LeastSquaresReport`, too.
+    callback : callable, optional
+        Called with (iteration, residual) after each iteration, counted from 1: the largest residual of the normal
+        equations, relative, of all signals. Not called where the call is traced.
     nola : "warn", "raise" or "zero"
         What happens to samples under no window weight (overlap at most eps**2 of its largest value): at the ends
         they are 0 with a `CoverageWarning` ("warn"), an error ("raise") or 0 in silence ("zero"); inside they are an
@@ -188,9 +193,9 @@ def istft(
     X = arrays.moved("istft", "axes", X, axes, LAST_TWO)
     onesided = boolean("istft", "onesided", onesided)
     window, synthesis_window, live = _live("istft", backend, X, window, synthesis_window)
-    if frequencies is not None or method is not _AUTO or info is not False:
+    if frequencies is not None or method is not _AUTO or info is not False or callback is not None:
         request, n_fft = least_squares.read(
-            X, n_fft, frequencies, method, weights, regularization, pad_mode, tol, maxiter, info
+            X, n_fft, frequencies, method, weights, regularization, pad_mode, tol, maxiter, info, callback
         )
         if request is not None:
             return _least_squares(
