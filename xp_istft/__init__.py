@@ -1,9 +1,9 @@
 """Inverse short-time Fourier transform for arrays of any library: NumPy, CuPy, PyTorch, JAX, Dask, ..."""
 
-from .arrays import as_complex, from_polar
+from .arrays import as_complex, from_polar, pad
 from .backends.fft_engines import get_fft_engine, set_fft_engine
 from .backends.threads import get_workers, set_workers
-from .frames import bin_frequencies, frame_times, n_frames, n_samples
+from .frames import bin_frequencies, frame_times, n_frames, n_samples, phase_ramp
 from .frequencies import Frequencies, linear_frequencies, log_frequencies
 from .least_squares import ConvergenceWarning, RedundancyWarning
 from .least_squares import Report as LeastSquaresReport
@@ -46,7 +46,9 @@ __all__ = [
     "n_frames",
     "n_samples",
     "overlap_add",
+    "pad",
     "pghi",
+    "phase_ramp",
     "project",
     "set_fft_engine",
     "set_workers",

@@ -15,7 +15,7 @@ import numpy as np
 
 from .arguments import boolean, choice, error, integer, number
 from .backends import backend_for
-from .frames import PAD_MODES, Frames, Placement, sizes
+from .frames import PAD_ALIASES, PAD_MODES, Frames, Placement, sizes
 from .jobs import Analysis, Synthesis
 from .windows import (
     HopPeriodic,
@@ -29,8 +29,6 @@ from .windows import (
 )
 
 SCALINGS = (None, "ortho", "spectrum", "psd")
-# torch's and scipy's names of NumPy's padding modes
-_PAD_ALIASES = {"replicate": "edge", "circular": "wrap", "zeros": "constant", "even": "symmetric"}
 
 
 class Layout(NamedTuple):
@@ -128,7 +126,7 @@ def read_padding(function: str, padding: Any) -> Any:
 
 def read_pad_mode(function: str, pad_mode: Any) -> str:
     """NumPy's name of a padding mode."""
-    pad_mode = _PAD_ALIASES.get(pad_mode, pad_mode) if isinstance(pad_mode, str) else pad_mode
+    pad_mode = PAD_ALIASES.get(pad_mode, pad_mode) if isinstance(pad_mode, str) else pad_mode
     return choice(function, "pad_mode", pad_mode, PAD_MODES)
 
 
@@ -170,6 +168,7 @@ def inverse(
     nola: Any,
     max_gain: Any,
     precision: str,
+    normalize: Any = True,
     floor: float | None = None,
 ) -> Inverse:
     """The inverse of `n_frames` frames, judged: NOLAError, or a warning, where samples asked for are not determined.
@@ -182,6 +181,14 @@ def inverse(
     max_gain = None if max_gain is None else number("istft", "max_gain", max_gain, 1)
     placement = Placement.of("istft", chosen.n_fft, chosen.hop, chosen.win_length, center, padding)
     laid = laid_out("istft", "X", placement, n_frames, length)
+    samples = chosen.samples("istft", "window", chosen.window)
+    factor = scale("istft", scaling, samples)
+    if not boolean("istft", "normalize", normalize):
+        if max_gain is not None:
+            raise error(ValueError, "istft", "max_gain", "None with normalize=False", max_gain)
+        window = chosen.samples("istft", "synthesis_window", synthesis_window) / factor
+        window.flags.writeable = False
+        return Inverse(Synthesis(laid, window, None, onesided, bool(real)), None)
     if nola != "zero" and chosen.hop > chosen.win_length and laid.segment(laid.start, laid.stop)[1].n_frames > 1:
         need = f"<= win_length={chosen.win_length}, else samples lie in no frame"
         raise error(NOLAError, "istft", "hop_length", need, chosen.hop)
@@ -190,8 +197,7 @@ def inverse(
     pair = normalisation(analysis, synthesis, laid, eps, max_gain)
     warning = None if nola == "zero" else _judged(laid, chosen.hop, pair.gain, nola)
     # The gain is that of windows with a peak of 1: the analysis window's true scale goes into the synthesis window.
-    samples = chosen.samples("istft", "window", chosen.window)
-    window = synthesis / np.abs(samples).max() / scale("istft", scaling, samples)
+    window = synthesis / np.abs(samples).max() / factor
     window.flags.writeable = False
     return Inverse(Synthesis(laid, window, pair.gain, onesided, bool(real)), warning)
 

@@ -37,6 +37,8 @@ def istft(
     onesided: bool = True,
     real: bool = True,
     scaling: str | None = None,
+    bin_gain: Any = None,
+    normalize: bool = True,
     frequencies: Any = None,
     method: str = "auto",
     weights: Any = "density",
@@ -101,6 +103,13 @@ def istft(
         The result is real: of a two-sided spectrum, the real part. False needs onesided=False.
     scaling : None, "ortho", "spectrum" or "psd"
         How the forward map was scaled: not, by 1 / sqrt(n_fft), by 1 / sum(w), by 1 / sqrt(sum(w**2)).
+    bin_gain : real or complex array (n_bins,), optional
+        What the forward map multiplied each bin by, on the host: `phase_ramp` for phases that are counted from
+        another sample of the frame, weights for doubled one-sided amplitudes, an equalizer.
+    normalize : bool
+        Divide by the overlap of the windows, as in the formula. False leaves that to the synthesis window: a dual of
+        the steady state (`dual_window`) is exact wherever every frame that could reach a sample is there. Then
+        nothing is judged: `nola` has no effect.
     frequencies : Frequencies or complex array (n_bins, n_fft), optional
         The frequencies of the bins (`linear_frequencies`, `log_frequencies`, `Frequencies`), or any basis that the
         windowed frames were multiplied with, in an array of NumPy or of X's library; n_fft must be given. Default the
@@ -179,7 +188,7 @@ def istft(
     imag = None
     if isinstance(X, tuple):
         X, imag = arrays.planes("istft", "X", X)
-        if imag is not None and not (frequencies is None and method is _AUTO and info is False):
+        if imag is not None and not (frequencies is None and method is _AUTO and info is False and bin_gain is None):
             X, imag = arrays.as_complex(X, imag), None
     backend, X = arrays.read_or_stored("istft", "X", X, out)
     dtype = dtype_name(X) if imag is None else arrays.complex_dtype(X, dtype_name(X))
@@ -198,6 +207,10 @@ def istft(
             X, n_fft, frequencies, method, weights, regularization, pad_mode, tol, maxiter, info, callback
         )
         if request is not None:
+            if not boolean("istft", "normalize", normalize):
+                raise error(ValueError, "istft", "normalize", "True with frequencies=", False)
+            if bin_gain is not None:
+                X = arrays.times_bins("istft", X, bin_gain, reciprocal=True)
             return _least_squares(
                 X, request, n_fft, hop_length, win_length, window, synthesis_window, live, center, padding, length,
                 onesided, real, scaling, nola, max_gain, out, workers,
@@ -210,7 +223,7 @@ def istft(
     precision = "float64" if dtype == "complex128" else "float32"  # of what is computed
     plan = planned(
         plans.inverse, chosen, v, X.shape[-1], center, read_padding("istft", padding), length, onesided, real, scaling,
-        nola, max_gain, precision,
+        nola, max_gain, precision, normalize,
     )  # fmt: skip
     job = plan.job
     if live is not None:
@@ -221,6 +234,8 @@ def istft(
     if out is not None:
         for part in (X,) if imag is None else (X, imag):
             backend.check_out("istft", out, part, (*X.shape[:-2], job.frames.n_samples), result)
+    if bin_gain is not None:
+        X = arrays.times_bins("istft", X, bin_gain, reciprocal=True)
     if plan.warning is not None:
         warnings.warn(plan.warning, CoverageWarning, stacklevel=3)
     return arrays.in_precision(
@@ -241,6 +256,7 @@ def stft(
     pad_mode: str = "constant",
     onesided: bool = True,
     scaling: str | None = None,
+    bin_gain: Any = None,
     frequencies: Any = None,
     axis: int = -1,
     axes: tuple[int, int] = LAST_TWO,
@@ -260,11 +276,11 @@ def stft(
         has slices, as in `istft`; complex with onesided=False.
     n_fft : int
         Samples of a frame, at least 2.
-    hop_length, win_length, window, center, padding, onesided, scaling, frequencies, workers
+    hop_length, win_length, window, center, padding, onesided, scaling, bin_gain, frequencies, workers
         As in `istft`. With padding "same" and "full" the last, partial hop gets a frame of its own.
     pad_mode : "constant", "reflect", "edge", "symmetric" or "wrap"
         What stands before and after the signal, as in numpy.pad ("constant" is zeros); also under torch's and
-        scipy's names "replicate", "circular", "zeros" and "even".
+        scipy's names "replicate", "circular", "zeros" and "even" (reflect).
     axis : int
         The axis of x that holds the samples.
     axes : (int, int)
@@ -329,14 +345,19 @@ def stft(
             return backend.by_signal(lambda x: least_squares.analysis(x, job, bins, basis), x, 1, shape, result)
         return _written(least_squares.analysis(x, job, bins, basis), out)
 
+    n_bins = len(bins) if bins is not None else chosen.n_fft // 2 + 1 if onesided else chosen.n_fft
+    if bin_gain is not None:
+        bin_gain = arrays.bin_gain("stft", bin_gain, n_bins)
     if out is not None:
-        n_bins = chosen.n_fft // 2 + 1 if onesided else chosen.n_fft
-        n_bins = n_bins if bins is None else len(bins)
         out_last = arrays.moved("stft", "axes", out, axes, LAST_TWO)
         backend.check_out("stft", out_last, x, (*x.shape[:-1], n_bins, job.frames.n_frames), result)
         arrays.in_precision(analysis, x, result, out_last)
+        if bin_gain is not None:
+            out_last[...] = arrays.times_bins("stft", out_last, bin_gain)
         return out
     X = arrays.in_precision(analysis, x, result, None)
+    if bin_gain is not None:
+        X = arrays.times_bins("stft", X, bin_gain)
     return X if axes is LAST_TWO else arrays.placed("stft", "axes", X, axes)
 
 
@@ -545,11 +566,11 @@ class STFT:
 
     Parameters
     ----------
-    n_fft, hop_length, win_length, window, center, padding, onesided, scaling, frequencies, axes, workers
+    n_fft, hop_length, win_length, window, center, padding, onesided, scaling, bin_gain, frequencies, axes, workers
         As in `stft` and `istft`.
     pad_mode, axis
         As in `stft`.
-    synthesis_window, real, method, weights, regularization, tol, maxiter, nola, max_gain
+    synthesis_window, real, method, weights, regularization, tol, maxiter, nola, max_gain, normalize
         As in `istft`.
 
     Examples
@@ -573,6 +594,8 @@ class STFT:
     onesided: bool = True
     real: bool = True
     scaling: str | None = None
+    bin_gain: Any = None
+    normalize: bool = True
     frequencies: Any = None
     method: str = "auto"
     weights: Any = "density"
@@ -586,8 +609,8 @@ class STFT:
     workers: int | None = None
 
     _LAYOUT = ("hop_length", "win_length", "center", "padding")
-    _BOTH = (*_LAYOUT, "window", "onesided", "scaling", "frequencies", "axes", "workers")
-    _INVERSE = ("synthesis_window", "real", "method", "nola", "max_gain")
+    _BOTH = (*_LAYOUT, "window", "onesided", "scaling", "bin_gain", "frequencies", "axes", "workers")
+    _INVERSE = ("synthesis_window", "real", "normalize", "method", "nola", "max_gain")
     _SOLUTION = ("weights", "regularization", "tol", "maxiter")
 
     def _chosen(self, *names: str) -> dict[str, Any]:
@@ -783,7 +806,7 @@ def _least_squares(
     padding = read_padding("istft", padding)
     plan = planned(
         plans.inverse, chosen, chosen.window, n_frames, center, padding, length, onesided, real, scaling, nola,
-        max_gain, precision, least_squares.CLIP[precision] if request.method == "dual" else None,
+        max_gain, precision, True, least_squares.CLIP[precision] if request.method == "dual" else None,
     )  # fmt: skip
     job, forward, scale = plan.job, None, 1.0
     samples = chosen.samples("istft", "window", chosen.window)

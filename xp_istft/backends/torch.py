@@ -242,7 +242,7 @@ def with_windows(
     if isinstance(job, Analysis):
         return Live(replace(job, window=None), windows[0] * scale, None)
     if job.gain is None:
-        return Live(replace(job, window=None), windows[-1], None)
+        return Live(replace(job, window=None), windows[-1] / scale, None)
     peaks = [window.detach().abs().max() for window in windows]  # the scale of a window decides nothing
     unit = [window / torch.where(peak > 0, peak, 1) for window, peak in zip(windows, peaks, strict=True)]
     gain = _gain(unit[0], unit[1], job.frames, eps, max_gain).to(
