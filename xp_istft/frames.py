@@ -287,11 +287,12 @@ def phase_ramp(n_fft: int, origin: int, *, onesided: bool = True) -> np.ndarray:
     origin : int
         Sample of the frame, of any sign, taken modulo n_fft.
     onesided : bool
-        n_fft // 2 + 1 bins (else n_fft).
+        Make n_fft // 2 + 1 bins (else n_fft).
 
     Returns
     -------
     complex128 NumPy array (n_bins,)
+        The factor of each bin.
 
     Raises
     ------
