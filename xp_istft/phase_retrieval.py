@@ -101,7 +101,7 @@ def griffin_lim(
     tol : float, optional
         An iteration that changes the spectral convergence by at most this is the last one ("hybrid": of its half).
     callback : callable, optional
-        callback(iteration, convergence) after each iteration, counted from 1: the spectral convergence
+        Called with (iteration, convergence) after each iteration, counted from 1: the spectral convergence
         norm(abs(P_C c) - S) / norm(S) over the whole of S, as a float. This and `tol` wait for the device in each
         iteration.
     nola : "warn", "raise" or "zero"
