@@ -192,7 +192,11 @@ def inverse(
         need = f"<= win_length={chosen.win_length}, else samples lie in no frame"
         raise error(NOLAError, "istft", "hop_length", need, chosen.hop)
     analysis, synthesis = _unit_peak("istft", chosen, synthesis_window)
-    pair = normalisation(analysis, synthesis, laid, float(np.finfo(precision).eps), max_gain)
+    try:
+        pair = normalisation(analysis, synthesis, laid, float(np.finfo(precision).eps), max_gain)
+    except MemoryError as cause:  # a hop beyond all sizes, of which `length` leaves the first frame
+        need = f"{8 * chosen.hop} bytes for the gain of hop_length={chosen.hop}"
+        raise error(MemoryError, "istft", "memory", need, cause) from cause
     warning = None if nola == "zero" else _judged(laid, chosen.hop, pair.gain, nola)
     # The gain is that of windows with a peak of 1: the analysis window's true scale goes into the synthesis window.
     samples = chosen.samples("istft", "window", chosen.window)
