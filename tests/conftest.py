@@ -21,8 +21,10 @@ from hypothesis import HealthCheck, settings
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
 
-# No test depends on the clock, nor on chance.
-settings.register_profile("ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+# No test depends on the clock, nor on chance; "deep" takes an hour and other numbers each time.
+_PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much]}
+settings.register_profile("ci", derandomize=True, database=None, **_PATIENT)
+settings.register_profile("deep", max_examples=20_000, **_PATIENT)
 settings.load_profile("ci")
 
 

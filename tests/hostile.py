@@ -167,6 +167,13 @@ _JOB = dict.fromkeys(
 _OPEN = {"D31": "None means no window"}
 _DEFAULT = {"D31": "None means the default"}
 
+_FOLDED = {"D24": "win_length is the array's own", "D28": "a hole like any other"}
+
+
+def _named(function: Callable[..., Any], _: None, **sizes: Any) -> Any:
+    return function(**{"window": "hann", "win_length": 256, **sizes})
+
+
 FUNCTIONS = (
     public("istft", "spectrum", xi.istft, libraries=ALL),
     public("stft", "signal", xi.stft, libraries=ALL),
@@ -178,6 +185,8 @@ FUNCTIONS = (
     public("overlap_add", "segments", xi.overlap_add, libraries=ALL, exact=False, exempt=_OPEN),
     public("frame", "signal", xi.frame, libraries=ALL, exact=False, exempt=_OPEN),
     public("coverage", "sizes", lambda _, **sizes: xi.coverage(**{"n_frames": 33, **sizes}), [xi.coverage]),
+    *(public(function.__name__, "sizes", functools.partial(_named, function), [function], exempt=_FOLDED)
+      for function in (xi.dual_window, xi.tight_window, xi.check_nola, xi.check_cola)),
     public("n_frames", "sizes", lambda _, **sizes: xi.n_frames(2048, **sizes), [xi.n_frames]),
     public("n_samples", "sizes", lambda _, **sizes: xi.n_samples(33, **sizes), [xi.n_samples]),
     public("frame_times", "sizes", lambda _, **sizes: xi.frame_times(33, **sizes), [xi.frame_times]),

@@ -222,7 +222,7 @@ def forward(
     placement = Placement.of(function, chosen.n_fft, chosen.hop, chosen.win_length, center, padding)
     n_frames = placement.n_frames(n_samples)
     if n_frames < 1:
-        least = max(1, chosen.n_fft - placement.left - placement.right)
+        least = 1 if placement.whole else max(1, chosen.n_fft - placement.left - placement.right)
         raise error(ValueError, function, "x", f"at least {least} samples for n_fft={chosen.n_fft}", n_samples)
     window = None
     if chosen.window is not None:
