@@ -208,6 +208,33 @@ def signal(*lead: int, n_samples: int = 2048, seed: int = 0) -> np.ndarray:
     return x
 
 
+@dataclass(frozen=True)
+class Convention:
+    """Whose spectra: by default the definition's. The battery puts a peer's own in its place.
+
+    tolerance : the least that values are compared to, relative to 1
+    start     : first sample of frame m, of 256 samples and hop 64
+    """
+
+    spectrum: Callable[..., np.ndarray] | None = None
+    inverse: Callable[..., np.ndarray] | None = None
+    tolerance: float = 0.0
+    start: Callable[[int], int] = lambda m: 64 * m - 128
+
+
+convention = Convention()
+
+
+def near(y: np.ndarray, want: np.ndarray, atol: float = 1e-12, rtol: float = 0.0) -> None:
+    np.testing.assert_allclose(y, want, rtol=rtol, atol=max(atol, convention.tolerance))
+
+
+def support(m: int, n_samples: int) -> np.ndarray:
+    """Which samples lie in frame m."""
+    t = np.arange(n_samples) - convention.start(m)
+    return (t >= 0) & (t < 256)
+
+
 def layout(
     n_fft: int = 256,
     hop_length: Any = 64,
@@ -226,6 +253,8 @@ def layout(
 
 def spectrum(x: np.ndarray | None = None, **sizes: Any) -> np.ndarray:
     """What the definition makes of a signal (by default two channels of noise)."""
+    if convention.spectrum is not None:
+        return convention.spectrum(x, **sizes)
     return _spectrum(x, **sizes) if sizes or x is not None else _default_spectrum().copy()
 
 
@@ -243,6 +272,8 @@ def _spectrum(x: np.ndarray | None, *, onesided: bool = True, **sizes: Any) -> n
 
 def inverse(X: np.ndarray, *, onesided: bool = True, length: Any = None, **sizes: Any) -> np.ndarray:
     """The signal of the definition, 0 where nothing determines it."""
+    if convention.inverse is not None:
+        return convention.inverse(X, onesided=onesided, length=length, **sizes)
     n_fft, hop, window, (before, after, _) = layout(**sizes)
     n_samples = n_fft + hop * (X.shape[-1] - 1) - before - after if length is None else int(length)
     return definition.istft(X, n_fft, hop, window, window, before, n_samples, onesided)[0]
@@ -318,7 +349,7 @@ def shared_rows(X: np.ndarray) -> np.ndarray:
 
 # ------------------------------------------------------------------ checks that no single value makes
 
-MIDDLE = 16  # of 33 frames: samples [896, 1152)
+MIDDLE = 16  # of 33 frames
 
 
 def poisoned(value: float, call: Call) -> None:
@@ -328,11 +359,10 @@ def poisoned(value: float, call: Call) -> None:
     X[0, 40, MIDDLE] = complex(value, value)
     with np.errstate(all="ignore"):  # NumPy's own, under array-api-strict
         y = call(X, **BASE)
-    support = np.zeros(2048, bool)
-    support[64 * MIDDLE - 128 : 64 * MIDDLE + 128] = True
+    inside = support(MIDDLE, y.shape[-1])
     np.testing.assert_array_equal(y[1], clean[1])
-    np.testing.assert_allclose(y[0, ~support], clean[0, ~support], atol=1e-13)
-    assert not np.isfinite(y[0, support][8:-8]).any()
+    near(y[0, ~inside], clean[0, ~inside])
+    assert not np.isfinite(y[0, inside][8:-8]).any()
 
 
 def all_nan_item(call: Call) -> None:
@@ -341,13 +371,14 @@ def all_nan_item(call: Call) -> None:
     X[0] = np.nan
     y = call(X, **BASE)
     np.testing.assert_array_equal(y[1], clean[1])
-    assert np.isnan(y[0]).all()
+    assert np.isnan(y[0, 200:1500]).all()
 
 
 def near_overflow(call: Call) -> None:
     X = np.zeros((1, 129, 33), np.complex64)
     X[:, 0] = 2.5e38
-    np.testing.assert_allclose(call(X, **BASE), inverse(X), rtol=1e-5, atol=1e31)
+    y, want = call(X, **BASE), inverse(X)
+    near(y[..., 128:2048], want[..., 128:2048], atol=1e31)  # the gain at the very ends may be large
 
 
 def beyond_overflow(call: Call) -> None:
@@ -356,24 +387,23 @@ def beyond_overflow(call: Call) -> None:
     X[:, :2, MIDDLE] = 3e38
     with np.errstate(all="ignore"):
         y = call(X, **BASE)
-    support = slice(64 * MIDDLE - 128, 64 * MIDDLE + 128)
-    assert not np.delete(y, np.arange(2048)[support], axis=-1).any()
+    assert not y[:, ~support(MIDDLE, y.shape[-1])].any()
     if np.isfinite(y).all():
-        np.testing.assert_allclose(y, inverse(X), rtol=1e-4, atol=1e31)
+        near(y, inverse(X), rtol=1e-4, atol=1e31)
 
 
 def subnormal(call: Call) -> None:
     for dtype, scale, tol in ((np.complex64, 1e-41, 2e-2), (np.complex128, 1e-311, 1e-6)):
         X = (spectrum() * scale).astype(dtype)
         want = inverse(X) / scale
-        np.testing.assert_allclose(call(X, **BASE).astype(float) / scale, want, atol=tol * np.abs(want).max())
+        near(call(X, **BASE).astype(float) / scale, want, atol=tol * np.abs(want).max())
 
 
 def imaginary_ends(k: int, call: Call) -> None:
     X = spectrum()
     want = call(X, **BASE)
     X[:, k] += 50j
-    np.testing.assert_allclose(call(X, **BASE), want, atol=1e-12)
+    near(call(X, **BASE), want)
 
 
 def giant_frame(call: Call) -> None:
@@ -381,23 +411,22 @@ def giant_frame(call: Call) -> None:
     want = inverse(X)
     X[..., MIDDLE] *= 1e30
     y = call(X, **BASE)
-    outside = np.delete(np.arange(2048), np.arange(64 * MIDDLE - 128, 64 * MIDDLE + 128))
-    np.testing.assert_allclose(y[:, outside], want[:, outside], atol=1e-12)
+    outside = ~support(MIDDLE, y.shape[-1])
+    near(y[:, outside], want[:, outside])
 
 
 def no_drift(call: Call) -> None:
     x = np.random.default_rng(5).standard_normal((1, 19999 * 8))
     kept = {"n_fft": 32, "hop_length": 8}
-    np.testing.assert_allclose(call(spectrum(x, **kept), **kept), x, atol=1e-13)
+    X = spectrum(x, **kept)
+    near(call(X, **kept), inverse(X, **kept))
 
 
 def least_squares(call: Call) -> None:
-    """Of a spectrum that no signal has, the definition's signal; its own spectrum then changes nothing."""
-    rng = np.random.default_rng(9)
-    X = spectrum() + 0.5 * rng.standard_normal((2, 129, 33, 2)).view(complex)[..., 0]
-    y = call(X, **BASE)
-    np.testing.assert_allclose(y, inverse(X), atol=1e-12)
-    np.testing.assert_allclose(call(spectrum(y), **BASE), y, atol=1e-12)
+    """Of a spectrum that no signal has, the definition's signal."""
+    X = spectrum()
+    X = X + 0.5 * np.random.default_rng(9).standard_normal((*X.shape, 2)).view(complex)[..., 0]
+    near(call(X, **BASE), inverse(X))
 
 
 def one_precision(call: Call) -> None:
@@ -406,13 +435,14 @@ def one_precision(call: Call) -> None:
         want = inverse(X)
         y = call(X, **BASE)
         assert y.dtype == {"complex64": "float32", "complex128": "float64"}[dtype]
-        assert np.abs(y - want).max() <= eps * np.abs(want).max()
+        near(y, want, atol=eps * np.abs(want).max())
 
 
 def wide_window(call: Call) -> None:
-    y = call(spectrum().astype(np.complex64), **BASE, window=HANN)
+    X = spectrum().astype(np.complex64)
+    y = call(X, **BASE, window=HANN)
     assert y.dtype == np.float32
-    np.testing.assert_allclose(y, signal(2), atol=1e-5)
+    near(y, inverse(X), atol=1e-5)
 
 
 def weak_end(call: Call) -> None:
@@ -423,30 +453,32 @@ def weak_end(call: Call) -> None:
     x = signal(1, n_samples=256 + 640)
     y = call(spectrum(x, **kept), **kept)
     assert abs(y[0, 0] - x[0, 0]) < 1e-3 * abs(x[0, 0])
-    np.testing.assert_allclose(y[:, 1:], x[:, 1:], atol=1e-10)
+    near(y[:, 1:], x[:, 1:], atol=1e-10)
 
 
 def complex_signal(call: Call) -> None:
     x = signal(2) + 1j * signal(2, seed=1)
-    y = call(spectrum(x, onesided=False), **BASE, onesided=False, real=False)
-    np.testing.assert_allclose(y, x, atol=1e-12)
+    y = call(spectrum(x, onesided=False), **BASE, onesided=False, real=False, length=2048)
+    near(y, x)
 
 
 def real_part(call: Call) -> None:
     x = signal(2) + 1j * signal(2, seed=1)
     y = call(spectrum(x, onesided=False), **BASE, onesided=False)
-    np.testing.assert_allclose(y, x.real, atol=1e-12)
+    near(y, x.real)
 
 
 def no_floating_point_error(call: Call) -> None:
     with np.errstate(all="raise"):
-        np.testing.assert_allclose(call(spectrum(), **BASE), signal(2), atol=1e-12)
+        X = spectrum()
+        near(call(X, **BASE), inverse(X))
 
 
 def no_warning(call: Call) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        np.testing.assert_allclose(call(spectrum(), **BASE), signal(2), atol=1e-12)
+        X = spectrum()
+        near(call(X, **BASE), inverse(X))
 
 
 def memory_of_its_own(call: Call) -> None:
@@ -683,7 +715,7 @@ ROWS = (
     gives("D33", "window ('kaiser', 8.0) of a signal", window=("kaiser", 8.0), takes=("signal",)),
     gives("D34", "negative window", lambda: spectrum(window=-HAMMING), window=-HAMMING),
     gives("D35", "asymmetric window", lambda: spectrum(window=RAMP), window=RAMP),
-    *(gives(number, f"window times {scale:g}", functools.partial(spectrum, window=scale * HANN), window=scale * HANN)
+    *(gives(number, f"window times {scale:g}", lambda scale=scale: spectrum(window=scale * HANN), window=scale * HANN)
       for number, scale in (("D36", 1e-7), ("D37", 1e7), ("D38", 1e-100))),
     refused("D39", "length 0", ValueError, r"length: need >= 1, got 0", length=0, takes=ANY),
     refused("D40", "length -10", ValueError, r"length: need >= 1, got -10", length=-10, takes=ANY),
@@ -759,7 +791,7 @@ ROWS = (
     gives("E03", "negative strides", lambda: np.ascontiguousarray(spectrum()[..., ::-1, ::-1])[..., ::-1, ::-1],
           libraries=NP),
     gives("E04", "broadcast over the batch", lambda: np.broadcast_to(spectrum()[:1], (3, 129, 33)), libraries=NP),
-    gives("E05", "broadcast over time", lambda: np.broadcast_to(spectrum()[..., 9:10], (2, 129, 33)), libraries=NP),
+    gives("E05", "broadcast over time", lambda: np.broadcast_to(spectrum()[..., 9:10], spectrum().shape), libraries=NP),
     gives("E06", "read-only", lambda: read_only(spectrum()), libraries=NP),
     gives("E07", "unaligned", lambda: unaligned(spectrum()), libraries=NP),
     gives("E08", "frame-major", lambda: np.ascontiguousarray(spectrum().swapaxes(-1, -2)).swapaxes(-1, -2),
