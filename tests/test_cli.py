@@ -339,7 +339,7 @@ def test_recordings_that_cannot_be_read(cli):
     Path("text.wav").write_text("no sound at all, only words " * 20)
     fails(cli, 3, "no recording that can be read", "stft", "text.wav", "X.npz")
     Path("folder").mkdir()
-    fails(cli, 3, "is a directory", "stft", "folder", "X.npz")
+    fails(cli, 3, "is a directory without files", "stft", "folder", "X.npz")
     os.mkfifo("pipe")
     fails(cli, 3, "not a regular file", "stft", "pipe", "X.npz")
     soundfile.write("silent.wav", np.zeros((0, 1)), RATE)

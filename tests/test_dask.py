@@ -1,13 +1,18 @@
-"""Dask: nothing is computed before it is asked for, and chunks leave no seams."""
+"""Dask: nothing is computed before it is asked for, and chunks of any size leave no seams, and no other bits."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import xp_istft as xi
 
+dask = pytest.importorskip("dask")
 da = pytest.importorskip("dask.array")
+
+from xp_istft.backends import dask as backend  # noqa: E402
 
 
 @pytest.fixture
@@ -15,41 +20,157 @@ def X(rng):
     return rng.standard_normal((3, 17, 40, 2)).view(complex)[..., 0]
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    with dask.config.set(scheduler="synchronous"):
+        yield
+
+
 def forbid_computing(*_, **__):
     raise AssertionError("computed before it was asked for")
 
 
-@pytest.mark.parametrize("frames", [1, 3, 7, 40, (5, 1, 30, 4)])
-@pytest.mark.parametrize("place", [{}, {"padding": "same"}, {"center": False}, {"length": 100}, {"padding": (3, 40)}])
-def test_chunks_leave_no_seams(X, frames, place):
+PLACES = [{}, {"padding": "same"}, {"center": False}, {"length": 100}, {"padding": (3, 40)}, {"padding": "full"}]
+
+
+@pytest.mark.parametrize("frames", [1, 3, 7, 40, (0, 5, 0, 1, 30, 4, 0)])
+@pytest.mark.parametrize("place", PLACES, ids=str)
+def test_chunks_of_frames_leave_no_seams(X, frames, place):
     kept = dict(hop_length=5, window="hamming", **place)
-    lazy = xi.istft(da.from_array(X, chunks=(2, -1, frames)), **kept)
+    lazy = xi.istft(da.from_array(X, chunks=((1, 0, 2), -1, frames)), **kept)
     whole = xi.istft(X, **kept)
-    assert lazy.shape == whole.shape
-    assert lazy.dtype == whole.dtype
+    assert (lazy.shape, lazy.dtype) == (whole.shape, whole.dtype)
     np.testing.assert_array_equal(lazy.compute(), whole)
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "edge", "symmetric", "wrap"])
+@pytest.mark.parametrize("samples", [1, 100, 500, (3, 0, 400, 97)])
+@pytest.mark.parametrize("place", [place for place in PLACES if "length" not in place], ids=str)
+def test_chunks_of_a_signal_leave_no_seams(rng, samples, mode, place):
+    x = rng.standard_normal((2, 500))
+    kept = dict(hop_length=9, pad_mode=mode, **place)
+    lazy = xi.stft(da.from_array(x, chunks=(1, samples)), 32, **kept)
+    whole = xi.stft(x, 32, **kept)
+    assert (lazy.shape, lazy.dtype) == (whole.shape, whole.dtype)
+    np.testing.assert_array_equal(lazy.compute(), whole)
+
+
+@st.composite
+def cut(draw, size):
+    """A way to cut an axis into chunks, empty ones among them."""
+    edges = draw(st.lists(st.integers(0, size), max_size=6).map(sorted))
+    return tuple(np.diff([0, *edges, size]).tolist())
+
+
+@st.composite
+def layouts(draw):
+    n_fft = draw(st.sampled_from([2, 5, 8, 31, 32]))
+    win_length = draw(st.integers(1, n_fft))
+    sides = st.integers(0, 3 * n_fft)
+    return {
+        "n_fft": n_fft,
+        "win_length": win_length,
+        "hop_length": draw(st.integers(1, 2 * n_fft)),
+        "window": "hamming",
+        "onesided": draw(st.booleans()),
+        "padding": draw(st.one_of(st.sampled_from([None, "same", "full"]), sides, st.tuples(sides, sides))),
+    }
+
+
+@given(st.data())
+def test_bits_are_numpys_for_any_chunks_of_any_spectrum(data):
+    layout = data.draw(layouts())
+    n_frames, batch = data.draw(st.integers(1, 90)), data.draw(st.integers(0, 3))
+    n_bins = layout["n_fft"] // 2 + 1 if layout["onesided"] else layout["n_fft"]
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((batch, n_bins, n_frames, 2)).astype("float32").view("complex64")[..., 0]
+    kept = dict(layout, nola="zero", length=data.draw(st.one_of(st.none(), st.integers(1, 300))))
+    chunks = tuple(data.draw(cut(size)) for size in X.shape)
+    check_equal(lambda X: xi.istft(X, **kept), X, chunks)
+    place = {"padding": layout["padding"]}
+    check_equal(lambda X: xi.overlap_add(X, layout["hop_length"], **place), X, chunks)
+
+
+@given(st.data())
+def test_bits_are_numpys_for_any_chunks_of_any_signal(data):
+    layout = data.draw(layouts())
+    n_samples, batch = data.draw(st.integers(1, 400)), data.draw(st.integers(0, 3))
+    x = np.random.default_rng(0).standard_normal((batch, n_samples))
+    mode = data.draw(st.sampled_from(["constant", "reflect", "edge", "symmetric", "wrap"]))
+    chunks = tuple(data.draw(cut(size)) for size in x.shape)
+    check_equal(lambda x: xi.stft(x, pad_mode=mode, **layout), x, chunks)
+    place = {"padding": layout["padding"], "pad_mode": mode}
+    check_equal(lambda x: xi.frame(x, layout["n_fft"], layout["hop_length"], **place), x, chunks)
+
+
+def result_or_refusal(function, array):
+    try:
+        return function(array), None
+    except ValueError as refused:
+        return None, str(refused)
+
+
+def check_equal(function, array, chunks):
+    """The same result, or the same error, as of NumPy's array."""
+    whole, refused = result_or_refusal(function, array)
+    lazy, lazily_refused = result_or_refusal(function, da.from_array(array, chunks=chunks))
+    assert lazily_refused == refused
+    if refused:
+        return
+    assert (lazy.shape, lazy.dtype, lazy._meta.dtype, lazy._meta.ndim) == (
+        whole.shape, whole.dtype, whole.dtype, whole.ndim
+    )  # fmt: skip
+    np.testing.assert_array_equal(lazy.compute(), whole)
+
+
+@pytest.mark.parametrize("hop", [40, 64, 128])
+def test_edges_of_long_chunks_are_made_apart(rng, hop):
+    """Where blocks are long, their inside is made of them alone: the same bits."""
+    x = rng.standard_normal((2, 128 * 2000)).astype("float32")
+    X = xi.stft(x, 128, hop_length=hop)
+    size = backend._LONG * -(-128 // hop)
+    for length in (None, x.shape[-1], 1000 * hop + 7):
+        kept = dict(hop_length=hop, length=length, window="hamming")
+        lazy = xi.istft(da.from_array(X, chunks=(1, -1, size)), **kept)
+        np.testing.assert_array_equal(lazy.compute(), xi.istft(X, **kept))
+
+
+def test_axes_may_lie_anywhere(rng):
+    x = rng.standard_normal((300, 2))
+    lazy = xi.stft(da.from_array(x, chunks=(70, 1)), 32, axis=0, axes=(0, 1))
+    np.testing.assert_array_equal(lazy.compute(), xi.stft(x, 32, axis=0, axes=(0, 1)))
+    back = xi.istft(lazy, axes=(0, 1), length=300)
+    np.testing.assert_array_equal(
+        back.compute(), xi.istft(xi.stft(x, 32, axis=0, axes=(0, 1)), axes=(0, 1), length=300)
+    )
 
 
 def test_chunked_bins_are_joined(X):
     np.testing.assert_array_equal(xi.istft(da.from_array(X, chunks=(1, 5, 9))).compute(), xi.istft(X))
 
 
-@pytest.mark.parametrize("samples", [1, 100, 500])
-def test_chunks_of_a_signal_leave_no_seams(rng, samples):
-    x = rng.standard_normal((2, 500))
-    lazy = xi.stft(da.from_array(x, chunks=(1, samples)), 32, pad_mode="reflect")
-    np.testing.assert_array_equal(lazy.compute(), xi.stft(x, 32, pad_mode="reflect"))
+def test_pairs_are_joined_as_numpys_are(rng):
+    pairs = rng.standard_normal((3, 17, 40, 2))
+    pairs[0, 0, 0] = np.inf, -0.0
+    lazy = xi.as_complex(da.from_array(pairs, chunks=(1, -1, 7, 1)))
+    assert lazy.chunks[-1] == (7, 7, 7, 7, 7, 5)
+    np.testing.assert_array_equal(lazy.compute().view(float), xi.as_complex(pairs).view(float))
+    re, im = pairs[..., 0], pairs[..., 1]
+    parts = xi.as_complex(da.from_array(re, chunks=(1, -1, 7)), da.from_array(im, chunks=(3, 5, -1)))
+    np.testing.assert_array_equal(parts.compute().view(float), xi.as_complex(re, im).view(float))
 
 
 def test_nothing_is_computed_before_it_is_asked_for(X):
-    import dask
-
     with dask.config.set(scheduler=forbid_computing):
         lazy = da.from_array(X, chunks=(1, -1, 9))
         y = xi.istft(lazy)
-        again = xi.stft(y, 32)
+        again = xi.stft(y, 32, pad_mode="reflect")
         both = xi.istft(da.concatenate([lazy, lazy[:, 1:-1][:, ::-1].conj()], axis=1), onesided=False, real=False)
-    assert (y.dtype, again.dtype, both.dtype) == (np.float64, np.complex128, np.complex128)
+        segments = xi.frame(y, 32, 8)
+        total = xi.overlap_add(segments, 8)
+        z = xi.as_complex(y, y)
+    dtypes = [array.dtype for array in (y, again, both, segments, total, z)]
+    assert dtypes == [np.float64, np.complex128, np.complex128, np.float64, np.float64, np.complex128]
     with pytest.raises(AssertionError), dask.config.set(scheduler=forbid_computing):
         y.compute()
 
@@ -59,3 +180,76 @@ def test_single_precision_is_known_beforehand(X):
     assert y.dtype == np.float32
     assert y.compute().dtype == np.float32
     assert xi.stft(y, 32).dtype == np.complex64
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect"])
+def test_the_graph_is_linear_in_the_chunks(mode):
+    """Never more than a few tasks a chunk, and none for all chunks: of a chunk 3 are ours, the rest renames."""
+    for n in (1, 10, 200):
+        X = da.zeros((2, 17, 100 * n), chunks=(1, -1, 100), dtype=complex)
+        y = xi.istft(X)
+        assert len(y.__dask_graph__()) - len(X.__dask_graph__()) <= 3 * 2 * n
+        x = da.zeros((2, 800 * n), chunks=(1, 800))
+        again = xi.stft(x, 32, pad_mode=mode)
+        assert len(again.__dask_graph__()) - len(x.__dask_graph__()) <= 5 * 2 * n + 16
+
+
+def test_a_chunk_needs_no_more_than_its_neighbours():
+    """Of a block in the middle, the ends of two others: no task of a long job asks for the whole of it."""
+    X = da.zeros((17, 1000), chunks=(-1, 10), dtype=complex)
+    for array in (xi.istft(X), xi.stft(xi.istft(X).rechunk(100).blocks[:], 32)):
+        graph = dask.base.collections_to_expr([array.blocks[..., 30]]).optimize().__dask_graph__()
+        assert len(graph) < 60
+
+
+def test_chunks_of_frames_and_of_samples_stand_at_the_same_places():
+    x = da.zeros((2, 1000), chunks=(1, (400, 400, 200)))
+    X = xi.stft(x, 32, hop_length=8)
+    assert X.chunks[-1] == (50, 50, 26)
+    assert xi.istft(X, hop_length=8, length=1000).chunks == x.chunks
+
+
+def test_samples_that_no_frame_reaches_come_in_chunks_of_their_own(X):
+    long = xi.istft(da.from_array(X[0], chunks=(-1, 3)), hop_length=5, length=400, nola="zero")
+    assert max(long.chunks[-1]) < 50
+    np.testing.assert_array_equal(long.compute(), xi.istft(X[0], hop_length=5, length=400, nola="zero"))
+
+
+def test_the_same_call_has_the_same_name_and_others_have_others(X):
+    """Dask takes equal names for equal results."""
+    lazy = da.from_array(X, chunks=(1, -1, 9), name="X")
+
+    def names(array):
+        return set(array.__dask_graph__())
+
+    first = names(xi.istft(lazy))
+    assert names(xi.istft(lazy)) == first
+    for other in ({"window": "hamming"}, {"length": 200}, {"scaling": "ortho"}, {"synthesis_window": "hamming"}):
+        shared = names(xi.istft(lazy, **other)) & first
+        assert not any("synthesis" in key[0] for key in shared)
+    y = [xi.istft(lazy, window=window) for window in ("hann", "hamming")]
+    for lazy_y, window in zip(dask.compute(*y), ("hann", "hamming"), strict=True):
+        np.testing.assert_array_equal(lazy_y, xi.istft(X, window=window))
+
+
+def test_a_task_takes_one_thread_unless_told_otherwise(X, monkeypatch):
+    from xp_istft.backends import numpy as numpy_backend
+
+    seen = []
+    original = numpy_backend.thread_count
+    monkeypatch.setattr(numpy_backend, "_THREADED_SECONDS", 0)
+    monkeypatch.setattr(numpy_backend, "thread_count", lambda workers: seen.append(workers) or original(workers))
+    lazy = da.from_array(X, chunks=(1, -1, 9))
+    xi.istft(lazy).compute()
+    assert set(seen) == {1}
+    xi.istft(lazy, workers=3).compute()
+    assert set(seen) == {1, 3}
+
+
+def test_what_cannot_be_is_refused(X):
+    with pytest.raises(TypeError, match=r"istft: out: need an array that can be written in place, got dask"):
+        xi.istft(da.from_array(X), out=da.zeros(3))
+    with pytest.raises(TypeError, match=r"istft: X: need chunks of NumPy, CuPy, ..., got MaskedArray"):
+        xi.istft(da.ma.masked_array(da.from_array(X)))
+    with pytest.raises(ValueError, match=r"istft: method: need 'auto' for arrays of this library, got 'fused'"):
+        xi.istft(da.from_array(X), method="fused")

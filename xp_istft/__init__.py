@@ -4,8 +4,10 @@ from .arrays import as_complex, from_polar
 from .backends.fft_engines import get_fft_engine, set_fft_engine
 from .backends.threads import get_workers, set_workers
 from .frames import bin_frequencies, frame_times, n_frames, n_samples
+from .phase_retrieval import griffin_lim, inconsistency, pghi, project, spectral_convergence
+from .streaming import StreamingISTFT, StreamingSTFT
 from .transforms import STFT, Coverage, coverage, frame, iSTFT, istft, overlap_add, stft
-from .windows import CoverageWarning, NOLAError, check_cola, check_nola, dual_window, tight_window
+from .windows import CoverageWarning, NOLAError, check_cola, check_nola, dual_window, low_latency_windows, tight_window
 
 __version__ = "0.1.0"
 
@@ -14,6 +16,8 @@ __all__ = [
     "Coverage",
     "CoverageWarning",
     "NOLAError",
+    "StreamingISTFT",
+    "StreamingSTFT",
     "as_complex",
     "bin_frequencies",
     "check_cola",
@@ -25,13 +29,19 @@ __all__ = [
     "from_polar",
     "get_fft_engine",
     "get_workers",
+    "griffin_lim",
     "iSTFT",
+    "inconsistency",
     "istft",
+    "low_latency_windows",
     "n_frames",
     "n_samples",
     "overlap_add",
+    "pghi",
+    "project",
     "set_fft_engine",
     "set_workers",
+    "spectral_convergence",
     "stft",
     "tight_window",
 ]

@@ -7,10 +7,13 @@ from types import ModuleType
 from typing import Any
 
 import array_api_compat
+import numpy as np
 
+from . import stored
 from .arguments import error, integer
 from .backends import backend_for
 from .backends.array_api import PRECISION, dtype_name
+from .stored import Stored, is_stored
 
 # Half precisions are computed in float32; half spectra exist in PyTorch alone.
 WIDENED = {"float16": "float32", "bfloat16": "float32", "complex32": "complex64"}
@@ -26,6 +29,15 @@ def read(function: str, name: str, array: Any) -> tuple[ModuleType, Any]:
         hint = "fill it first" if cls == "MaskedArray" else ""
         raise error(TypeError, function, name, "an array of NumPy, CuPy, torch, JAX, Dask, ...", cls, hint)
     return backend, backend.checked(function, name, array)
+
+
+def read_or_stored(function: str, name: str, array: Any, out: Any) -> tuple[ModuleType, Any]:
+    """As `read`, but what only has slices is taken block by block; a NumPy array too, where `out` only has slices."""
+    if (type(array) is not np.ndarray and is_stored(array)) or (
+        out is not None and isinstance(array, np.ndarray) and is_stored(out)
+    ):
+        return stored, Stored(array)
+    return read(function, name, array)
 
 
 def real_dtype(dtype: str) -> str:
@@ -59,6 +71,8 @@ def moved(function: str, name: str, array: Any, axes: Any, to: tuple[int, ...]) 
     default = axes is to or (to is LAST and type(axes) is int and axes == -1)
     if default and len(array.shape) >= len(to):
         return array
+    if is_stored(array):
+        array = Stored(array)
     axes = tuple(integer(function, name, axis) for axis in (axes if isinstance(axes, (tuple, list)) else (axes,)))
     rank = len(array.shape)
     if len(axes) != len(to):

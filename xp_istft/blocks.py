@@ -97,7 +97,7 @@ def istft_blocks(
     lo = frames.start
     while lo < frames.stop:
         if step is None:
-            step = _block_frames(frames, math.prod(read(0, 1).shape[:-2]))
+            step = default_block(frames, math.prod(read(0, 1).shape[:-2]))
         hi = min(lo + step * frames.hop, frames.stop)
         columns, segment = job.segment(lo, hi)
         spectrum = read(columns.start, columns.stop)
@@ -155,7 +155,7 @@ def stft_blocks(
     first = 0
     while first < frames.n_frames:
         if step is None:
-            step = _block_frames(frames, math.prod(read(0, 1).shape[:-1]))
+            step = default_block(frames, math.prod(read(0, 1).shape[:-1]))
         count = min(step, frames.n_frames - first)
         lo = first * frames.hop - frames.start  # the block's samples, counted from the signal's first
         hi = lo + frames.n_fft + frames.hop * (count - 1)
@@ -187,5 +187,6 @@ def _padded(read: Read, lo: int, hi: int, n_samples: int, mode: str) -> tuple[An
     return (parts[0] if len(parts) == 1 else xp.concat(parts, axis=-1)), 0
 
 
-def _block_frames(frames: Frames, n_signals: int) -> int:
+def default_block(frames: Frames, n_signals: int) -> int:
+    """Frames that make a block of `BLOCK_BYTES`, at least enough that few are read twice."""
     return max(4 * frames.overlap, BLOCK_BYTES // (8 * max(1, n_signals) * (frames.n_fft // 2 + 1)))

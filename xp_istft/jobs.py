@@ -7,6 +7,7 @@ it derives from one (`functools.lru_cache` on the job itself).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -44,6 +45,47 @@ class Synthesis:
         if self.gain is None:
             return None
         return self.gain.samples(self.origin + self.frames.start, self.origin + self.frames.stop)
+
+
+@dataclass(frozen=True, eq=False)
+class Running:
+    """A synthesis whose frames come one after the other, and sums that wait for the next ones.
+
+    job  : a synthesis of more frames than will ever come
+    edge : after M frames the samples before M hop + edge of the padded axis are final; those from there to the end
+           of the last frame wait
+    """
+
+    job: Synthesis
+    edge: int
+
+    @cached_property
+    def waiting(self) -> int:
+        """Samples that wait."""
+        return self.job.frames.n_fft - self.job.frames.hop - self.edge
+
+    @cached_property
+    def first(self) -> int:
+        """The first sample of the frames that is added (those before it have no weight)."""
+        return max(0, self.edge)
+
+    @cached_property
+    def before(self) -> int:
+        """Waiting samples that the next frame does not reach."""
+        return max(0, -self.edge)
+
+    @cached_property
+    def steady(self) -> int:
+        """Frames after which each more is treated alike, and ends alike."""
+        frames, gain = self.job.frames, self.job.gain
+        head = 0 if gain is None else gain.head.size
+        return max(frames.overlap, -((self.edge - head) // frames.hop))
+
+    def gains(self, frame: int, count: int) -> np.ndarray:
+        """float64 (count * hop,): the gain of the samples that frames [frame, frame + count) make final."""
+        hop = self.job.frames.hop
+        lo = frame * hop + self.edge
+        return np.ones(count * hop) if self.job.gain is None else self.job.gain.samples(lo, lo + count * hop)
 
 
 @dataclass(frozen=True, eq=False)

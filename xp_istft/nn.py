@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import plans, transforms
+from . import phase_retrieval, plans, transforms
 from .arguments import boolean, choice, error, integer, number
 from .frames import Padding, Placement, bin_multiplicity
 
@@ -449,11 +449,10 @@ class STFT(_Transform):
 
 
 class GriffinLim(_Transform):
-    """Signal of magnitudes, by the fast Griffin-Lim algorithm, differentiable.
+    """Signal of magnitudes: `xp_istft.griffin_lim` with nnAudio's parameters and defaults, differentiable.
 
-    Of phases P, every iteration makes C = stft(istft(S P)) and P = A / abs(A) of A = C - a C', where C' is the C of
-    the iteration before and a = momentum / (1 + momentum): Perraudin, Balazs & Sondergaard, "A fast Griffin-Lim
-    algorithm", WASPAA 2013, as librosa and nnAudio have it. With momentum 0 it is Griffin & Lim's own.
+    By default the fast Griffin-Lim algorithm from random phases (Perraudin, Balazs & Sondergaard, WASPAA 2013), as
+    librosa and nnAudio have it; algorithm="hybrid" with init="pghi" converges further.
 
     Parameters
     ----------
@@ -469,6 +468,10 @@ class GriffinLim(_Transform):
         Where the module's buffer lies; what is computed lies where the magnitudes do.
     padding, scaling
         As in `xp_istft.istft`.
+    algorithm : "fgla", "gla", "hybrid", "raar" or "admm"
+        As in `xp_istft.griffin_lim`.
+    init : "random", "pghi" or "zero"
+        Phases at the start, where `forward` is given none. Gradients are not followed through those of "pghi".
 
     Examples
     --------
@@ -495,6 +498,8 @@ class GriffinLim(_Transform):
         *,
         padding: Padding = None,
         scaling: str | None = None,
+        algorithm: str = "fgla",
+        init: str = "random",
     ) -> None:
         super().__init__(
             "GriffinLim", n_fft, win_length, None, hop_length, window, "no", 50, 6000, 22050, center, padding,
@@ -503,6 +508,8 @@ class GriffinLim(_Transform):
         self.n_iter = integer("GriffinLim", "n_iter", n_iter, 0)
         self.momentum = number("GriffinLim", "momentum", momentum, 0)
         self.pad_mode = pad_mode
+        self.algorithm = choice("GriffinLim", "algorithm", algorithm, phase_retrieval.ALGORITHMS)
+        self.init = choice("GriffinLim", "init", init, phase_retrieval.STARTS)
         if device is not None:
             self.to(device)
 
@@ -522,7 +529,7 @@ class GriffinLim(_Transform):
         length : int, optional
             Samples of the result; default those that belong to the frames.
         phase : real (..., n_bins, n_frames), optional
-            Phases at the start in radians; by default random.
+            Phases at the start in radians; by default those of `init`.
         generator : torch.Generator, optional
             Of the random phases.
 
@@ -534,26 +541,26 @@ class GriffinLim(_Transform):
         if not isinstance(S, Tensor) or not S.is_floating_point():
             got = S.dtype if isinstance(S, Tensor) else type(S).__name__
             raise error(TypeError, "GriffinLim", "S", "a real floating torch tensor", got)
-        magnitude = S.float() if S.dtype in _HALVES else S
-        if phase is None:
-            phase = 2 * torch.pi * torch.rand(S.shape, dtype=magnitude.dtype, device=S.device, generator=generator)
-        elif phase.shape != S.shape:
+        kind = torch.float32 if S.dtype in _HALVES else S.dtype
+        start: Any = self.init if phase is None else phase.to(kind)
+        if phase is None and self.init == "random":
+            start = 2 * torch.pi * torch.rand(S.shape, dtype=kind, device=S.device, generator=generator)
+        elif phase is not None and phase.shape != S.shape:
             raise error(ValueError, "GriffinLim", "phase", f"shape {tuple(S.shape)}", f"{tuple(phase.shape)}")
-        kept = {**self._placed(), "window": self._held("window"), "scaling": self.scaling}
-        # A spectrum of these phases belongs to no signal: unbounded, its noise would explode at the ends.
-        inverse = {**kept, "n_fft": self.n_fft, "nola": "zero", "max_gain": 10.0}
-        turned = torch.polar(torch.ones_like(magnitude), phase.to(magnitude.dtype))
-        before = torch.zeros_like(turned)
-        weight = self.momentum / (1 + self.momentum)
-        for _ in range(self.n_iter):
-            rebuilt = transforms.stft(
-                transforms.istft(magnitude * turned, **inverse), self.n_fft, pad_mode=self.pad_mode, **kept
-            )
-            ahead = rebuilt - weight * before
-            size = ahead.abs()
-            turned = torch.where(size > 0, ahead / torch.where(size > 0, size, 1), 1)
-            before = rebuilt
-        return transforms.istft(magnitude * turned, length=length, **inverse).to(S.dtype)
+        return phase_retrieval.griffin_lim(
+            S,
+            n_fft=self.n_fft,
+            window=self._held("window"),
+            pad_mode=self.pad_mode,
+            scaling=self.scaling,
+            length=length,
+            n_iter=self.n_iter,
+            algorithm=self.algorithm,
+            momentum=self.momentum,
+            init=start,
+            nola="zero",
+            **self._placed(),
+        )
 
 
 _HALVES = (torch.float16, torch.bfloat16)

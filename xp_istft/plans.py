@@ -127,6 +127,13 @@ def read_padding(function: str, padding: Any) -> Any:
     return padding
 
 
+def read_pad_mode(function: str, pad_mode: Any) -> str:
+    """`pad_mode` under NumPy's name."""
+    return choice(
+        function, "pad_mode", _PAD_ALIASES.get(pad_mode, pad_mode) if isinstance(pad_mode, str) else pad_mode, PAD_MODES
+    )
+
+
 def check_nnaudio_bins(
     function: str, n_fft: int, freq_bins: Any, freq_scale: Any, fmin: Any, fmax: Any, sr: Any
 ) -> None:
@@ -217,8 +224,7 @@ def forward(
     scaling: Any,
 ) -> Analysis:
     """The frames of a signal of `n_samples` samples, and their window, scaled."""
-    pad_mode = _PAD_ALIASES.get(pad_mode, pad_mode) if isinstance(pad_mode, str) else pad_mode
-    choice(function, "pad_mode", pad_mode, PAD_MODES)
+    pad_mode = read_pad_mode(function, pad_mode)
     placement = Placement.of(function, chosen.n_fft, chosen.hop, chosen.win_length, center, padding)
     n_frames = placement.n_frames(n_samples)
     if n_frames < 1:

@@ -59,6 +59,7 @@ def istft(
     ----------
     X : complex array (..., n_bins, n_frames)
         Spectrum, of NumPy, CuPy, PyTorch, JAX, Dask or any other Array API library, on any device, with any strides.
+        What has shape, dtype and slices alone (zarr, h5py) is read block by block, and gives a NumPy array.
     hop_length : int, optional
         Samples between the starts of neighbouring frames; default win_length // 4.
     win_length : int, optional
@@ -105,7 +106,8 @@ def istft(
     axes : (int, int)
         The axes of X that hold bins and frames.
     out : array (..., n_samples), optional
-        Written in place of a new array, where the library can.
+        Written in place of a new array, where the library can. Block by block, with memory for no more than a few
+        blocks, where X and `out` are memory maps, or have only slices (zarr, h5py).
     workers : int, optional
         Threads, on the CPU; the result has the same bits for any number.
     tune : bool
@@ -139,7 +141,7 @@ def istft(
     >>> bool(abs(y - x).max() < 1e-14)
     True
     """
-    backend, X = arrays.read("istft", "X", X)
+    backend, X = arrays.read_or_stored("istft", "X", X, out)
     dtype = dtype_name(X)
     if dtype not in ("complex64", "complex128", "complex32"):
         pairs = dtype in ("float32", "float64") and X.shape[-1:] == (2,)
@@ -203,8 +205,8 @@ def stft(
     Parameters
     ----------
     x : real array (..., n_samples)
-        Signal, float32 or float64 (float16 and bfloat16 compute in float32), of any library and device; complex with
-        onesided=False.
+        Signal, float32 or float64 (float16 and bfloat16 compute in float32), of any library and device, or what only
+        has slices, as in `istft`; complex with onesided=False.
     n_fft : int
         Samples of a frame, at least 2.
     hop_length, win_length, window, center, padding, onesided, scaling, frequencies, workers
@@ -217,7 +219,7 @@ def stft(
     axes : (int, int)
         The axes of the result that hold bins and frames.
     out : array (..., n_bins, n_frames), optional
-        Written in place of a new array, where the library can.
+        Written in place of a new array, where the library can; also block by block, as in `istft`.
 
     Returns
     -------
@@ -240,7 +242,7 @@ def stft(
     >>> X.shape, int(abs(X[:, 60]).argmax())
     ((257, 126), 32)
     """
-    backend, x = arrays.read("stft", "x", x)
+    backend, x = arrays.read_or_stored("stft", "x", x, out)
     dtype = dtype_name(x)
     onesided = boolean("stft", "onesided", onesided)
     if dtype in ("complex64", "complex128"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -141,18 +141,23 @@ def overlap(piece: np.ndarray, frames: Frames) -> HopPeriodic:
     """sum_m piece[t - m hop]: `piece` (n_fft,) overlap-added at every frame.
 
     Each value is a sum of its own terms (running sums from either end, no differences), so a weak end sample keeps
-    its full relative accuracy.
+    its full relative accuracy. A value that a further frame would leave as it is has the same bits with and without
+    that frame: a stream gives samples away before it knows how many frames come.
     """
-    rows, hop = frames.overlap, frames.hop
+    rows, hop, n_frames = frames.overlap, frames.hop, frames.n_frames
     grid = np.zeros((rows, hop))
     grid.ravel()[: frames.n_fft] = piece
     rising = np.cumsum(grid, axis=0)  # row j: what frames 0..j leave in hop j
-    if frames.n_frames >= rows:
+    missed = np.logical_and.accumulate(grid == 0, axis=0)[:-1]  # row j: the next frame's parts 0..j are zeros
+    if n_frames >= rows:
         falling = np.cumsum(grid[::-1], axis=0)[::-1]
-        return HopPeriodic(rising[:-1].ravel(), rising[-1], falling[1:].ravel(), frames.n_frames * hop)
-    few = np.zeros((frames.n_frames + rows - 1, hop))
-    for m in range(frames.n_frames):
+        tail = np.where(missed, rising[-1], falling[1:])
+        return HopPeriodic(rising[:-1].ravel(), rising[-1], tail.ravel(), n_frames * hop)
+    few = np.zeros((n_frames + rows - 1, hop))
+    for m in range(n_frames):
         few[m : m + rows] += grid
+    few[:n_frames] = rising[:n_frames]
+    few[n_frames:] = np.where(missed, rising[np.minimum(np.arange(n_frames, len(few)), rows - 1)], few[n_frames:])
     return HopPeriodic(few.ravel(), rising[-1], np.zeros(0), few.size)
 
 
@@ -174,12 +179,14 @@ def normalisation(
 ) -> Normalisation:
     """The gain of a pair of windows (n_fft,), each with a peak of 1, over `frames`.
 
-    A sample is covered when its overlap exceeds eps**2 times the largest overlap: relative, so that the scale of a
-    window changes nothing. `max_gain` bounds noise_gain, at the price of exactness where it takes hold.
+    A sample is covered when its overlap exceeds eps**2 times the largest overlap that any number of frames makes:
+    relative, so that the scale of a window changes nothing. `max_gain` bounds noise_gain, at the price of exactness
+    where it takes hold.
     """
     envelope = overlap(analysis * synthesis, frames)
     power = overlap(synthesis**2, frames)
-    floor = eps**2 * np.abs(envelope.reached).max()
+    many = overlap(analysis * synthesis, replace(frames, n_frames=max(frames.n_frames, frames.overlap)))
+    floor = eps**2 * np.abs(many.reached).max()
 
     def amplitude(envelope: np.ndarray, power: np.ndarray) -> np.ndarray:
         covered = np.abs(envelope) > floor
@@ -291,6 +298,60 @@ def tight_window(window: Any, hop_length: int, *, win_length: int | None = None)
     samples, hop = _window_and_hop("tight_window", window, hop_length, win_length)
     samples = samples / _peak(samples)
     return samples / np.sqrt(_power("tight_window", samples, hop))
+
+
+def low_latency_windows(n_fft: int, hop_length: int, synthesis_length: int) -> tuple[np.ndarray, np.ndarray]:
+    """A long analysis window and a short synthesis window: the resolution of n_fft at the delay of synthesis_length.
+
+    The analysis window w rises over nearly all of the frame and falls at its end; the synthesis window v is zero but
+    for the last s = synthesis_length samples, and there w v is a Hann window of s samples:
+
+        w[n] = sin(pi/2 (n + 1/2) / c) up to c = n_fft - s/2, then cos(pi/2 (n + 1/2 - c) / (s/2))
+        v[n] = sin(pi (n - n_fft + s + 1/2) / s)**2 / w[n]
+
+    So a sample is final s samples after it came, hop included, not n_fft (after Mauler and Martin, "A low delay,
+    variable resolution, perfect reconstruction spectral analysis-synthesis system for speech enhancement", EUSIPCO
+    2007). At 16 kHz with n_fft 1024, hop 128 and s 256 that is 16 ms in place of 64 ms. The price is noise: a
+    modified spectrum comes out louder by 5.4 dB there than with the dual window.
+
+    Frames must begin at least n_fft - s samples before the signal, and nothing should follow it:
+    ``padding=(n_fft - hop_length, 0)`` serves a stream.
+
+    Parameters
+    ----------
+    n_fft : int
+        Samples of a frame.
+    hop_length : int
+        Samples between the starts of neighbouring frames.
+    synthesis_length : int
+        Samples of the synthesis window that are not zero, from hop_length to n_fft. For a multiple of hop_length, at
+        least twice, the products overlap-add to a constant; the inverse is exact for any.
+
+    Returns
+    -------
+    window, synthesis_window : float64 NumPy arrays (n_fft,)
+
+    Raises
+    ------
+    ValueError, TypeError
+        A size has a wrong value, or is of a wrong kind.
+
+    Examples
+    --------
+    >>> import numpy as np, xp_istft as xi
+    >>> w, v = xi.low_latency_windows(1024, 128, 256)
+    >>> xi.StreamingISTFT(1024, hop_length=128, window=w, synthesis_window=v, padding=(896, 0)).latency
+    128
+    """
+    function = "low_latency_windows"
+    n_fft = integer(function, "n_fft", n_fft, 2)
+    hop = integer(function, "hop_length", hop_length, 1)
+    size = integer(function, "synthesis_length", synthesis_length, hop, ("n_fft", n_fft))
+    n = np.arange(n_fft) + 0.5
+    crest = n_fft - size / 2
+    window = np.sin(np.pi / 2 * np.where(n < crest, n / crest, 1 + (n - crest) / (size / 2)))
+    bell = np.sin(np.pi * (n - n_fft + size) / size) ** 2
+    return window, np.where(n > n_fft - size, bell / window, 0)
 
 
 def check_nola(window: Any, hop_length: int, *, win_length: int | None = None) -> bool:

@@ -7,7 +7,19 @@
     as_complex(real, imag)                           -> complex array
     joined(pairs)                                    -> complex array of real (..., 2), a view where that is possible
     checked(function, name, array)                   -> the array as the maps take it, or TypeError
+    on_host(array, function)                         -> function of the values (..., bins, frames) in NumPy, back on the
+                                                        array's device; the only map that waits for a device
     check_out(function, out, array, shape, dtype)    raises where the result cannot be written into `out`
+
+and, where streams have a faster way than the definition's (which serves all others),
+
+    waiting(spectrum, running)                   -> sums                       running: jobs.Running
+    continued(spectrum, sums, frame, running)    -> (signal, sums)
+    ended(sums, job, lo, skip, running)          -> signal
+
+and, where phases can be retrieved faster than by `synthesis` and `analysis` in turn (None: not of these arrays),
+
+    retrieve(start, magnitude, inverse, forward, stages, watch=None, workers=None) -> spectrum or None
 
 and, where windows can take part in automatic differentiation (else the windows are values),
 

@@ -6,6 +6,7 @@ through. Everything that is not the data is made on the host and cast.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -14,20 +15,13 @@ import numpy as np
 
 from ..arguments import error
 from ..frames import padding_index
-from ..jobs import Analysis, Synthesis
+from ..jobs import Analysis, Running, Synthesis
 
 PRECISION = {"complex64": "float32", "complex128": "float64", "float32": "float32", "float64": "float64"}
 
 
 def synthesis(spectrum: Any, job: Synthesis, out: Any = None, workers: int | None = None) -> Any:
-    xp = array_api_compat.array_namespace(spectrum)
-    n_fft = job.frames.n_fft
-    if job.onesided:
-        segments = xp.fft.irfft(_hermitian_ends(spectrum, n_fft, xp), n=n_fft, axis=-2)
-    else:
-        segments = xp.fft.ifft(spectrum, n=n_fft, axis=-2)
-        segments = xp.real(segments) if job.real else segments
-    return _written(overlap_add(segments, job), out)
+    return _written(overlap_add(_segments(spectrum, job), job), out)
 
 
 def analysis(signal: Any, job: Analysis, out: Any = None, workers: int | None = None) -> Any:
@@ -69,7 +63,7 @@ def overlap_add(segments: Any, job: Synthesis) -> Any:
     if gain is None:
         return signal
     uncovered = xp.asarray(gain == 0, device=array_api_compat.device(signal))
-    return xp.where(uncovered, xp.zeros_like(signal), signal * _like(gain, signal, xp))
+    return _normalised(signal, _like(gain, signal, xp), uncovered, xp)
 
 
 def frame(signal: Any, job: Analysis) -> Any:
@@ -93,6 +87,70 @@ def frame(signal: Any, job: Analysis) -> Any:
     pieces = xp.concat([hops[..., row : row + frames.n_frames, :] for row in range(rows)], axis=-1)
     segments = xp.moveaxis(pieces[..., :n_fft], -1, -2)
     return segments if job.window is None else segments * _like(job.window, segments, xp)[:, None]
+
+
+def waiting(spectrum: Any, running: Running) -> Any:
+    """The sums that wait before the first frame: zeros (..., running.waiting)."""
+    xp = array_api_compat.array_namespace(spectrum)
+    kind = getattr(xp, PRECISION[dtype_name(spectrum)]) if running.job.real else spectrum.dtype
+    device = array_api_compat.device(spectrum)
+    return xp.zeros((*spectrum.shape[:-2], running.waiting), dtype=kind, device=device)
+
+
+def continued(spectrum: Any, sums: Any, frame: Any, running: Running) -> tuple[Any, Any]:
+    """Add frames [frame, frame + count) to the sums that wait: (signal (..., count * hop), sums).
+
+    `frame` is an int or an integer array without axes, which may be traced, and may be cut to running.steady.
+    """
+    xp = array_api_compat.array_namespace(spectrum)
+    job, hop = running.job, running.job.frames.hop
+    segments = _segments(spectrum, job)
+    *batch, _, count = segments.shape
+    if job.window is not None:
+        segments = segments * _like(job.window, segments, xp)[:, None]
+    pieces = xp.moveaxis(segments[..., running.first :, :], -1, -2)
+    size = pieces.shape[-1]
+    rows = -(-size // hop)
+
+    def zeros(*tail: int) -> Any:
+        return xp.zeros((*batch, *tail), dtype=segments.dtype, device=array_api_compat.device(segments))
+
+    pieces = xp.concat([pieces, zeros(count, rows * hop - size)], axis=-1)
+    pieces = xp.reshape(pieces, (*batch, count, rows, hop))
+    length = running.before + (count + rows - 1) * hop
+    axis = xp.concat([sums, zeros(length - running.waiting)], axis=-1)
+    total = xp.reshape(axis[..., running.before :], (*batch, count + rows - 1, hop))
+    for row in reversed(range(rows)):  # the earliest frame first
+        total = total + xp.concat([zeros(row, hop), pieces[..., row, :], zeros(rows - 1 - row, hop)], axis=-2)
+    total = xp.reshape(total, (*batch, (count + rows - 1) * hop))
+    axis = xp.concat([axis[..., : running.before], total], axis=-1)
+    signal, sums = axis[..., : count * hop], axis[..., count * hop : count * hop + running.waiting]
+    if isinstance(frame, int):
+        gain = running.gains(frame, count)
+        uncovered = xp.asarray(gain == 0, device=array_api_compat.device(signal))
+        return _normalised(signal, _like(gain, signal, xp), uncovered, xp), sums
+    table = running.gains(0, running.steady + 1).reshape(-1, hop)
+    index = xp.minimum(frame + xp.arange(count), xp.asarray(running.steady))
+    gain = xp.reshape(xp.take(_like(table, signal, xp), index, axis=0), (-1,))
+    return _normalised(signal, gain, gain == 0, xp), sums
+
+
+def ended(sums: Any, job: Synthesis, lo: int, skip: int, running: Running) -> Any:
+    """The samples of the whole `job` from `lo` on, of the sums that wait, which begin `skip` samples before."""
+    xp = array_api_compat.array_namespace(sums)
+    inside = sums[..., skip : skip + job.frames.stop - lo]
+    beyond = job.frames.stop - lo - inside.shape[-1]
+    device = array_api_compat.device(sums)
+    signal = xp.concat([inside, xp.zeros((*sums.shape[:-1], beyond), dtype=sums.dtype, device=device)], axis=-1)
+    if job.gain is None:
+        return signal
+    gain = job.gain.samples(lo, job.frames.stop)
+    return _normalised(signal, _like(gain, signal, xp), xp.asarray(gain == 0, device=device), xp)
+
+
+def on_host(array: Any, function: Callable[[np.ndarray], np.ndarray]) -> Any:
+    xp = array_api_compat.array_namespace(array)
+    return xp.asarray(function(np.asarray(array)), device=array_api_compat.device(array))
 
 
 def as_complex(real: Any, imag: Any) -> Any:
@@ -146,6 +204,21 @@ def _written(result: Any, out: Any) -> Any:
         return result
     out[...] = result
     return out
+
+
+def _segments(spectrum: Any, job: Synthesis) -> Any:
+    """The inverse FFT of each frame, (..., n_fft, n_frames)."""
+    xp = array_api_compat.array_namespace(spectrum)
+    n_fft = job.frames.n_fft
+    if job.onesided:
+        return xp.fft.irfft(_hermitian_ends(spectrum, n_fft, xp), n=n_fft, axis=-2)
+    segments = xp.fft.ifft(spectrum, n=n_fft, axis=-2)
+    return xp.real(segments) if job.real else segments
+
+
+def _normalised(signal: Any, gain: Any, uncovered: Any, xp: Any) -> Any:
+    """The signal times its gain, and 0 where nothing determines a sample, whatever the signal holds there."""
+    return xp.where(uncovered, xp.zeros_like(signal), signal * gain)
 
 
 def _hermitian_ends(spectrum: Any, n_fft: int, xp: Any) -> Any:

@@ -174,6 +174,10 @@ def joined(pairs: Any) -> Any:
     return as_complex(pairs[..., 0], pairs[..., 1])
 
 
+def on_host(array: Any, function: Callable[[np.ndarray], np.ndarray]) -> Any:
+    return cupy.asarray(function(array.get()))
+
+
 def check_out(function: str, out: Any, array: Any, shape: tuple[int, ...], dtype: str) -> None:
     array_api.check_out(function, out, array, shape, dtype)
     if any(stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)):

@@ -13,8 +13,9 @@ frames: the result has the same bits for any number of threads, any size of bloc
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -22,11 +23,23 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..arguments import error
-from ..frames import padding_index
-from ..jobs import Analysis, Synthesis
+from ..frames import Frames, padding_index
+from ..jobs import Analysis, Running, Synthesis
+from ..windows import HopPeriodic
 from .array_api import dtype_name
 from .fft_engines import Engine, engine_for
-from .overlap import Overlap, Transform, gather, gather_whole, overlap_of, scatter, seconds
+from .overlap import (
+    Overlap,
+    Transform,
+    add_frames,
+    gather,
+    gather_whole,
+    overlap_of,
+    scatter,
+    seconds,
+    with_true_gain,
+)
+from .phase_updates import STEPS, Stage, distances, estimate, memory_of
 from .scratch import buffer, keep_views, known_views, scratch
 from .threads import Share, run, thread_count
 
@@ -39,6 +52,10 @@ _LEAST_ROWS = 8  # of frames so long that no block of them is in cache
 _THREADED_SECONDS = 1.5e-3  # less work than this is done sooner by one thread
 _TASKS_PER_THREAD = 4  # evens out a busy core
 _TOUCHED_BYTES = 1 << 16
+# Frames of a push from which on those that do not reach the sums of a stream are added as in one call.
+_MANY_FRAMES = 16
+_MANY_OVERLAPS = 3
+_RETRIEVAL_BUFFERS = 5  # arrays of a block's size: frames, spectra, magnitudes, and two that are kept
 
 _FLOAT, _DOUBLE, _SINGLE_COMPLEX, _DOUBLE_COMPLEX = map(np.dtype, "fdFD")
 _REAL = {_SINGLE_COMPLEX: _FLOAT, _DOUBLE_COMPLEX: _DOUBLE}
@@ -55,14 +72,14 @@ def synthesis(
 ) -> np.ndarray:
     if out is None:
         kind = _REAL[spectrum.dtype] if job.real else spectrum.dtype
-        out = _empty("istft", (*spectrum.shape[:-2], job.frames.n_samples), kind)
+        out = empty("istft", (*spectrum.shape[:-2], job.frames.n_samples), kind)
     packed = spectrum.strides[-2] == spectrum.itemsize
     _overlap_added(spectrum, job, _inverse(job, engine_for(job.frames.n_fft), packed), out, workers)
     return out
 
 
 def overlap_add(segments: np.ndarray, job: Synthesis) -> np.ndarray:
-    out = _empty("overlap_add", (*segments.shape[:-2], job.frames.n_samples), segments.dtype)
+    out = empty("overlap_add", (*segments.shape[:-2], job.frames.n_samples), segments.dtype)
     _overlap_added(segments, job, _COPY, out, None)
     return out
 
@@ -137,8 +154,7 @@ def _transposed(spectra: np.ndarray) -> np.ndarray:
 
 
 def _overlap_added(source: np.ndarray, job: Synthesis, inverse: _Inverse, out: np.ndarray, workers: int | None) -> None:
-    real = _REAL.get(out.dtype, out.dtype)
-    plan = overlap_of(job, real, out.itemsize // real.itemsize)
+    plan = _plan_of(job, out.dtype)
     for frames, signal in _batches(source, out, source.ndim - 2):
         if signal.size:
             _one_batch(plan, inverse, frames.transpose(0, 2, 1), signal, workers)
@@ -238,6 +254,69 @@ def _batches(source: np.ndarray, target: np.ndarray, axes: int) -> list[tuple[np
     return [(as_one(source, index), as_one(target, index)) for index in np.ndindex(batch[:inner])]
 
 
+def waiting(spectrum: np.ndarray, running: Running) -> np.ndarray:
+    """As the definition's; where frames are added in groups (..., 2, waiting): the complete groups, and the last."""
+    kind = _REAL[spectrum.dtype] if running.job.real else spectrum.dtype
+    groups = (2,) if _plan_of(running.job, kind).group else ()
+    return np.zeros((*spectrum.shape[:-2], *groups, running.waiting), kind)
+
+
+def continued(spectrum: np.ndarray, sums: np.ndarray, frame: int, running: Running) -> tuple[np.ndarray, np.ndarray]:
+    job, held, hop = running.job, running.waiting, running.job.frames.hop
+    *_, n_bins, count = spectrum.shape
+    frames = spectrum.reshape(-1, n_bins, count).transpose(0, 2, 1)
+    inverse = _inverse(job, engine_for(job.frames.n_fft), frames.strides[-1] == frames.itemsize)
+    plan = _plan_of(job, sums.dtype)
+    many = _beyond_the_sums(running, count, sums.dtype) if count >= _MANY_FRAMES and not plan.group else None
+    one_by_one = count if many is None else job.frames.overlap - 1  # these frames reach the sums
+    with inverse.around():
+        total = np.zeros((*sums.shape[:-1], held + one_by_one * hop), sums.dtype)
+        total[..., :held] = sums
+        add_frames(plan, running, inverse.transform, frames[:, :one_by_one], total.view(plan.weights.dtype), frame)
+        if many is not None:
+            reached = total[..., :held]
+            total = np.empty((*sums.shape[:-1], held + count * hop), sums.dtype)
+            total[..., :held] = reached
+            _overlap_added(spectrum, many, inverse, total[..., held:], None)
+        signal = with_true_gain(_of_groups(total[..., : count * hop], plan), job.gain, frame * hop + running.edge)
+    sums = total[..., count * hop :]
+    return signal, sums if many is None else sums.copy()
+
+
+@lru_cache(maxsize=32)
+def _beyond_the_sums(running: Running, count: int, kind: np.dtype) -> Synthesis | None:
+    """What `count` frames make of the samples that no earlier frame reaches, with the steady gain throughout.
+
+    None where frames are better added one by one.
+    """
+    job, laid = running.job, running.job.frames
+    frames = Frames(laid.n_fft, laid.hop, count, laid.n_fft - laid.hop, laid.n_fft + laid.hop * (count - 1))
+    gain = job.gain
+    if gain is not None:
+        none = np.zeros(0)
+        gain = HopPeriodic(none, np.where(gain.period == 0, 1, gain.period), none, frames.stop)
+    many = replace(job, frames=frames, gain=gain)
+    return None if count < _MANY_OVERLAPS * laid.overlap or _plan_of(many, kind).group else many
+
+
+def ended(sums: np.ndarray, job: Synthesis, lo: int, skip: int, running: Running) -> np.ndarray:
+    sums = _of_groups(sums, _plan_of(running.job, sums.dtype))
+    signal = np.zeros((*sums.shape[:-1], job.frames.stop - lo), sums.dtype)
+    inside = sums[..., skip : skip + signal.shape[-1]]
+    signal[..., : inside.shape[-1]] = inside
+    with np.errstate(all="ignore"):
+        return with_true_gain(signal, job.gain, lo)
+
+
+def _of_groups(sums: np.ndarray, plan: Overlap) -> np.ndarray:
+    return sums[..., 0, :] + sums[..., 1, :] if plan.group else sums.copy()
+
+
+def _plan_of(job: Synthesis, kind: np.dtype) -> Overlap:
+    real = _REAL.get(kind, kind)
+    return overlap_of(job, real, kind.itemsize // real.itemsize)
+
+
 def analysis(
     signal: np.ndarray, job: Analysis, out: np.ndarray | None = None, workers: int | None = None
 ) -> np.ndarray:
@@ -245,7 +324,7 @@ def analysis(
     kind = _COMPLEX[signal.dtype]
     if out is None:  # frames one after the other in memory, as librosa and torch lay them
         n_bins = frames.n_fft // 2 + 1 if job.onesided else frames.n_fft
-        out = _empty("stft", (*signal.shape[:-1], frames.n_frames, n_bins), kind).swapaxes(-1, -2)
+        out = empty("stft", (*signal.shape[:-1], frames.n_frames, n_bins), kind).swapaxes(-1, -2)
     engine = engine_for(frames.n_fft)
     _framed(signal, job, engine, _forward(job, engine, kind), out, workers)
     return out
@@ -253,7 +332,7 @@ def analysis(
 
 def frame(signal: np.ndarray, job: Analysis) -> np.ndarray:
     frames = job.frames
-    out = _empty("frame", (*signal.shape[:-1], frames.n_frames, frames.n_fft), signal.dtype).swapaxes(-1, -2)
+    out = empty("frame", (*signal.shape[:-1], frames.n_frames, frames.n_fft), signal.dtype).swapaxes(-1, -2)
     forward: Forward = np.copyto
     if job.window is not None:
         window = job.window.astype(_REAL.get(signal.dtype, signal.dtype))
@@ -310,7 +389,23 @@ def _one_framed(
         with engine.on_this_thread():
             forward(result, _padded_whole(signal, job))
         return
-    tasks, per_block = _cut(items, frames.n_frames, 0, held, threads)
+
+    def take(batch: slice, these: slice, pieces: np.ndarray) -> None:
+        forward(result[batch, these], pieces)
+
+    _each_block(signal, job, engine, take, held, threads)
+
+
+def _each_block(
+    signal: np.ndarray,
+    job: Analysis,
+    engine: Engine,
+    take: Callable[[slice, slice, np.ndarray], None],
+    held: int,
+    threads: int,
+) -> None:
+    """take(items, frames, segments (items, frames, n_fft)) of every block of `held` frames of the padded signal."""
+    tasks, per_block = _cut(len(signal), job.frames.n_frames, 0, held, threads)
     framed = _Framed(signal, job)
 
     def work(task: Task, share: Share) -> None:
@@ -319,7 +414,7 @@ def _one_framed(
             if share.stopped:
                 return
             for p, q, pieces in framed.pieces(batch, a, min(hi, a + per_block)):
-                forward(result[batch, p:q], pieces)
+                take(batch, slice(p, q), pieces)
 
     run(work, tasks, threads, engine.on_this_thread)
 
@@ -410,6 +505,85 @@ class _Framed:
         )
 
 
+def retrieve(
+    start: np.ndarray,
+    magnitude: np.ndarray,
+    inverse: Synthesis,
+    forward: Analysis,
+    stages: Sequence[Stage],
+    watch: Callable[[float], bool] | None = None,
+    workers: int | None = None,
+) -> np.ndarray:
+    """Spectra are never whole: a block is transformed and its step is made while it is in cache.
+
+    Between two iterations lie the signal, and of each bin its magnitude, the next proposal and one complex number.
+    """
+    axes = magnitude.ndim - 2
+    proposal, target = (_frames_first(array, axes) for array in (start, magnitude))
+    scale = _scale(target)
+    target /= scale
+    proposal /= scale
+    kind, frames, items = target.dtype, forward.frames, len(target)
+    signal = empty("griffin_lim", (items, frames.n_samples), kind)
+    engine = engine_for(frames.n_fft)
+    transform = _forward(forward, engine, proposal.dtype)
+    threads = 1 if items * frames.n_frames * seconds(frames.n_fft) < _THREADED_SECONDS else thread_count(workers)
+    held = max(1, _block_bytes(threads, _RETRIEVAL_BUFFERS) // (frames.n_fft * kind.itemsize))
+    norm = float(np.linalg.norm(target))
+    away = np.zeros(target.shape[:2])
+
+    for stage in stages:
+        memory = memory_of(stage, proposal)
+        take = _taking(stage, transform, target, proposal, memory, None if watch is None else away)
+        for _ in range(stage.n_iter):
+            synthesis(proposal.transpose(0, 2, 1), inverse, signal, workers)
+            _each_block(signal, forward, engine, take, held, threads)
+            if watch is not None and watch(math.sqrt(away.sum()) / norm if norm else 0.0):
+                break
+        proposal = estimate(stage, proposal, memory)
+    proposal *= scale
+    return proposal.reshape(*magnitude.shape[:-2], *proposal.shape[1:]).swapaxes(-1, -2)
+
+
+def _taking(
+    stage: Stage,
+    transform: Forward,
+    magnitude: np.ndarray,
+    proposal: np.ndarray,
+    memory: np.ndarray | None,
+    away: np.ndarray | None,
+) -> Callable[[slice, slice, np.ndarray], None]:
+    """What becomes of the frames of a block: their part of `proposal` and `memory`, and how far off each is."""
+    step = STEPS[stage.algorithm]
+
+    def take(batch: slice, these: slice, pieces: np.ndarray) -> None:
+        here = (batch, these)
+        z = scratch("spectra", (*pieces.shape[:2], magnitude.shape[2]), proposal.dtype)
+        transform(z, pieces)
+        if away is not None:
+            away[here] = distances(z, magnitude[here])
+        step(z, magnitude[here], proposal[here], None if memory is None else memory[here], stage.weight)
+
+    return take
+
+
+def _frames_first(array: np.ndarray, axes: int) -> np.ndarray:
+    """A copy (items, n_frames, n_bins) of an array (..., n_bins, n_frames)."""
+    packed = array.swapaxes(-1, -2).copy(order="C")
+    return packed.reshape(math.prod(array.shape[:axes]), *packed.shape[-2:])
+
+
+def _scale(magnitude: np.ndarray) -> np.ndarray:
+    """Of each item a power of two near its largest magnitude: what follows is the same, bit for bit, on any scale."""
+    peak = np.fmax.reduce(magnitude, axis=(1, 2), keepdims=True, initial=0)
+    known = np.isfinite(peak) & (peak > 0)
+    return np.where(known, np.ldexp(np.ones_like(peak), np.frexp(np.where(known, peak, 1))[1] - 1), 1)
+
+
+def on_host(array: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    return function(array)
+
+
 def as_complex(real: np.ndarray, imag: np.ndarray) -> np.ndarray:
     pair = np.empty(np.broadcast_shapes(real.shape, imag.shape), np.result_type(real, imag, np.complex64))
     pair.real, pair.imag = real, imag
@@ -445,7 +619,7 @@ def check_out(function: str, out: Any, array: np.ndarray, shape: tuple[int, ...]
         raise error(ValueError, function, "out", "memory of its own", "rows that overlap")
 
 
-def _empty(function: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+def empty(function: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     try:
         return np.empty(shape, dtype)
     except MemoryError as cause:

@@ -23,7 +23,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..jobs import Synthesis
+from ..jobs import Running, Synthesis
+from ..windows import HopPeriodic
 from .scratch import buffer, keep_views, known_views, scratch
 from .threads import Share
 
@@ -163,7 +164,7 @@ def _gains(job: Synthesis) -> tuple[np.ndarray, list[tuple[slice, np.ndarray]], 
     hop, size = frames.hop, frames.n_samples
     if gain is None:
         return np.ones(hop), [], []
-    steady = np.where(gain.period == 0, 1, gain.period)
+    steady, _ = _steady(gain)
     start = job.origin + frames.start  # of the signal, on the gain's axis
     end = gain.tail_start + gain.tail.size  # of the gain
     a = min(max(0, -start), size)  # samples [a, b) of the signal have a gain, [lo, hi) the steady one
@@ -378,3 +379,67 @@ def scatter(
                 part = signal[p:q]
                 np.add(part, sums[j, p - start : q - start], part)
         frame += groups * group
+
+
+def add_frames(
+    plan: Overlap, running: Running, transform: Transform, frames: np.ndarray, total: np.ndarray, first: int
+) -> None:
+    """Add frames (items, count, bins) of a stream to the sums that wait, which `total` (..., numbers) begins with.
+
+    The sums are the first summand and the frames the others, in the order and with the rounding of `gather` and
+    `scatter`: a multiplication and an addition that einsum may fuse, or not.
+    """
+    items, count, _ = frames.shape
+    dtype, hop, width = plan.weights.dtype, plan.hop, plan.width
+    lanes = hop // running.job.frames.hop
+    lo, at = running.first * lanes, running.before * lanes
+    size = width - lo
+    pair = scratch("segments", (items, 2, width), dtype)
+    new = pair[:, 1:]
+    if plan.group:
+        groups = total.reshape(items, 2, total.shape[-1])
+        for m in range(count):
+            if (first + m) % plan.group == 0:
+                groups[:, 0] += groups[:, 1]
+                groups[:, 1] = 0
+            transform(frames[:, m : m + 1], new)
+            np.multiply(new, plan.weights, new)
+            groups[:, 1, at : at + size] += new[:, 0, lo:]
+            at += hop
+        return
+    total = total.reshape(items, total.shape[-1])
+    weights = _pair_weights(plan, lo)
+    summands, old = pair[:, :, lo:], pair[:, 0, lo:]
+    for m in range(count):
+        part = total[:, at : at + size]
+        old[...] = part
+        transform(frames[:, m : m + 1], new)
+        np.einsum("brh,rh->bh", summands, weights, out=part)
+        at += hop
+
+
+@lru_cache(maxsize=128)
+def _pair_weights(plan: Overlap, lo: int) -> np.ndarray:
+    return np.stack([np.ones_like(plan.weights), plan.weights])[:, lo:]
+
+
+def with_true_gain(signal: np.ndarray, gain: HopPeriodic | None, lo: int) -> np.ndarray:
+    """Signal (..., count), made with the steady gain, with that of samples [lo, lo + count) of the padded axis."""
+    if gain is None:
+        return signal
+    steady, whole = _steady(gain)
+    hi = lo + signal.shape[-1]
+    if whole and gain.head.size <= lo and hi <= gain.tail_start:
+        return signal
+    values = gain.samples(lo, hi)
+    quotient = np.where(values == 0, 1, values / steady[np.arange(lo, hi) % steady.size])
+    signal = signal * quotient.astype(signal.real.dtype)
+    signal[..., values == 0] = 0
+    return signal
+
+
+@lru_cache(maxsize=128)
+def _steady(gain: HopPeriodic) -> tuple[np.ndarray, bool]:
+    """The steady gain by phase, 1 where nothing determines the phase, and whether everything determines all."""
+    holes = gain.period == 0
+    return np.where(holes, 1, gain.period), not holes.any()

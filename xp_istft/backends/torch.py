@@ -78,6 +78,26 @@ def frame(signal: torch.Tensor, job: Any) -> torch.Tensor:
     return array_api.frame(signal, replace(job, window=None)) * _own_window(job, signal)
 
 
+def retrieve(
+    start: torch.Tensor,
+    magnitude: torch.Tensor,
+    inverse: Synthesis,
+    forward: Analysis,
+    stages: Any,
+    watch: Callable[[float], bool] | None = None,
+    workers: int | None = None,
+) -> torch.Tensor | None:
+    """NumPy's, of what lies on the CPU and nothing follows."""
+    if not magnitude.is_cpu or _followed(start) or _followed(magnitude):
+        return None
+    X, S = (tensor.detach().resolve_conj().resolve_neg().numpy() for tensor in (start, magnitude))
+    return torch.from_dlpack(numpy_backend.retrieve(X, S, inverse, forward, stages, watch, workers))
+
+
+def on_host(array: torch.Tensor, function: Callable[[np.ndarray], np.ndarray]) -> torch.Tensor:
+    return torch.asarray(function(array.detach().cpu().numpy()), device=array.device)
+
+
 def as_complex(real: torch.Tensor, imag: torch.Tensor) -> torch.Tensor:
     return torch.complex(real, imag)
 

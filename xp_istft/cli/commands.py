@@ -6,9 +6,10 @@ import os
 import signal
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from math import log10
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import click
 from click.core import ParameterSource
 
 from .. import __version__
-from .failures import EXIT_CODES, Exit, Failure
+from ..phase_retrieval import ALGORITHMS, STARTS
+from . import many
+from .failures import EXIT_CODES, Exit, Failure, one_line
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
@@ -45,7 +48,7 @@ def run(arguments: list[str] | None = None) -> int:
         if os.environ.get("XP_ISTFT_TRACEBACK"):
             raise
         hint = "XP_ISTFT_TRACEBACK=1 shows where"
-        return _said(f"unexpected {type(cause).__name__}: {_line(cause)} ({hint})", Exit.UNEXPECTED)
+        return _said(f"unexpected {type(cause).__name__}: {one_line(cause)} ({hint})", Exit.UNEXPECTED)
 
 
 @click.group(context_settings=_SETTINGS, epilog=EXIT_CODES)
@@ -101,7 +104,10 @@ _layout_options = _options(
 )
 _file_options = _options(
     click.option("-f", "--force", is_flag=True, help="Overwrite what is there."),
-    click.option("--workers", type=click.IntRange(1), help="Threads."),
+    click.option("--workers", type=click.IntRange(1), help="Threads; of several files, processes for a file each."),
+    click.option(
+        "--scheduler", metavar="ADDRESS", help="A Dask scheduler whose workers do it; they see the same files."
+    ),
 )
 _paths = click.argument("paths", nargs=-1, required=True, metavar="IN [IN ...] OUT")
 
@@ -112,20 +118,26 @@ _paths = click.argument("paths", nargs=-1, required=True, metavar="IN [IN ...] O
 @click.option("--pad-mode", type=click.Choice(["constant", "reflect", "edge", "symmetric", "wrap"]), default="constant")
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), help="[float64 for 32-bit integers and doubles]")
 @_file_options
-def stft(paths: tuple[str, ...], force: bool, workers: int | None, dtype: str | None, **options: Any) -> int:
+def stft(
+    paths: tuple[str, ...],
+    force: bool,
+    workers: int | None,
+    scheduler: str | None,
+    dtype: str | None,
+    **options: Any,
+) -> int:
     """Recordings to spectrogram files.
 
-    OUT is a file .npz; for several IN, or where OUT is a directory, a directory that gets one for each. The file
-    carries its parameters, and NumPy reads it too: numpy.load(OUT)["spectrum"] is (channels, bins, frames).
-    Nothing that is there is overwritten without --force.
+    IN are recordings, patterns ('**/*.flac') and directories, of which all recordings are meant. OUT is a file .npz;
+    for several recordings, or where OUT is a directory, a directory that gets one for each. The file carries its
+    parameters, and NumPy reads it too: numpy.load(OUT)["spectrum"] is (channels, bins, frames). Nothing that is there
+    is overwritten without --force; of several files, those that a former run has finished are left as they are.
     """
     from .jobs import recording_to_spectrogram
+    from .recordings import SUFFIXES
 
-    def work(source: Path, target: Path) -> str:
-        with _progress(source.name) as advance:
-            return recording_to_spectrogram(source, target, options, dtype, force, workers, advance)
-
-    return _each(_pairs(paths, ".npz"), work)
+    work = partial(recording_to_spectrogram, options=options, dtype=dtype, force=force)
+    return _each(paths, ".npz", SUFFIXES, work, scheduler, workers)
 
 
 @xp_istft.command(epilog=EXIT_CODES)
@@ -141,13 +153,22 @@ def stft(paths: tuple[str, ...], force: bool, workers: int | None, dtype: str | 
 @click.option("--subtype", type=str.upper, help="PCM_16, PCM_24, FLOAT, ... [that of the recording; else FLOAT]")
 @_file_options
 @click.pass_context
-def istft(context: click.Context, paths: tuple[str, ...], force: bool, workers: int | None, **options: Any) -> int:
+def istft(
+    context: click.Context,
+    paths: tuple[str, ...],
+    force: bool,
+    workers: int | None,
+    scheduler: str | None,
+    **options: Any,
+) -> int:
     """Spectrogram files to recordings.
 
-    OUT is a file .wav, .flac, ...; for several IN, or where OUT is a directory, a directory that gets a .wav for
-    each. A spectrogram file of `xp-istft stft` says by itself how it is inverted; options come before what it says.
-    Plain .npy and .npz of complex spectra (..., bins, frames), or of pairs (..., bins, frames, 2), need --sr and the
-    options that they were made with. Nothing that is there is overwritten without --force.
+    IN are files, patterns and directories, of which all .npz and .npy are meant. OUT is a file .wav, .flac, ...; for
+    several files, or where OUT is a directory, a directory that gets a .wav for each. A spectrogram file of `xp-istft
+    stft` says by itself how it is inverted; options come before what it says. Plain .npy and .npz of complex spectra
+    (..., bins, frames), or of pairs (..., bins, frames, 2), need --sr and the options that they were made with.
+    Nothing that is there is overwritten without --force; of several files, those that a former run has finished are
+    left as they are.
     """
     from .jobs import spectrogram_to_recording
 
@@ -155,11 +176,40 @@ def istft(context: click.Context, paths: tuple[str, ...], force: bool, workers: 
         name: value for name, value in options.items() if context.get_parameter_source(name) != ParameterSource.DEFAULT
     }
 
-    def work(source: Path, target: Path) -> str:
-        with _progress(source.name) as advance:
-            return spectrogram_to_recording(source, target, given, force, workers, advance)
+    work = partial(spectrogram_to_recording, options=given, force=force)
+    return _each(paths, ".wav", {".npz", ".npy"}, work, scheduler, workers)
 
-    return _each(_pairs(paths, ".wav"), work)
+
+@xp_istft.command(epilog=EXIT_CODES)
+@click.argument("source", metavar="MAG", type=click.Path(path_type=Path))
+@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--sr", type=click.IntRange(1), required=True, help="Sampling rate in Hz.")
+@_layout_options
+@click.option("--pad-mode", type=click.Choice(["constant", "reflect", "edge", "symmetric", "wrap"]), default="constant")
+@click.option("--length", type=click.IntRange(1), help="Samples of the recording.")
+@click.option("--n-iter", type=click.IntRange(0), default=32, help="Iterations [32].")
+@click.option("--algorithm", type=click.Choice(ALGORITHMS), default=ALGORITHMS[0], help=f"[{ALGORITHMS[0]}]")
+@click.option("--momentum", type=click.FloatRange(0), default=0.99, help="Of fgla and hybrid [0.99].")
+@click.option("--init", type=click.Choice(STARTS), default=STARTS[0], help=f"Phases at the start [{STARTS[0]}].")
+@click.option("--seed", type=click.IntRange(0), help="Of random phases.")
+@click.option("--tol", type=click.FloatRange(0), help="End when the spectral convergence changes by no more.")
+@click.option("--frames-first", is_flag=True, help="The array is (..., frames, bins).")
+@click.option("--subtype", type=str.upper, help="PCM_16, PCM_24, FLOAT, ... [FLOAT]")
+@_file_options
+def griffinlim(source: Path, target: Path, force: bool, **options: Any) -> int:
+    """Magnitudes to a recording: phases are found by iterations.
+
+    MAG is an .npy of real magnitudes (bins, frames) or (channels, bins, frames), made with the same options. OUT is a
+    file .wav, .flac, ... Nothing that is there is overwritten without --force.
+    """
+    from .jobs import magnitudes_to_recording
+
+    def work(source: Path, target: Path) -> str:
+        with _counted(source.name, options["n_iter"]) as (callback, reached):
+            done = magnitudes_to_recording(source, target, options, force, callback)
+        return ", ".join([done, *reached[-1:]])
+
+    return _reported([(source, target)], [(0, many.attempted(work, source, target))])
 
 
 @xp_istft.command(epilog=EXIT_CODES)
@@ -190,60 +240,71 @@ def info() -> int:
     return show()
 
 
-def _pairs(paths: tuple[str, ...], suffix: str) -> list[tuple[Path, Path]]:
-    """Each input with its output."""
+def _each(
+    paths: tuple[str, ...],
+    suffix: str,
+    suffixes: set[str],
+    work: Callable[..., str],
+    scheduler: str | None,
+    workers: int | None,
+) -> int:
+    """work(source, target, ...) for all files that `paths` name; the exit code of the first that failed."""
     if len(paths) < 2:
         raise click.UsageError("need at least one IN and the OUT")
-    *sources, out = map(Path, paths)
-    if len(sources) == 1 and not (out.is_dir() or paths[-1].endswith("/")):
-        return [(sources[0], out)]
-    if out.exists() and not out.is_dir():
-        raise Failure(Exit.USAGE, f"{out}: several inputs need a directory as the last argument, this is a file")
-    pairs = [(source, out / f"{source.stem}{suffix}") for source in sources]
-    twice = {target for _, target in pairs if sum(target == other for _, other in pairs) > 1}
-    if twice:
-        raise Failure(Exit.USAGE, f"{min(twice)}: several inputs would go there; rename them, or use two directories")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as cause:
-        raise Failure(Exit.OUTPUT, f"{out}: cannot be made: {cause.strerror}") from cause
-    return pairs
+    *sources, out = paths
+    pairs, several = many.pairs(tuple(sources), out, suffix, suffixes)
+    clustered = scheduler is not None or (several and (workers or 1) > 1)
+    work = partial(work, workers=1 if clustered and scheduler is None else workers, resume=several)
+    return _reported(
+        pairs, _on_dask(pairs, work, scheduler, workers or 1) if clustered else _here(pairs, work), several
+    )
 
 
-def _each(pairs: list[tuple[Path, Path]], work: Callable[[Path, Path], str]) -> int:
-    """work(source, target) for all pairs; the exit code of the first that failed."""
-    codes = []
-    for source, target in pairs:
-        try:
-            with _warnings_said(source):
-                click.echo(f"{target}: {work(source, target)}")
-        except Failure as cause:
-            codes.append(_said(str(cause), cause.code))
-        except (ValueError, TypeError) as cause:  # the library names the parameter, what was needed and what came
-            codes.append(_said(f"{source}: {_line(cause)}", Exit.MISFIT))
-        except MemoryError as cause:
-            codes.append(_said(f"{source}: out of memory: {_line(cause)}", Exit.UNEXPECTED))
-    return codes[0] if codes else Exit.DONE
+def _reported(
+    pairs: list[tuple[Path, Path]], outcomes: Iterable[tuple[int, many.Outcome]], several: bool = False
+) -> int:
+    """Say what became of each pair, as it is known, and of several the failures once more; the exit code."""
+    failures: dict[int, many.Outcome] = {}
+    for number, outcome in outcomes:
+        source, target = pairs[number]
+        for warning in outcome.warnings:
+            click.echo(f"xp-istft: {source}: warning: {warning}", err=True)
+        if not outcome.code:
+            click.echo(f"{target}: {outcome.said}")
+            continue
+        failures[number] = outcome
+        if not several:
+            _said(outcome.said, outcome.code)
+    failed = [failures[number] for number in sorted(failures)]
+    if failed and several:
+        _said(f"{len(failed)} of {len(pairs)} files failed:", failed[0].code)
+        for outcome in failed:
+            _said(outcome.said, outcome.code)
+    return failed[0].code if failed else Exit.DONE
 
 
-@contextmanager
-def _warnings_said(source: Path) -> Iterator[None]:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    for warning in caught:
-        click.echo(f"xp-istft: {source}: warning: {_line(warning.message)}", err=True)
+def _here(pairs: list[tuple[Path, Path]], work: Callable[..., str]) -> Iterator[tuple[int, many.Outcome]]:
+    """The outcome of each pair, one after the other in this process."""
+    for number, (source, target) in enumerate(pairs):
+        name = source.name if len(pairs) == 1 else f"{number + 1}/{len(pairs)} {source.name}"
+        with _progress(name) as advance:
+            yield number, many.attempted(partial(work, advance=advance), source, target)
+
+
+def _on_dask(
+    pairs: list[tuple[Path, Path]], work: Callable[..., str], scheduler: str | None, workers: int
+) -> Iterator[tuple[int, many.Outcome]]:
+    with _bar() as progress:
+        task = progress.add_task(f"{len(pairs)} files", total=len(pairs))
+        for done in many.on_dask(pairs, work, scheduler, workers):
+            progress.advance(task)
+            yield done
 
 
 @contextmanager
 def _progress(name: str) -> Iterator[Callable[[Iterable[Any], int], Iterator[Any]]]:
-    """Gives advance(blocks, total): the blocks, with a bar that grows by their last axis; on a terminal only."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    """Gives advance(blocks, total): the blocks, with a bar that grows by their last axis."""
+    with _bar() as progress:
 
         def advance(blocks: Iterable[Any], total: int) -> Iterator[Any]:
             task = progress.add_task(name, total=total)
@@ -254,13 +315,33 @@ def _progress(name: str) -> Iterator[Callable[[Iterable[Any], int], Iterator[Any
         yield advance
 
 
+def _bar() -> Any:
+    """A progress bar, where there is a terminal to show it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+@contextmanager
+def _counted(name: str, total: int) -> Iterator[tuple[Callable[[int, float], None], list[str]]]:
+    """Gives callback(iteration, convergence), which moves a bar, and what the iterations have reached, in decibels."""
+    reached: list[str] = []
+    with _bar() as progress:
+        task = progress.add_task(name, total=total)
+
+        def callback(iteration: int, convergence: float) -> None:
+            reached.append(f"spectral convergence {20 * log10(convergence):.1f} dB" if convergence else "exact")
+            progress.update(task, completed=iteration, description=f"{name}: {reached[-1]}")
+
+        yield callback, reached
+
+
 def _said(text: str, code: int) -> int:
     click.echo(f"xp-istft: {text}", err=True)
     return int(code)
-
-
-def _line(cause: object) -> str:
-    return " ".join(str(cause).split())
 
 
 def _terminated(number: int, frame: object) -> None:

@@ -30,3 +30,7 @@ class Failure(Exception):  # noqa: N818  an error in the user's files, not in th
     def __init__(self, code: Exit, text: str) -> None:
         super().__init__(text)
         self.code = code
+
+
+def one_line(cause: object) -> str:
+    return " ".join(str(cause).split())

@@ -9,12 +9,19 @@ from typing import Any
 import numpy as np
 
 from ..blocks import istft_blocks, istft_job, stft_blocks, stft_job
+from ..phase_retrieval import griffin_lim
 from .failures import Exit, Failure
 from .recordings import NewRecording, Recording, audio_format, audio_subtype
-from .spectrogram_files import NewSpectrogram, Parameters, Spectrogram, spectrogram_bytes
-from .whole_files import check_space, check_target, whole_file
+from .spectrogram_files import NewSpectrogram, Parameters, Spectrogram, load_magnitudes, spectrogram_bytes
+from .whole_files import check_space, check_target, is_newer, whole_file
+
+THERE = "there already"
 
 Advance = Callable[[Iterable[Any], int], Iterator[Any]]
+
+
+def _unseen(blocks: Iterable[Any], total: int) -> Iterator[Any]:
+    return iter(blocks)
 
 
 def recording_to_spectrogram(
@@ -24,13 +31,18 @@ def recording_to_spectrogram(
     dtype: str | None,
     force: bool,
     workers: int | None,
-    advance: Advance,
+    resume: bool = False,
+    advance: Advance = _unseen,
 ) -> str:
-    """Write `target`; a line that says what it holds. `options` are parameters of stft, None where not given."""
+    """Write `target`; a line that says what it holds. `options` are parameters of stft, None where not given.
+
+    resume : a target that is newer than its source and was made with the same parameters is left as it is
+    """
     if target.suffix != ".npz":
         raise Failure(Exit.USAGE, f"{target}: a spectrogram file needs a name that ends in .npz")
     with Recording(source, dtype) as recording:
-        check_target(target, force)
+        if not resume:
+            check_target(target, force)
         chosen = {name: value for name, value in options.items() if value is not None}
         job = stft_job(recording.n_samples, **{**chosen, "window": _window(chosen.get("window", "hann"))})
         frames = job.frames
@@ -51,6 +63,9 @@ def recording_to_spectrogram(
         )
         shape = (recording.channels, frames.n_fft // 2 + 1, frames.n_frames)
         kind = {"float32": "complex64", "float64": "complex128"}[recording.dtype]
+        if resume and not force and is_newer(target, source) and _holds(target, shape, kind, parameters):
+            return THERE
+        check_target(target, force)
         check_space(target, spectrogram_bytes(shape, kind))
         with whole_file(target, force) as temporary, NewSpectrogram(temporary, shape, kind, parameters) as file:
             for spectrum in advance(stft_blocks(recording.read, job, workers=workers), frames.n_frames):
@@ -59,9 +74,18 @@ def recording_to_spectrogram(
 
 
 def spectrogram_to_recording(
-    source: Path, target: Path, options: dict[str, Any], force: bool, workers: int | None, advance: Advance
+    source: Path,
+    target: Path,
+    options: dict[str, Any],
+    force: bool,
+    workers: int | None,
+    resume: bool = False,
+    advance: Advance = _unseen,
 ) -> str:
-    """Write `target`; a line that says what it holds. `options` are those that were given: they come first."""
+    """Write `target`; a line that says what it holds. `options` are those that were given: they come first.
+
+    resume : a target that is newer than its source, and a recording of this kind and length, is left as it is
+    """
     audio_format(target)
     chosen = dict(options)
     sample_rate, subtype, asked = chosen.pop("sr", None), None, chosen.pop("subtype", None)
@@ -69,7 +93,8 @@ def spectrogram_to_recording(
     phase_shift = chosen.pop("phase_shift", None)
     chosen["onesided"] = not chosen.pop("two_sided", False)
     with Spectrogram(source, key, frames_first) as spectrogram:
-        check_target(target, force)
+        if not resume:
+            check_target(target, force)
         said = spectrogram.parameters
         if said is not None:
             sample_rate, subtype = sample_rate or said.sample_rate, said.subtype
@@ -82,6 +107,9 @@ def spectrogram_to_recording(
         subtype = audio_subtype(target, asked, subtype)
         job = istft_job(spectrogram.shape, spectrogram.dtype, **chosen)
         n_samples = job.frames.n_samples
+        kind = (sample_rate, channels, n_samples, subtype)
+        if resume and not force and is_newer(target, source) and _sounds(target, kind):
+            return THERE
         read = spectrogram.read if phase_shift is None else _turned_back(spectrogram, phase_shift, job.frames.n_fft)
         with (
             whole_file(target, force) as temporary,
@@ -89,8 +117,49 @@ def spectrogram_to_recording(
         ):
             for signal in advance(istft_blocks(read, job, workers=workers), n_samples):
                 recording.write(signal)
-    plural = "s" if channels > 1 else ""
-    return f"{subtype}, {channels} channel{plural}, {sample_rate} Hz, {_duration(n_samples, sample_rate)}"
+    return _recording_line(subtype, channels, sample_rate, n_samples)
+
+
+def magnitudes_to_recording(
+    source: Path, target: Path, options: dict[str, Any], force: bool, callback: Callable[[int, float], None]
+) -> str:
+    """Write `target`; a line that says what it holds. `options` are parameters of griffin_lim, None where not given."""
+    audio_format(target)
+    chosen = {name: value for name, value in options.items() if value is not None}
+    sample_rate, subtype = chosen.pop("sr"), audio_subtype(target, chosen.pop("subtype", None), None)
+    axes = (-1, -2) if chosen.pop("frames_first") else (-2, -1)
+    chosen["rng"] = chosen.pop("seed", None)
+    magnitudes = load_magnitudes(source)
+    check_target(target, force)
+    signal = griffin_lim(
+        magnitudes, axes=axes, callback=callback, **{**chosen, "window": _window(chosen.get("window", "hann"))}
+    )
+    channels, n_samples = signal.shape
+    with (
+        whole_file(target, force) as temporary,
+        NewRecording(temporary, target, sample_rate, channels, subtype, n_samples) as recording,
+    ):
+        recording.write(signal)
+    return _recording_line(subtype, channels, sample_rate, n_samples)
+
+
+def _holds(path: Path, shape: tuple[int, int, int], dtype: str, parameters: Parameters) -> bool:
+    """Whether a file is the spectrogram file that this shape, dtype and parameters make."""
+    try:
+        with Spectrogram(path) as there:
+            said = there.parameters
+            return (there.shape, there.dtype, said and said.text()) == (shape, dtype, parameters.text())
+    except Failure:
+        return False
+
+
+def _sounds(path: Path, kind: tuple[int, int, int, str]) -> bool:
+    """Whether a file is a recording of this sampling rate, channels, samples and subtype."""
+    try:
+        with Recording(path) as there:
+            return (there.sample_rate, there.channels, there.n_samples, there.subtype) == kind
+    except Failure:
+        return False
 
 
 def _turned_back(spectrogram: Spectrogram, phase_shift: int, n_fft: int) -> Callable[[int, int], np.ndarray]:
@@ -113,6 +182,11 @@ def _window(window: Any) -> Any:
 def _window_size(chosen: dict[str, Any]) -> int | None:
     window = chosen.get("window")
     return len(window) if isinstance(window, list) else None
+
+
+def _recording_line(subtype: str, channels: int, sample_rate: int, n_samples: int) -> str:
+    plural = "s" if channels > 1 else ""
+    return f"{subtype}, {channels} channel{plural}, {sample_rate} Hz, {_duration(n_samples, sample_rate)}"
 
 
 def _duration(n_samples: int, sample_rate: int) -> str:

@@ -15,6 +15,7 @@ import soundfile
 from .failures import Exit, Failure
 
 _BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
+SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"} | {".aif", ".oga", ".opus"}
 _UNSAID = 0xFFFFF000  # data sizes from here on, and 2 GiB - 4 KiB to 2 GiB, are what programs write into a pipe
 _WAV_BYTES = (1 << 32) - (1 << 16)  # more than a WAV header can count
 

@@ -21,6 +21,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -232,15 +233,36 @@ class Spectrogram:
 
 def load_window(path: Path) -> list[float]:
     """The samples of a window in an .npy file."""
+
+    def fits(shape: tuple[int, ...], dtype: np.dtype) -> bool:
+        return dtype.kind in "fiu" and len(shape) == 1 and shape[0] <= 1 << 24
+
+    return [float(value) for value in _plain_array(path, "a real array (win_length,)", fits)]
+
+
+def load_magnitudes(path: Path) -> np.ndarray:
+    """Real magnitudes (channels, bins, frames), or their last two axes the other way round, in an .npy file."""
+
+    def fits(shape: tuple[int, ...], dtype: np.dtype) -> bool:
+        return dtype.kind == "f" and dtype.itemsize <= 8 and len(shape) in (2, 3) and 0 not in shape
+
+    array = _plain_array(path, "real magnitudes (bins, frames) or (channels, bins, frames)", fits)
+    return array.reshape(-1, *array.shape[-2:])
+
+
+def _plain_array(path: Path, need: str, fits: Callable[[tuple[int, ...], np.dtype], bool]) -> np.ndarray:
+    """The array of an .npy file, of a shape and dtype that fit."""
     check_input(path)
     with path.open("rb") as file:
-        shape, _, dtype = _header(file, path)
-        if dtype.kind not in "fiu" or len(shape) != 1 or shape[0] > 1 << 24:
-            raise Failure(Exit.MISFIT, f"{path}: need a real array (win_length,), got {dtype} of shape {shape}")
-        data = file.read(shape[0] * dtype.itemsize)
-    if len(data) < shape[0] * dtype.itemsize:
-        raise Failure(Exit.INPUT, f"{path}: truncated: {shape[0]:,} samples are not all there")
-    return [float(value) for value in np.frombuffer(data, dtype)]
+        shape, fortran, dtype = _header(file, path)
+        if not fits(shape, dtype):
+            raise Failure(Exit.MISFIT, f"{path}: need {need}, got {dtype} of shape {shape}")
+        n_bytes = math.prod(shape) * dtype.itemsize
+        there = path.stat().st_size - file.tell()
+        if there < n_bytes:
+            raise Failure(Exit.INPUT, f"{path}: truncated: {n_bytes:,} bytes of samples, {there:,} are there")
+        data = np.frombuffer(file.read(n_bytes), dtype)
+    return data.reshape(shape, order="F" if fortran else "C")
 
 
 def _header(file: Any, path: Path) -> tuple[tuple[int, ...], bool, np.dtype]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import tempfile
 from collections.abc import Iterator
@@ -59,6 +60,20 @@ def whole_file(path: Path, force: bool = False) -> Iterator[Path]:
             with suppress(OSError):
                 temporary.unlink()
         raise
+
+
+def remove_parts(path: Path, since: float) -> None:
+    """Remove what processes that were killed since then (seconds since the epoch) have left of `path`."""
+    target = Path(os.path.realpath(path))
+    with suppress(OSError):
+        for part in target.parent.glob(f".{glob.escape(target.name[:64])}.*.part"):
+            if part.stat().st_mtime >= since:
+                part.unlink()
+
+
+def is_newer(path: Path, source: Path) -> bool:
+    """Whether `path` is a file that was written after `source`."""
+    return path.is_file() and path.stat().st_mtime_ns >= source.stat().st_mtime_ns
 
 
 def _mode(target: Path) -> int:

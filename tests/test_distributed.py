@@ -1,0 +1,219 @@
+"""Worker processes: NumPy's bits from them, whatever becomes of one; and the command line's files, spread over them."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import xp_istft as xi
+
+distributed = pytest.importorskip("distributed", reason="the extra [distributed] is not installed")
+soundfile = pytest.importorskip("soundfile", reason="the extra [cli] is not installed")
+
+import dask  # noqa: E402
+import dask.array as da  # noqa: E402
+
+from xp_istft.cli import commands, many  # noqa: E402
+from xp_istft.cli.whole_files import whole_file  # noqa: E402
+
+RATE = 8000
+
+
+@pytest.fixture(scope="module")
+def client():
+    # One death more than allowed makes a failure; who asks a dead worker for data gives up soon.
+    chosen = {"distributed.scheduler.allowed-failures": 1, "distributed.comm.timeouts.connect": "5s"}
+    with (
+        dask.config.set(chosen),
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", silence_logs=50
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def _own_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
+
+
+def first_time(flag):
+    """Whether nobody asked for this flag before, in any process."""
+    try:
+        os.close(os.open(flag, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
+def pids(client):
+    return set(client.run(os.getpid).values())
+
+
+@pytest.mark.parametrize("frames", [7, (30, 1, 0, 29)])
+def test_workers_make_numpys_bits(client, rng, frames):
+    x = rng.standard_normal((2, 2000)).astype("float32")
+    X = xi.stft(x, 128)
+    lazy = xi.istft(da.from_array(X[..., :60], chunks=(1, -1, frames)))
+    back = xi.stft(lazy, 128, pad_mode="reflect")
+    y = xi.istft(X[..., :60])
+    np.testing.assert_array_equal(client.compute(lazy).result(), y)
+    np.testing.assert_array_equal(client.compute(back).result(), xi.stft(y, 128, pad_mode="reflect"))
+
+
+def passed_on(block, folder, block_id=None):
+    """The block, as it is; each run leaves a file, and the first run of block 12 kills its process."""
+    Path(folder, f"{block_id[-1]}-{uuid.uuid4()}").touch()
+    if block_id[-1] == 12 and first_time(Path(folder, "killed")):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return block
+
+
+def test_a_killed_worker_loses_nothing(client, rng, tmp_path):
+    x = rng.standard_normal((2, 4000)).astype("float32")
+    X = xi.stft(x, 128)
+    before = pids(client)
+    lazy = da.from_array(X, chunks=(-1, -1, 6)).map_blocks(passed_on, str(tmp_path), meta=X[:0, :0, :0])
+    y = client.compute(xi.istft(lazy, length=4000)).result()
+    np.testing.assert_array_equal(y, xi.istft(X, length=4000))
+    client.wait_for_workers(2)
+    assert (tmp_path / "killed").exists()
+    assert len(before - pids(client)) == 1
+    assert len(list(tmp_path.glob("12-*"))) == 2  # the block that was lost was made again
+
+
+def written(name, n_samples=3000, seed=0):
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.random.default_rng(seed).uniform(-1, 1, (n_samples, 2)), RATE, "FLOAT")
+
+
+@pytest.fixture
+def cli(capsys):
+    def run(*arguments):
+        code = commands.run([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return code, captured.out.splitlines(), captured.err.splitlines()
+
+    return run
+
+
+def files(folder):
+    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
+
+
+def test_a_directory_on_a_scheduler_is_what_one_process_makes(client, cli):
+    for i, name in enumerate(("a.wav", "b.flac.wav", "deep/c.wav", ".hidden/d.wav")):
+        written(f"in/{name}", 3000 + i, i)
+    Path("in/notes.txt").write_text("none of ours")
+    Path("in/broken.wav").write_bytes(b"RIFF")
+    scheduler = ("--scheduler", client.scheduler.address)
+    code, out, err = cli("stft", "in", "far", "--n-fft", 256, *scheduler)
+    assert code == 3
+    assert len(out) == 3
+    assert err[0] == "xp-istft: 1 of 4 files failed:"
+    assert "broken.wav: is no recording that can be read" in err[1]
+    assert cli("stft", "in", "near", "--n-fft", 256)[0] == 3
+    assert files("far") == files("near") == ["a.npz", "b.flac.npz", "deep/c.npz"]
+    for name in files("far"):
+        assert Path("far", name).read_bytes() == Path("near", name).read_bytes()
+    code, out, err = cli("istft", "far/**/*.npz", "back", *scheduler)
+    assert (code, err) == (0, [])
+    assert files("back") == ["a.wav", "b.flac.wav", "deep/c.wav"]
+    x, y = (soundfile.read(path)[0] for path in ("in/deep/c.wav", "back/deep/c.wav"))
+    np.testing.assert_allclose(y, x, atol=1e-6)
+
+
+def test_a_second_run_does_what_is_missing(client, cli):
+    for name in "abc":
+        written(f"in/{name}.wav")
+    scheduler = ("--scheduler", client.scheduler.address)
+    cli("stft", "in", "out", *scheduler)
+    Path("out/b.npz").unlink()
+    marks = {name: os.stat(f"out/{name}.npz").st_ino for name in "ac"}
+    code, out, err = cli("stft", "in", "out", *scheduler)
+    assert (code, err) == (0, [])
+    assert sorted(line for line in out if line.endswith(": there already")) == [
+        "out/a.npz: there already",
+        "out/c.npz: there already",
+    ]
+    assert {name: os.stat(f"out/{name}.npz").st_ino for name in "ac"} == marks
+    assert files("out") == ["a.npz", "b.npz", "c.npz"]
+
+
+def half_written(source, target):
+    """Writes in two halves; the first process that is between them is killed."""
+    with whole_file(target) as temporary:
+        temporary.write_bytes(b"half")
+        if first_time(source.with_suffix(".killed")):
+            os.kill(os.getpid(), signal.SIGKILL)
+        temporary.write_bytes(b"both halves")
+    return "done"
+
+
+def test_a_file_whose_worker_is_killed_is_done_by_another(tmp_path):
+    made = [(tmp_path / f"{i}.in", tmp_path / f"{i}.out") for i in range(5)]
+    for source, _ in made[1:]:
+        source.with_suffix(".killed").touch()
+    with dask.config.set({"distributed.scheduler.allowed-failures": 3}):
+        outcomes = dict(many.on_dask(made, half_written, None, 2))
+    assert [outcomes[i] for i in range(5)] == [many.Outcome("done", (), 0)] * 5
+    assert all(target.read_bytes() == b"both halves" for _, target in made)
+    assert not list(tmp_path.glob(".*"))
+
+
+def always_killed(source, target):
+    if source.name == "bad":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "done"
+
+
+def test_a_file_that_kills_every_worker_is_one_failure(client, tmp_path):
+    made = [(tmp_path / name, tmp_path / "out") for name in ("good", "bad", "fine")]
+    outcomes = dict(many.on_dask(made, always_killed, client.scheduler.address, 1))
+    assert (outcomes[0].code, outcomes[2].code) == (0, 0)
+    assert outcomes[1].code == 1
+    assert "bad: KilledWorker: " in outcomes[1].said
+
+
+def test_no_scheduler_answers(cli, monkeypatch):
+    monkeypatch.setattr(many, "_SECONDS", 0.2)
+    written("a.wav")
+    code, _, err = cli("stft", "a.wav", "X.npz", "--scheduler", "tcp://127.0.0.1:9")
+    assert code == 2
+    assert err[-1].startswith("xp-istft: tcp://127.0.0.1:9: no scheduler answers there")
+
+
+def test_without_distributed_it_says_how_to_get_it(cli, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "distributed", None)
+    for name in "ab":
+        written(f"{name}.wav")
+    code, _, err = cli("stft", "a.wav", "b.wav", "out", "--workers", 2)
+    assert code == 2
+    assert err == [
+        "xp-istft: --scheduler, and --workers with several files, need Dask: pip install 'xp-istft[distributed]'"
+    ]
+
+
+def test_progress_is_silent_where_there_is_no_terminal(client, cli, monkeypatch):
+    written("a.wav")
+    written("b.wav")
+    _, _, err = cli("stft", "a.wav", "b.wav", "out", "--scheduler", client.scheduler.address)
+    assert err == []
+    shown = io.StringIO()
+    shown.isatty = lambda: True
+    monkeypatch.setattr("sys.stderr", shown)
+    monkeypatch.setenv("TERM", "xterm")
+    commands.run(["istft", "out", "back", "--scheduler", client.scheduler.address])
+    assert "2 files" in shown.getvalue()

@@ -1,0 +1,134 @@
+"""Many files: which they are, where each goes, and who does them - this process, or the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .failures import Exit, Failure, one_line
+from .whole_files import remove_parts
+
+Work = Callable[[Path, Path], str]
+
+_SECONDS = 10  # that a scheduler has to answer
+
+
+class Outcome(NamedTuple):
+    """What became of one file: the line that says so, its warnings, and its exit code."""
+
+    said: str
+    warnings: tuple[str, ...]
+    code: int
+
+
+def pairs(paths: tuple[str, ...], out: str, suffix: str, suffixes: set[str]) -> tuple[list[tuple[Path, Path]], bool]:
+    """Each input with its output, and whether several were asked for.
+
+    paths    : files, patterns, and directories, of which all files with one of `suffixes` are meant, at any depth
+    suffix   : of the outputs, where `out` is a directory: there they lie as the inputs do in theirs
+    """
+    found = [each for text in paths for each in _found(text, suffixes)]
+    several = len(found) > 1 or found[0][0] != Path(paths[0])
+    folder = Path(out)
+    if not several and not (folder.is_dir() or out.endswith("/")):
+        return [(found[0][0], folder)], False
+    if not folder.is_dir() and (folder.exists() or folder.suffix == suffix):
+        raise Failure(Exit.USAGE, f"{out}: several inputs need a directory as the last argument")
+    made = [(source, folder / place.with_suffix(suffix)) for source, place in found]
+    sources: dict[Path, Path] = {}
+    for source, target in made:
+        if sources.setdefault(target, source) is not source:
+            raise Failure(Exit.USAGE, f"{target}: several inputs would go there; rename them, or use two directories")
+    try:
+        for parent in {target.parent for target in sources}:
+            parent.mkdir(parents=True, exist_ok=True)
+    except OSError as cause:
+        raise Failure(Exit.OUTPUT, f"{out}: cannot be made: {cause.strerror}") from cause
+    return made, several
+
+
+def _found(text: str, suffixes: set[str]) -> list[tuple[Path, Path]]:
+    """The files that one argument names, each with its place in the output directory."""
+    path = Path(text)
+    if path.is_dir():
+        files = _seen(path, "**/*")
+        files = [file for file in files if file.suffix.lower() in suffixes]
+        if not files:
+            raise Failure(Exit.INPUT, f"{path}: is a directory without files {' '.join(sorted(suffixes)[:6])} ...")
+        return [(file, file.relative_to(path)) for file in files]
+    plain = next((i for i, part in enumerate(path.parts) if any(sign in part for sign in "*?[")), None)
+    if plain is None or path.exists():
+        return [(path, Path(path.name))]
+    root = Path(*path.parts[:plain])
+    files = _seen(root, str(Path(*path.parts[plain:])))
+    if not files:
+        raise Failure(Exit.INPUT, f"{path}: no such file")
+    return [(file, file.relative_to(root)) for file in files]
+
+
+def _seen(root: Path, pattern: str) -> list[Path]:
+    """The files of a pattern, in order, without hidden ones."""
+    files = (file for file in root.glob(pattern) if file.is_file())
+    return sorted(file for file in files if not any(part.startswith(".") for part in file.relative_to(root).parts))
+
+
+def attempted(work: Work, source: Path, target: Path) -> Outcome:
+    """work(source, target), and what it warned of or failed by; runs on workers, too."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            said, code = work(source, target), Exit.DONE
+        except Failure as cause:
+            said, code = str(cause), cause.code
+        except (ValueError, TypeError) as cause:  # the library names the parameter, what was needed and what came
+            said, code = f"{source}: {one_line(cause)}", Exit.MISFIT
+        except MemoryError as cause:
+            said, code = f"{source}: out of memory: {one_line(cause)}", Exit.UNEXPECTED
+    return Outcome(said, tuple(one_line(each.message) for each in caught), int(code))
+
+
+def on_dask(
+    made: list[tuple[Path, Path]], work: Work, scheduler: str | None, workers: int
+) -> Iterator[tuple[int, Outcome]]:
+    """(number of the pair, its outcome), as they are done by the workers of `scheduler`, or by some of our own.
+
+    A file whose worker dies is begun again on another one; after several deaths it counts as failed.
+    """
+    try:
+        from distributed import Client, LocalCluster, as_completed
+    except ModuleNotFoundError as cause:
+        need = "--scheduler, and --workers with several files, need Dask"
+        raise Failure(Exit.USAGE, f"{need}: pip install 'xp-istft[distributed]'") from cause
+    with ExitStack() as stack:
+        if scheduler is None:
+            stack.callback(_clear, made, time.time())
+            count = min(workers, len(made))
+            options: dict[str, Any] = {"dashboard_address": "127.0.0.1:0", "silence_logs": 50}
+            cluster = stack.enter_context(LocalCluster(n_workers=count, threads_per_worker=1, **options))
+            client = stack.enter_context(Client(cluster))
+        else:
+            try:
+                client = stack.enter_context(Client(scheduler, timeout=_SECONDS))
+            except (OSError, ValueError) as cause:
+                raise Failure(Exit.USAGE, f"{scheduler}: no scheduler answers there: {one_line(cause)}") from cause
+        futures = {
+            client.submit(attempted, work, source.absolute(), target.absolute(), pure=False): number
+            for number, (source, target) in enumerate(made)
+        }
+        for future in as_completed(futures):
+            number = futures[future]
+            if future.status == "finished":
+                yield number, future.result()
+            else:
+                said = f"{made[number][0]}: {type(future.exception()).__name__}: {one_line(future.exception())}"
+                yield number, Outcome(said, (), Exit.UNEXPECTED)
+
+
+def _clear(made: list[tuple[Path, Path]], began: float) -> None:
+    """Remove what workers that died since then have left half written."""
+    for _, target in made:
+        remove_parts(target, began)
