@@ -139,7 +139,9 @@ class Implementation:
         raise NotApplicable
 
     def call(self, data: Any, **parameters: Any) -> np.ndarray:
-        lacking = {name for name, value in parameters.items() if name in self.lacks and not self.is_default(name, value)}
+        lacking = {
+            name for name, value in parameters.items() if name in self.lacks and not self.is_default(name, value)
+        }
         if lacking:
             raise NotApplicable(", ".join(sorted(lacking)))
         given = {name: value for name, value in parameters.items() if name not in self.lacks}
@@ -175,7 +177,11 @@ class OnTorch(Implementation):
         self.library = importlib.import_module("torch")
 
     def native(self, array: np.ndarray) -> Any:
-        return self.library.from_numpy(array)
+        if array.dtype.kind not in "biufc" or array.dtype == np.clongdouble:
+            raise NotApplicable("tensors have no such dtype")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of arrays that cannot be written
+            return self.library.from_numpy(array)
 
     def host(self, array: Any) -> np.ndarray:
         return array.detach().resolve_conj().resolve_neg().numpy()
@@ -277,21 +283,30 @@ class Scipy(Peer):
             size = len(window)
         if size is None or isinstance(hop_length, (str, bool)) or window is None:
             raise NotApplicable("the hop is given as noverlap")
-        if isinstance(win_length, int) and isinstance(n_fft, int) and 0 < win_length < n_fft and _fits(window, win_length):
+        if (
+            isinstance(win_length, int)
+            and isinstance(n_fft, int)
+            and 0 < win_length < n_fft
+            and _fits(window, win_length)
+        ):
             window, size = hostile.definition.window_samples(window, win_length, n_fft), n_fft  # in the middle, as ours
         overlap = None if hop_length is None else size - hop_length
         _, y = self.module.istft(
             X, window=window, nperseg=size, noverlap=overlap, nfft=n_fft, input_onesided=onesided, boundary=center
         )
         with contextlib.suppress(Exception):  # scipy's scaling; what it makes of a bad window, it made
-            samples = window if isinstance(window, np.ndarray) else hostile.definition.window_samples(window, size, size)
+            samples = (
+                window if isinstance(window, np.ndarray) else hostile.definition.window_samples(window, size, size)
+            )
             total = samples.sum()
             return y / total if np.isfinite(total) and total else y
         return y
 
 
 def _fits(window: Any, size: int) -> bool:
-    return isinstance(window, str) and window in ("hann", "hamming", "boxcar") or getattr(window, "shape", None) == (size,)
+    return (
+        isinstance(window, str) and window in ("hann", "hamming", "boxcar") or getattr(window, "shape", None) == (size,)
+    )
 
 
 class Jax(Scipy):
@@ -305,6 +320,8 @@ class Jax(Scipy):
         self.library = jax.numpy
 
     def native(self, array: np.ndarray) -> Any:
+        if array.dtype.kind not in "biufc" or array.dtype == np.clongdouble:
+            raise NotApplicable("its arrays have no such dtype")
         return self.library.asarray(array)
 
     def host(self, array: Any) -> np.ndarray:
@@ -323,7 +340,9 @@ class ShortTime(Peer):
     name, package = "scipy.signal.ShortTimeFFT", "scipy.signal"
     lacks = frozenset({"out", "center"})
 
-    def transform(self, n_fft: Any, hop_length: Any, win_length: Any = None, window: Any = "hann", onesided: Any = True) -> Any:
+    def transform(
+        self, n_fft: Any, hop_length: Any, win_length: Any = None, window: Any = "hann", onesided: Any = True
+    ) -> Any:
         if n_fft is None or hop_length is None or not isinstance(onesided, bool):
             raise NotApplicable("the sizes are needed")
         if isinstance(win_length, (int, np.integer)) and isinstance(window, (str, np.ndarray)):
@@ -371,7 +390,9 @@ class ShortTime(Peer):
         return y.real if onesided else y
 
 
-IMPLEMENTATIONS = {each.name: each for each in (Implementation, OnTorch, Torch, Librosa, Scipy, ShortTime, NnAudio, Jax)}
+IMPLEMENTATIONS = {
+    each.name: each for each in (Implementation, OnTorch, Torch, Librosa, Scipy, ShortTime, NnAudio, Jax)
+}
 
 
 # ------------------------------------------------------------------ rows
@@ -820,7 +841,7 @@ def cases() -> dict[str, list[Callable[[Implementation], None]]]:
 def expected(number: str, parts: list[Any]) -> str:
     if number in EITHER:
         return "either"
-    row = getattr(parts[0], "args", [None])[0]
+    row = next(iter(getattr(parts[0], "args", ())), None)
     refused = isinstance(row, Row) and isinstance(row.outcome, Refused)
     return "error" if refused or number in ("D52", "E20", "E27", "G14") else "value"
 
@@ -854,7 +875,7 @@ def judged(number: str, want: str, im: Implementation, part: Callable[[Implement
 def refusal(number: str, want: str, im: Implementation, part: Any, cause: Any) -> tuple[str, str]:
     text = " ".join(str(cause).split("\nException raised")[0].split())
     said = f"{type(cause).__name__}: {text[:200]}"
-    row = getattr(part, "args", [None])[0]
+    row = next(iter(getattr(part, "args", ())), None)
     if im.ours and isinstance(row, Row) and isinstance(row.outcome, Refused):
         exact = type(cause) is row.outcome.kind and re.match(f"istft: ({row.outcome.text})", text)
         return ("clear error" if exact else "unclear error"), said
@@ -876,7 +897,9 @@ def in_its_own_process(number: str, parts: list[Any], im: Implementation) -> tup
             os.dup2(null, 1)
             os.dup2(null, 2)
             if number != "G13":
-                resource.setrlimit(resource.RLIMIT_AS, (address_space() + LIMIT * (3 if isinstance(im, Jax) else 1), -1))
+                resource.setrlimit(
+                    resource.RLIMIT_AS, (address_space() + LIMIT * (3 if isinstance(im, Jax) else 1), -1)
+                )
             worst = max((judged(number, want, im, part) for part in parts), key=lambda found: rank(want, found[0]))
             if worst[0] not in ("n/a", "hang"):
                 try:
@@ -952,7 +975,9 @@ def main() -> None:
             tally = score(name, chosen.cases, bool(chosen.cases))
             count = sum(tally[each] for each in CLASSES if each != "n/a")
             share = f"{tally['met']}/{count} {100 * tally['met'] / max(1, count):.0f} %"
-            print(f"{name:26s}{share:>18s}  " + "  ".join(f"{tally[each]:>{len(each)}}" for each in CLASSES), flush=True)
+            print(
+                f"{name:26s}{share:>18s}  " + "  ".join(f"{tally[each]:>{len(each)}}" for each in CLASSES), flush=True
+            )
             os._exit(int(IMPLEMENTATIONS[name].ours and tally["met"] < count))
         short |= os.waitpid(child, 0)[1] != 0
     sys.exit(int(short))

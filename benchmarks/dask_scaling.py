@@ -70,7 +70,9 @@ def on_workers(x, X, y, workers):
     limit = f"{LIMIT}MiB"
     times = []
     with (
-        LocalCluster(n_workers=workers, threads_per_worker=1, memory_limit=limit, dashboard_address="127.0.0.1:0") as cluster,
+        LocalCluster(
+            n_workers=workers, threads_per_worker=1, memory_limit=limit, dashboard_address="127.0.0.1:0"
+        ) as cluster,
         Client(cluster) as client,
     ):
         pids = client.run(lambda: __import__("os").getpid())
