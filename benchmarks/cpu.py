@@ -21,7 +21,7 @@ from harness import Race, race
 from peers import PEERS, Problem, forward_peers, installed, inverse_peers, ours, ours_forward
 
 import xp_istft as xi
-from xp_istft.backends.fft_engines import Engine, _engine
+from xp_istft.backends.fft_engines import Engine, engine_for
 from xp_istft.backends.threads import run as on_threads
 
 MAIN = (
@@ -87,6 +87,20 @@ def floor_parts(problem: Problem, X: np.ndarray, engine: Engine, threads: int) -
     }
 
 
+def forward_ffts(problem: Problem) -> Callable[[], None]:
+    """The FFTs alone of an stft by the default engine, in cache, by one thread."""
+    engine = _in_use("auto", problem, forward=True)
+    count = problem.items * problem.n_frames
+    frames = np.ones((min(count, max(16, (1 << 18) // (problem.n_fft * 4))), problem.n_fft), problem.dtype)
+    spectra = np.empty((len(frames), problem.n_fft // 2 + 1), "F" if problem.dtype == "float32" else "D")
+
+    def transforms() -> None:
+        for first in range(0, count, len(frames)):
+            engine.rfft(frames[: count - first], spectra[: count - first])
+
+    return transforms
+
+
 def inverse_race(problem: Problem, threads: int, budget: float, engines: tuple[str, ...], everyone: bool) -> Race:
     contenders: dict[str, Callable[[], Any]] = {}
     for order in "FC":
@@ -103,7 +117,7 @@ def inverse_race(problem: Problem, threads: int, budget: float, engines: tuple[s
         contenders[f"xp_istft, 1 thread {order}"] = ours(problem, X, 1)
         if everyone and order == "F":
             for engine in engines:
-                parts = floor_parts(problem, X, _engine("numpy" if engine == "auto" else engine), threads)
+                parts = floor_parts(problem, X, _in_use(engine, problem), threads)
                 contenders |= {f"{part} {engine}": run for part, run in parts.items()}
     return race(contenders, budget=budget)
 
@@ -118,7 +132,14 @@ def forward_race(problem: Problem, threads: int, budget: float, engines: tuple[s
         contenders[_label(engine)] = ours_forward(problem, x, threads, engine)
     contenders["xp_istft, 1 thread"] = ours_forward(problem, x, 1)
     contenders["xp_istft, C order"] = ours_forward(problem, x, threads, order="C")
+    contenders["FFTs, 1 thread"] = forward_ffts(problem)
     return race(contenders, budget=budget)
+
+
+def _in_use(engine: str, problem: Problem, forward: bool = False) -> Engine:
+    """The engine that computes this problem where `engine` is chosen."""
+    xi.set_fft_engine(engine)
+    return engine_for(problem.n_fft, np.dtype("F" if problem.dtype == "float32" else "D"), forward=forward)
 
 
 def _label(engine: str) -> str:
@@ -130,18 +151,32 @@ def mean(values: list[float]) -> float:
     return exp(sum(map(log, values)) / len(values))
 
 
+def default_engines() -> str:
+    """Which engine set_fft_engine("auto") takes for which problems."""
+    by_engine: dict[str, list[str]] = {}
+    for problem in (*MAIN, *OTHERS):
+        for way in ("istft", "stft"):
+            size = f"{way} {problem.n_fft}{'' if problem.dtype == 'float32' else ' ' + problem.dtype}"
+            sizes = by_engine.setdefault(_in_use("auto", problem, way == "stft").name, [])
+            if size not in sizes:
+                sizes.append(size)
+    return "; ".join(f"{name}.fft for {', '.join(sizes)}" for name, sizes in sorted(by_engine.items()))
+
+
 class Report:
     """The lines of the result file."""
 
     def __init__(self, threads: int) -> None:
         versions = installed(
-            "numpy", "scipy", "mkl_fft", "torch", "librosa", "nnAudio", "jax", "auvux-dsp"
+            "numpy", "scipy", "mkl_fft", "mkl", "torch", "librosa", "nnAudio", "jax", "auvux-dsp"
         )  # fmt: skip
         self.lines = [
             f"# CPU: {machine().replace('-', ' ')}",
             "",
             "Made by `python benchmarks/cpu.py`. Python " + platform.python_version() + ", "
             + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
+            "",
+            f'The default engine (set_fft_engine("auto")) is {default_engines()}; "mkl" is MKL\'s where it is named.',
             "",
             f"float32 and {threads} threads unless said otherwise; each result is a new array. A factor is the median "
             "over rounds of a contender's time divided by ours in the same round, in the same layout: above 1, we are "
@@ -223,20 +258,24 @@ def floor_section(report: Report, results: dict[Problem, Race], engines: tuple[s
                 1e3 * float(np.median(floor)),
                 *(float(np.median(q)) for q in (frame / floor, bins / floor, bins / frame)),
             ]
-            rows.append([describe(problem), "numpy" if engine == "auto" else engine, *(f"{v:.2f}" for v in values)])
+            rows.append([describe(problem), _in_use(engine, problem).name, *(f"{v:.2f}" for v in values)])
     report.table(["problem", "engine", "floor, ms", "F / floor", "C / floor", "C / F"], rows)
 
 
 def forward_section(report: Report, results: dict[Problem, Race], engines: tuple[str, ...]) -> None:
-    report.section("stft beside the peers", "Frame by frame in memory, as librosa and torch have it.")
+    report.section(
+        "stft beside the peers",
+        "Frame by frame in memory, as librosa and torch have it. The last column is torch's time with one thread "
+        "divided by that of our FFTs alone, in cache: no stft by the same engine could be faster than that factor.",
+    )
     names = PEERS
     rows = [
         [describe(problem), f"{1e3 * result.median('xp_istft'):.2f}"]
         + [factor(result, name, "xp_istft") for name in ["xp_istft, 1 thread", "xp_istft, C order", *names]]
-        + [factor(result, "torch, 1 thread", "xp_istft, 1 thread")]
+        + [factor(result, "torch, 1 thread", each) for each in ("xp_istft, 1 thread", "FFTs, 1 thread")]
         for problem, result in results.items()
     ]
-    report.table(["problem", "ms", "1 thread", "C order", *names, "torch, 1 against 1"], rows)
+    report.table(["problem", "ms", "1 thread", "C order", *names, "torch, 1 against 1", "torch / FFTs"], rows)
     report.lines += ["", "Geometric means over the first three problems (torch*: over all):", ""]
     means = []
     for engine in engines:
@@ -286,8 +325,11 @@ def overhead_section(report: Report, budget: float) -> None:
     for problem in (Problem("", 1, 17, 64, 16), Problem("", 1, 13, 512, 128), Problem("", 1, 126, 512, 128)):
         X = problem.spectrum("F")[0]
         lying, frames = X.T, np.empty((problem.n_frames, problem.n_fft), np.float32)
+        engine = _in_use("auto", problem)
         contenders = {
-            "irfft": lambda lying=lying, problem=problem, frames=frames: np.fft.irfft(lying, problem.n_fft, out=frames),
+            "irfft": lambda lying=lying, problem=problem, frames=frames, engine=engine: engine.irfft(
+                lying, problem.n_fft, frames
+            ),
             "xp_istft": lambda X=X, problem=problem: xi.istft(X, hop_length=problem.hop),
         } | inverse_peers(problem, X[None], 1, ("torch", "librosa"))
         result = race(contenders, rounds=15, budget=budget)
@@ -300,8 +342,8 @@ def overhead_section(report: Report, budget: float) -> None:
         )
     report.section(
         "Small problems, one thread",
-        "Microseconds of numpy.fft.irfft into a given array, and of a whole call of istft beyond them, all argument "
-        "checks included.",
+        "Microseconds of the default engine's irfft into a given array, and of a whole call of istft beyond them, all "
+        "argument checks included.",
     )
     report.table(["problem", "irfft", "istft beyond it", "least", "torch", "librosa"], rows)
 

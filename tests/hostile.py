@@ -554,7 +554,7 @@ def after_refusals(call: Call) -> None:
     X = spectrum()
     want = call(X, **BASE)
     for wrong in ({"hop_length": 0}, {"n_fft": 7}, {"window": "nonsense"}, {"win_length": 10**6}, {"length": -1}):
-        with pytest.raises(Exception, match=""):
+        with pytest.raises(Exception, match=""):  # the battery has a kind of its own
             call(X, **{**BASE, **wrong})
     np.testing.assert_array_equal(call(X, **BASE), want)
 

@@ -340,9 +340,10 @@ def test_scratch_is_bounded(n_fft, hop, dtype, monkeypatch):
         assert scratch_of(inverse) <= 1.2 * 2**20
         forward = Analysis(job.frames, None)
         signal = np.zeros(job.frames.n_samples, dtype)
-        assert (
-            scratch_of(lambda signal=signal, job=forward, workers=workers: backend.analysis(signal, job)) <= 1.2 * 2**20
-        )
+        many = np.zeros((2**21 // (4 * n_fft), 4 * n_fft), dtype)
+        short = Analysis(Frames(n_fft, n_fft, 5, n_fft // 2, n_fft // 2 + 4 * n_fft), None)
+        for one, each in ((signal, forward), (many, short)):
+            assert scratch_of(lambda one=one, job=each: backend.analysis(one, job)) <= 1.2 * 2**20
 
 
 def test_workers():
@@ -506,7 +507,7 @@ def engine(request):
     ids=str,
 )
 def test_every_engine_is_the_definition(engine, geometry, dtype):
-    assert fft_engines.engine_for(16).name == engine
+    assert fft_engines.engine_for(16, np.dtype(COMPLEX[dtype])).name == engine
     rng = np.random.default_rng(0)
     for onesided, real in ((True, True), (False, True), (False, False)):
         job = synthesis_job(geometry, "pair", onesided=onesided, real=real, dtype=dtype)
@@ -522,6 +523,44 @@ def test_every_engine_is_the_definition(engine, geometry, dtype):
             assert np.abs(ours - exact).max() <= 3 * TOLERANCE[dtype] * math.sqrt(geometry[0]) * np.abs(signal).max()
 
 
+@pytest.mark.parametrize(("onesided", "real"), [(True, True), (False, True), (False, False)])
+@pytest.mark.parametrize("dtype", ["f", "d"])
+def test_planes_are_joined_block_by_block(engine, onesided, real, dtype, many_blocks):
+    job = synthesis_job((64, 16, 300, 32, 4000), onesided=onesided, real=real)
+    scattered = synthesis_job((64, 1, 200, 32, 190), onesided=onesided, real=real)
+    for each, batch in itertools.product((job, scattered), ((), (2, 3))):
+        spectrum = spectrum_of(each, dtype, batch)
+        exact = backend.synthesis(spectrum, each)
+        for n_bytes, layout in itertools.product((3000, 1 << 20), ("C", "frame-major", "every other")):
+            many_blocks(n_bytes)
+            parts = [LAYOUTS[layout](part) for part in (spectrum.real, spectrum.imag)]
+            assert np.array_equal(backend.synthesis(parts[0], each, workers=2, imag=parts[1]), exact)
+    assert scratch_of(lambda: backend.synthesis(*planes_of(dtype))) <= 1.2 * 2**20
+
+
+def planes_of(dtype):
+    """Arguments of a long synthesis from planes."""
+    job = synthesis_job((1024, 256, 700, 512, 256 * 699))
+    spectrum = spectrum_of(job, dtype)
+    return np.ascontiguousarray(spectrum.real), job, None, 1, np.ascontiguousarray(spectrum.imag)
+
+
+@pytest.mark.parametrize("onesided", [True, False])
+@pytest.mark.parametrize("n_fft", [64, 320, 512, 16384])
+def test_threads_and_blocks_change_no_bit_of_any_engine(engine, n_fft, onesided, many_blocks):
+    job = synthesis_job((n_fft, n_fft // 4, 40, n_fft // 2, n_fft // 4 * 39), onesided=onesided)
+    forward = Analysis(job.frames, job.window, onesided)
+    spectrum = spectrum_of(job, batch=(2,))
+    signal = np.random.default_rng(3).standard_normal((2, job.frames.n_samples)).astype(np.float32)
+    plain, forward_plain = backend.synthesis(spectrum, job, workers=1), backend.analysis(signal, forward, workers=1)
+    assert np.array_equal(backend.synthesis(spectrum[:1], job), plain[:1])
+    assert np.array_equal(backend.analysis(signal[:1], forward), forward_plain[:1])
+    for rows, workers in ((3, 1), (13, 2), (29, 3)):
+        many_blocks(4 * rows * n_fft)
+        assert np.array_equal(backend.synthesis(spectrum, job, workers=workers), plain)
+        assert np.array_equal(backend.analysis(signal, forward, workers=workers), forward_plain)
+
+
 def test_engines_are_named():
     for wrong, kind in (("fftw", ValueError), (None, TypeError), (3, TypeError)):
         with pytest.raises(kind, match="set_fft_engine: engine: need 'auto' or 'numpy' or 'scipy' or 'mkl'"):
@@ -530,7 +569,53 @@ def test_engines_are_named():
 
 def test_mkl_takes_the_sizes_it_is_faster_at():
     mkl = pytest.importorskip("mkl_fft") and fft_engines._engine("mkl")
-    assert [n for n in (64, 400, 1000, 4096, 511, 1009, 243, 1022) if mkl.suits(n)] == [64, 400, 1000, 4096]
+    assert [n for n in (64, 400, 1000, 4096, 511, 1009, 243, 1022) if mkl.suits(n, True)] == [64, 400, 1000, 4096]
+
+
+def test_auto_takes_scipy_where_it_is_faster():
+    scipy = fft_engines.ScipyEngine()
+    sizes = (16, 32, 400, 511, 1018, 2048, 16384, 65536)
+    for scipy._vectors, forward in itertools.product((False, True), (False, True)):
+        fast = [n for n in sizes if scipy.is_fastest(n, True, True, forward)]
+        assert fast == ([32, 400] + [2048, 16384] * forward if scipy._vectors else [])
+        assert not scipy.is_fastest(512, False, True, forward)
+        assert not scipy.is_fastest(512, True, False, forward)
+
+
+def _with_other_bits(transform):
+    """A transform that rounds the frames of four otherwise than those beyond, as vector lanes may."""
+
+    def rounded(x, *arguments):
+        *_, out = arguments
+        transform(x, *arguments)
+        out[: len(out) // 4 * 4] *= 1 + 2e-7
+
+    return rounded
+
+
+@pytest.mark.parametrize("map_", ["irfft", "rfft", "ifft", "fft"])
+def test_an_engine_whose_bits_depend_on_the_number_of_frames_is_not_taken(map_, monkeypatch):
+    scipy = fft_engines._engine("scipy")
+    onesided = map_ in ("irfft", "rfft")
+    assert fft_engines._is_steady(scipy, 16, np.dtype("F"), onesided)
+    monkeypatch.setattr(scipy, map_, _with_other_bits(getattr(scipy, map_)))
+    assert not fft_engines._is_steady(scipy, 16, np.dtype("F"), onesided)
+    monkeypatch.setattr(scipy, "_vectors", False)
+    fft_engines._engine_for.cache_clear()
+    xi.set_fft_engine("scipy")
+    try:
+        assert fft_engines.engine_for(16, np.dtype("F"), onesided).name == "numpy"
+        assert fft_engines.engine_for(16, np.dtype("F"), not onesided).name == "scipy"
+    finally:
+        xi.set_fft_engine("auto")
+        fft_engines._engine_for.cache_clear()
+
+
+def test_complex_transforms_of_newer_scipy_are_numpys():
+    scipy = fft_engines.ScipyEngine()
+    for scipy._vectors in (False, True):
+        assert scipy.suits(512, True)
+        assert scipy.suits(512, False) is not scipy._vectors
 
 
 def test_missing_mkl_is_named(monkeypatch):

@@ -280,6 +280,13 @@ def test_complex_arrays_of_parts(xp, rng):
     np.testing.assert_allclose(xp.to_numpy(polar), xp.to_numpy(Z), rtol=1e-5, atol=1e-6)
 
 
+def test_istft_takes_real_and_imaginary_parts(xp, rng):
+    X = (rng.standard_normal((33, 3, 20)) + 1j * rng.standard_normal((33, 3, 20))).astype(np.complex64)
+    parts = xp.asarray(X.real.copy()), xp.asarray(X.imag.copy())
+    exact = xi.istft(xp.asarray(X), axes=(0, 2), hop_length=16)
+    np.testing.assert_array_equal(xp.to_numpy(xi.istft(parts, axes=(0, 2), hop_length=16)), xp.to_numpy(exact))
+
+
 def test_pairs_side_by_side_are_viewed_not_copied(rng):
     pairs = rng.standard_normal((3, 4, 2))
     assert np.shares_memory(xi.as_complex(pairs), pairs)

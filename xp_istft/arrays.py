@@ -169,6 +169,20 @@ def from_polar(magnitude: Any, phase: Any) -> Any:
     return backend.as_complex(magnitude * xp.cos(phase), magnitude * xp.sin(phase))
 
 
+def planes(function: str, name: str, pair: tuple[Any, ...]) -> tuple[Any, Any]:
+    """Real and imaginary parts as given, where NumPy's backend joins them; else (a complex array, None)."""
+    if len(pair) != 2:
+        raise error(
+            ValueError, function, name, "an array, or a tuple of real and imaginary parts", f"{len(pair)} items"
+        )
+    backend, real = _real_floating(function, name, pair[0])
+    other, imag = _real_floating(function, name, pair[1])
+    if backend is not other or real.shape != imag.shape or real.dtype != imag.dtype:
+        got = " and ".join(f"{type(part).__name__} of {part.dtype}, shape {tuple(part.shape)}" for part in (real, imag))
+        raise error(ValueError, function, name, "parts of one library, dtype and shape", got)
+    return (real, imag) if isinstance(real, np.ndarray) else (backend.as_complex(real, imag), None)
+
+
 def _real_floating(function: str, name: str, array: Any) -> tuple[ModuleType, Any]:
     backend, array = read(function, name, array)
     if dtype_name(array) not in ("float32", "float64"):

@@ -12,7 +12,7 @@ import numpy as np
 from . import arrays, frames, plans
 from .arguments import boolean, choice, error, integer
 from .arrays import LAST, LAST_TWO
-from .backends import backend_for, opaque
+from .backends import backend_for, offers, opaque
 from .backends.array_api import dtype_name
 from .frames import Padding, Placement
 from .jobs import Synthesis
@@ -60,6 +60,8 @@ def istft(
     X : complex array (..., n_bins, n_frames)
         Spectrum, of NumPy, CuPy, PyTorch, JAX, Dask or any other Array API library, on any device, with any strides.
         What has shape, dtype and slices alone (zarr, h5py) is read block by block, and gives a NumPy array.
+        Also a tuple of its real and imaginary parts, real arrays; NumPy joins them block by block, without a copy of
+        the whole.
     hop_length : int, optional
         Samples between the starts of neighbouring frames; default win_length // 4.
     win_length : int, optional
@@ -141,8 +143,11 @@ def istft(
     >>> bool(abs(y - x).max() < 1e-14)
     True
     """
+    imag = None
+    if isinstance(X, tuple):
+        X, imag = arrays.planes("istft", "X", X)
     backend, X = arrays.read_or_stored("istft", "X", X, out)
-    dtype = dtype_name(X)
+    dtype = dtype_name(X) if imag is None else arrays.complex_dtype(X, dtype_name(X))
     if dtype not in ("complex64", "complex128", "complex32"):
         pairs = dtype in ("float32", "float64") and X.shape[-1:] == (2,)
         hint = "join the pairs first: xp_istft.as_complex(X)" if pairs else ""
@@ -157,6 +162,8 @@ def istft(
     v = _synthesis_window("istft", synthesis_window, chosen, X)
     _full_bins_only("istft", frequencies)
     ways = _ways(backend, method, tune, overwrite)
+    if imag is not None:
+        ways["imag"] = arrays.moved("istft", "axes", imag, axes, LAST_TWO)
     precision = "float64" if dtype == "complex128" else "float32"  # of what is computed
     plan = planned(
         plans.inverse, chosen, v, X.shape[-1], center, read_padding("istft", padding), length, onesided, real, scaling,
@@ -169,7 +176,8 @@ def istft(
     result = arrays.real_dtype(dtype) if real else dtype
     workers = _workers("istft", workers)
     if out is not None:
-        backend.check_out("istft", out, X, (*X.shape[:-2], job.frames.n_samples), result)
+        for part in (X,) if imag is None else (X, imag):
+            backend.check_out("istft", out, part, (*X.shape[:-2], job.frames.n_samples), result)
     if plan.warning is not None:
         warnings.warn(plan.warning, CoverageWarning, stacklevel=3)
     return arrays.in_precision(
@@ -625,7 +633,7 @@ class iSTFT:  # noqa: N801  the name of nnAudio's layer
 
 def _live(function: str, backend: Any, array: Any, window: Any, synthesis_window: Any = None) -> tuple[Any, Any, Any]:
     """The windows to plan with, and those that automatic differentiation or a compiler follows (None: none)."""
-    if not hasattr(backend, "live"):
+    if not offers(backend, "live"):
         return window, synthesis_window, None
     planned_with, live = backend.live(function, array, window=window, synthesis_window=synthesis_window)
     if live is not None and synthesis_window is None:
@@ -666,11 +674,11 @@ _AUTO = "auto"
 
 def _ways(backend: ModuleType, method: Any, tune: Any, overwrite: Any) -> dict[str, Any]:
     """What a backend with several ways to make the inverse (its METHODS) is told of them; nothing for the others."""
-    if method is _AUTO and tune is False and overwrite is False and not hasattr(backend, "METHODS"):
+    if method is _AUTO and tune is False and overwrite is False and not offers(backend, "METHODS"):
         return {}  # as nearly always
     choice("istft", "method", method, ("auto", "fused"))
     tune, overwrite = boolean("istft", "tune", tune), boolean("istft", "overwrite", overwrite)
     if method not in getattr(backend, "METHODS", ("auto",)):
         hint = "one kernel makes the inverse on CuPy arrays only"
         raise error(ValueError, "istft", "method", "'auto' for arrays of this library", repr(method), hint)
-    return {"method": method, "tune": tune, "overwrite": overwrite} if hasattr(backend, "METHODS") else {}
+    return {"method": method, "tune": tune, "overwrite": overwrite} if offers(backend, "METHODS") else {}

@@ -82,6 +82,10 @@ def _backend_for_type(cls: type) -> ModuleType | None:
     return array_api
 
 
+# Whether a backend has a function that not every one has; asking for a missing one takes 0.4 us each time.
+offers: Callable[[ModuleType, str], bool] = lru_cache(hasattr)
+
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 # Functions that a tracing compiler takes for one step: what they work out on the host is no part of a graph.

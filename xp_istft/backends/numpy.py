@@ -37,6 +37,7 @@ from .overlap import (
     overlap_of,
     scatter,
     seconds,
+    whole_of,
     with_true_gain,
 )
 from .phase_updates import STEPS, Stage, distances, estimate, memory_of
@@ -68,35 +69,58 @@ _COMPLEX = {
 
 
 def synthesis(
-    spectrum: np.ndarray, job: Synthesis, out: np.ndarray | None = None, workers: int | None = None
+    spectrum: np.ndarray,
+    job: Synthesis,
+    out: np.ndarray | None = None,
+    workers: int | None = None,
+    imag: np.ndarray | None = None,
 ) -> np.ndarray:
+    """With `imag`, the imaginary parts, `spectrum` is the real parts: joined block by block."""
+    kind = _COMPLEX[spectrum.dtype]
     if out is None:
-        kind = _REAL[spectrum.dtype] if job.real else spectrum.dtype
-        out = empty("istft", (*spectrum.shape[:-2], job.frames.n_samples), kind)
-    packed = spectrum.strides[-2] == spectrum.itemsize
-    _overlap_added(spectrum, job, _inverse(job, engine_for(job.frames.n_fft), packed), out, workers)
+        out = empty("istft", (*spectrum.shape[:-2], job.frames.n_samples), _REAL[kind] if job.real else kind)
+    sources = (spectrum,) if imag is None else (spectrum, imag)
+    _overlap_added(sources, job, _inverse_of(sources, job, kind), out, workers)
     return out
+
+
+def _inverse_of(sources: tuple[np.ndarray, ...], job: Synthesis, kind: np.dtype) -> _Inverse:
+    """The inverse FFTs of spectra of dtype `kind`, given as such or as real and imaginary parts."""
+    engine = engine_for(job.frames.n_fft, kind, job.onesided)
+    prepared: Callable[[Any], np.ndarray]
+    if len(sources) == 1:
+        prepared = _as_they_lie if engine.gathers else _touched if _packed(sources[0]) else _transposed
+    else:
+        prepared = _joined if engine.gathers else _joined_packed
+    return _inverse(job, engine, prepared)
+
+
+def _packed(spectrum: np.ndarray) -> bool:
+    """Whether the bins of a frame lie side by side."""
+    return spectrum.strides[-2] == spectrum.itemsize
 
 
 def overlap_add(segments: np.ndarray, job: Synthesis) -> np.ndarray:
     out = empty("overlap_add", (*segments.shape[:-2], job.frames.n_samples), segments.dtype)
-    _overlap_added(segments, job, _COPY, out, None)
+    _overlap_added((segments,), job, _COPY, out, None)
     return out
+
+
+Around = Callable[[], AbstractContextManager[Any]]  # entered by each thread
 
 
 class _Inverse(NamedTuple):
     """What makes segments of spectra."""
 
     transform: Transform
-    around: Callable[[], AbstractContextManager[Any]]  # entered by each thread
+    around: Around
     buffers: int  # arrays of a block's size that it takes, the segments among them
 
 
 @lru_cache(maxsize=128)
-def _inverse(job: Synthesis, engine: Engine, packed: bool) -> _Inverse:
-    """The inverse FFTs of a job; `packed`: the bins of a frame lie side by side."""
+def _inverse(job: Synthesis, engine: Engine, prepared: Callable[[Any], np.ndarray]) -> _Inverse:
+    """The inverse FFTs of a job, of spectra that are `prepared` for its engine."""
     n_fft = job.frames.n_fft
-    prepared = _as_they_lie if engine.gathers else _touched if packed else _transposed
     if job.onesided:
 
         def transform(spectra: np.ndarray, segments: np.ndarray) -> None:
@@ -105,24 +129,28 @@ def _inverse(job: Synthesis, engine: Engine, packed: bool) -> _Inverse:
     elif job.real:
 
         def transform(spectra: np.ndarray, segments: np.ndarray) -> None:
-            full = scratch("spectra", spectra.shape, spectra.dtype)
-            engine.ifft(prepared(spectra), full)
+            ready = prepared(spectra)
+            full = scratch("spectra", ready.shape, ready.dtype)
+            engine.ifft(ready, full)
             segments[...] = full.real
 
     else:
 
         def transform(spectra: np.ndarray, segments: np.ndarray) -> None:
-            engine.ifft(prepared(spectra), segments.view(spectra.dtype))
+            ready = prepared(spectra)
+            engine.ifft(ready, segments.view(ready.dtype))
 
     halves = not job.onesided and job.real
-    return _Inverse(transform, engine.on_this_thread, 1 + 2 * halves + (2 + 2 * halves) * (prepared is _transposed))
+    copies = engine.copies + _COPIES.get(prepared, 0)
+    return _Inverse(transform, engine.on_this_thread, 1 + copies + (2 + copies) * halves)
 
 
 def _copied(source: np.ndarray, segments: np.ndarray) -> None:
     segments.view(source.dtype)[...] = source
 
 
-_COPY = _Inverse(_copied, partial(np.errstate, all="ignore"), 1)
+_quiet = partial(np.errstate, all="ignore")
+_COPY = _Inverse(_copied, _quiet, 1)
 
 
 def _as_they_lie(spectra: np.ndarray) -> np.ndarray:
@@ -140,33 +168,78 @@ def _touched(spectra: np.ndarray) -> np.ndarray:
 
 
 def _transposed(spectra: np.ndarray) -> np.ndarray:
-    """Spectra (items, frames, bins) in any layout, packed in this thread's scratch, for engines that need it.
-
-    By way of rows 64 bytes longer than the frames need: of rows 4096 bytes apart (512 or 1024 frames), columns share
-    a cache set, and transposing them at once took 2.5 times as long.
-    """
-    items, count, n_bins = spectra.shape
-    rows = scratch("rows of bins", (items, n_bins, count + 64 // spectra.itemsize), spectra.dtype)[:, :, :count]
+    """Spectra (items, frames, bins) in any layout, packed in this thread's scratch, for engines that need it."""
+    rows = _rows_of_bins("rows of bins", spectra.shape, spectra.dtype)
     np.copyto(rows, spectra.transpose(0, 2, 1))
     packed = scratch("packed", spectra.shape, spectra.dtype)
     np.copyto(packed, rows.transpose(0, 2, 1))
     return packed
 
 
-def _overlap_added(source: np.ndarray, job: Synthesis, inverse: _Inverse, out: np.ndarray, workers: int | None) -> None:
+class _Planes:
+    """Frames (items, n_frames, bins) whose real and imaginary parts are arrays of their own, indexed as one array."""
+
+    def __init__(self, real: np.ndarray, imag: np.ndarray) -> None:
+        self.real, self.imag = real, imag
+
+    def __getitem__(self, where: Any) -> _Planes:
+        return _Planes(self.real[where], self.imag[where])
+
+
+def _joined(planes: _Planes) -> np.ndarray:
+    """Complex spectra in this thread's scratch, in the layout of the parts: writing across it takes longer."""
+    real, imag = planes.real, planes.imag
+    kind = _COMPLEX[real.dtype]
+    if real.strides[2] == real.itemsize:
+        spectra = scratch("joined", real.shape, kind)
+    else:
+        spectra = _rows_of_bins("joined", real.shape, kind).transpose(0, 2, 1)
+    spectra.real, spectra.imag = real, imag
+    return spectra
+
+
+def _joined_packed(planes: _Planes) -> np.ndarray:
+    spectra = _joined(planes)
+    return spectra if spectra.flags.c_contiguous else _transposed(spectra)
+
+
+def _rows_of_bins(kind: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Scratch (items, bins, frames) for spectra of shape (items, frames, bins).
+
+    Its rows are 64 bytes longer than the frames need: of rows 4096 bytes apart (512 or 1024 frames), columns share a
+    cache set, and transposing them at once took 2.5 times as long.
+    """
+    items, count, n_bins = shape
+    return scratch(kind, (items, n_bins, count + 64 // dtype.itemsize), dtype)[:, :, :count]
+
+
+_COPIES = {_transposed: 2, _joined: 1, _joined_packed: 3}  # arrays of a block's size that these make
+
+
+def _overlap_added(
+    sources: tuple[np.ndarray, ...], job: Synthesis, inverse: _Inverse, out: np.ndarray, workers: int | None
+) -> None:
+    """Of one source, or of two that are the real and the imaginary parts."""
     plan = _plan_of(job, out.dtype)
-    for frames, signal in _batches(source, out, source.ndim - 2):
+    for *parts, signal in _batches(out.ndim - 1, *sources, out):
         if signal.size:
-            _one_batch(plan, inverse, frames.transpose(0, 2, 1), signal, workers)
+            frames = [part.transpose(0, 2, 1) for part in parts]
+            _one_batch(plan, inverse, frames[0] if len(frames) == 1 else _Planes(*frames), signal, workers)
 
 
-def _one_batch(plan: Overlap, inverse: _Inverse, frames: np.ndarray, signal: np.ndarray, workers: int | None) -> None:
+def _one_batch(plan: Overlap, inverse: _Inverse, frames: Any, signal: np.ndarray, workers: int | None) -> None:
     """Signal (items, n_samples) of frames (items, n_frames, bins)."""
     transform, around, buffers = inverse
+    items = signal.shape[0]
+    packed = signal.strides[1] == signal.itemsize
+    if packed and (whole := known_views((plan, items))):
+        with around():
+            gather_whole(whole, transform, frames, signal)
+        return
     row = plan.width
-    if signal.strides[1] != signal.itemsize:  # rows are staged, before they are spread
+    if not packed:  # rows are staged, before they are spread
         buffers, row = buffers + 1, max(row, plan.hop)
-    items, rows, history = signal.shape[0], plan.rows, plan.history
+    rows, history = plan.rows, plan.history
     threads = 1 if plan.seconds * items < _THREADED_SECONDS else thread_count(workers)
     if plan.group:
         _scattered(plan, inverse, frames, signal, threads)
@@ -174,11 +247,11 @@ def _one_batch(plan: Overlap, inverse: _Inverse, frames: np.ndarray, signal: np.
     held = _block_bytes(threads, buffers) // (row * plan.weights.itemsize)  # frames of one block
     if threads == 1 and items * (rows + history) <= held:
         with around():
-            if plan.size % plan.hop == 0 and signal.strides[1] == signal.itemsize:
-                gather_whole(plan, transform, frames, signal)
+            if packed and plan.size % plan.hop == 0:
+                gather_whole(whole_of(plan, items), transform, frames, signal)
             else:
                 gather(plan, transform, frames, signal, (0, rows), rows, None)
-            plan.finish(signal)
+                plan.finish(signal)
         return
     tasks, per_block = _cut(items, rows, history, held, threads)
 
@@ -216,7 +289,7 @@ def _cut(items: int, rows: int, history: int, held: int, threads: int) -> tuple[
     return [(slice(b, b + 1), span) for b in range(items) for span in spans], per_block
 
 
-def _scattered(plan: Overlap, inverse: _Inverse, frames: np.ndarray, signal: np.ndarray, threads: int) -> None:
+def _scattered(plan: Overlap, inverse: _Inverse, frames: Any, signal: np.ndarray, threads: int) -> None:
     """As _one_batch, where hops are many and short."""
     dtype = plan.weights.dtype
     packed = signal.strides[1] == signal.itemsize
@@ -236,22 +309,22 @@ def _scattered(plan: Overlap, inverse: _Inverse, frames: np.ndarray, signal: np.
         plan.finish(signal)
 
 
-def _batches(source: np.ndarray, target: np.ndarray, axes: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The two arrays with their first `axes` axes made one, in as few pairs as that takes without a copy."""
+def _batches(axes: int, *arrays: np.ndarray) -> list[tuple[np.ndarray, ...]]:
+    """The arrays with their first `axes` axes made one, in as few tuples as that takes without a copy."""
     if axes == 0:
-        return [(source[None], target[None])]
+        return [tuple(array[None] for array in arrays)]
     if axes == 1:
-        return [(source, target)]
-    batch = source.shape[:axes]
-    inner = axes - 1  # axes [inner, axes) are one stride apart in both arrays
-    while inner and all(each.strides[inner - 1] == each.strides[inner] * batch[inner] for each in (source, target)):
+        return [arrays]
+    batch = arrays[0].shape[:axes]
+    inner = axes - 1  # axes [inner, axes) are one stride apart in all arrays
+    while inner and all(each.strides[inner - 1] == each.strides[inner] * batch[inner] for each in arrays):
         inner -= 1
     size = math.prod(batch[inner:])
 
     def as_one(array: np.ndarray, index: tuple[int, ...]) -> np.ndarray:
         return array[index].reshape(size, *array.shape[axes:])
 
-    return [(as_one(source, index), as_one(target, index)) for index in np.ndindex(batch[:inner])]
+    return [tuple(as_one(array, index) for array in arrays) for index in np.ndindex(batch[:inner])]
 
 
 def waiting(spectrum: np.ndarray, running: Running) -> np.ndarray:
@@ -265,7 +338,7 @@ def continued(spectrum: np.ndarray, sums: np.ndarray, frame: int, running: Runni
     job, held, hop = running.job, running.waiting, running.job.frames.hop
     *_, n_bins, count = spectrum.shape
     frames = spectrum.reshape(-1, n_bins, count).transpose(0, 2, 1)
-    inverse = _inverse(job, engine_for(job.frames.n_fft), frames.strides[-1] == frames.itemsize)
+    inverse = _inverse_of((spectrum,), job, spectrum.dtype)
     plan = _plan_of(job, sums.dtype)
     many = _beyond_the_sums(running, count, sums.dtype) if count >= _MANY_FRAMES and not plan.group else None
     one_by_one = count if many is None else job.frames.overlap - 1  # these frames reach the sums
@@ -277,7 +350,7 @@ def continued(spectrum: np.ndarray, sums: np.ndarray, frame: int, running: Runni
             reached = total[..., :held]
             total = np.empty((*sums.shape[:-1], held + count * hop), sums.dtype)
             total[..., :held] = reached
-            _overlap_added(spectrum, many, inverse, total[..., held:], None)
+            _overlap_added((spectrum,), many, inverse, total[..., held:], None)
         signal = with_true_gain(_of_groups(total[..., : count * hop], plan), job.gain, frame * hop + running.edge)
     sums = total[..., count * hop :]
     return signal, sums if many is None else sums.copy()
@@ -325,40 +398,45 @@ def analysis(
     if out is None:  # frames one after the other in memory, as librosa and torch lay them
         n_bins = frames.n_fft // 2 + 1 if job.onesided else frames.n_fft
         out = empty("stft", (*signal.shape[:-1], frames.n_frames, n_bins), kind).swapaxes(-1, -2)
-    engine = engine_for(frames.n_fft)
-    _framed(signal, job, engine, _forward(job, engine, kind), out, workers)
+    engine = engine_for(frames.n_fft, kind, job.onesided, forward=True)
+    _framed(signal, job, _forward(job, engine, kind), out, workers)
     return out
 
 
 def frame(signal: np.ndarray, job: Analysis) -> np.ndarray:
     frames = job.frames
     out = empty("frame", (*signal.shape[:-1], frames.n_frames, frames.n_fft), signal.dtype).swapaxes(-1, -2)
-    forward: Forward = np.copyto
+    transform: Transform = np.copyto
     if job.window is not None:
         window = job.window.astype(_REAL.get(signal.dtype, signal.dtype))
 
-        def forward(segments: np.ndarray, framed: np.ndarray) -> None:
+        def transform(segments: np.ndarray, framed: np.ndarray) -> None:
             np.multiply(framed, window, segments)
 
-    _framed(signal, job, engine_for(frames.n_fft), forward, out, None)
+    _framed(signal, job, _Forward(transform, _quiet, 1), out, None)
     return out
 
 
-Forward = Callable[[np.ndarray, np.ndarray], Any]  # (place in the result, frames of the signal): (items, frames, ...)
+class _Forward(NamedTuple):
+    """What makes spectra of frames."""
+
+    transform: Callable[[np.ndarray, np.ndarray], Any]  # (place in the result, frames of the signal)
+    around: Around
+    buffers: int  # arrays of a block's size that it takes
 
 
-def _forward(job: Analysis, engine: Engine, kind: np.dtype) -> Forward:
+def _forward(job: Analysis, engine: Engine, kind: np.dtype) -> _Forward:
     """Frames of a signal (items, frames, n_fft) to spectra (items, frames, bins) of this dtype."""
     segment_kind = _REAL[kind] if job.onesided else kind
     transform = engine.rfft if job.onesided else engine.fft
     window = _forward_window(job, _REAL[kind])
 
-    def forward(spectra: np.ndarray, framed: np.ndarray) -> None:
+    def windowed(spectra: np.ndarray, framed: np.ndarray) -> None:
         segments = scratch("segments", framed.shape, segment_kind)
         np.multiply(framed, window, segments)
         transform(segments, spectra)
 
-    return forward
+    return _Forward(windowed, engine.on_this_thread, 1 + engine.copies)
 
 
 @lru_cache(maxsize=128)
@@ -368,55 +446,59 @@ def _forward_window(job: Analysis, dtype: np.dtype) -> np.ndarray:
     return ((1 if job.window is None else job.window) * np.full(n_fft, float(n_fft))).astype(dtype)
 
 
-def _framed(
-    signal: np.ndarray, job: Analysis, engine: Engine, forward: Forward, out: np.ndarray, workers: int | None
-) -> None:
-    """forward(place in out, frames of the padded signal), block by block."""
-    for one, result in _batches(signal, out, signal.ndim - 1):
+def _framed(signal: np.ndarray, job: Analysis, forward: _Forward, out: np.ndarray, workers: int | None) -> None:
+    """`forward` of the frames of the padded signal to their places in out, block by block."""
+    for one, result in _batches(signal.ndim - 1, signal, out):
         if len(one):
-            _one_framed(one, job, engine, forward, result.transpose(0, 2, 1), workers)
+            _one_framed(one, job, forward, result.transpose(0, 2, 1), workers)
 
 
-def _one_framed(
-    signal: np.ndarray, job: Analysis, engine: Engine, forward: Forward, result: np.ndarray, workers: int | None
-) -> None:
+def _one_framed(signal: np.ndarray, job: Analysis, forward: _Forward, result: np.ndarray, workers: int | None) -> None:
     """As _framed, of signal (items, n_samples), to result (items, n_frames, bins)."""
+    transform, around, buffers = forward
     items, frames = len(signal), job.frames
-    threads = 1 if items * frames.n_frames * seconds(frames.n_fft) < _THREADED_SECONDS else thread_count(workers)
+    n_fft, n_frames = frames.n_fft, frames.n_frames
+    threads = 1 if items * n_frames * seconds(n_fft) < _THREADED_SECONDS else thread_count(workers)
     size = max(signal.itemsize, result.itemsize // 2 if job.onesided else result.itemsize)
-    held = _block_bytes(threads, 1) // (frames.n_fft * size)
-    if threads == 1 and items * frames.n_frames <= held and items * frames.span * signal.itemsize <= _BLOCK_BYTES:
-        with engine.on_this_thread():
-            forward(result, _padded_whole(signal, job))
+    held = _block_bytes(threads, buffers) // (n_fft * size)
+    if n_frames <= held:  # whole signals are padded in scratch, beside their segments
+        held = held * n_frames // (n_frames - (-frames.span // n_fft))
+    if threads == 1 and items * n_frames <= held:
+        with around():
+            transform(result, _padded_whole(signal, job))
         return
 
     def take(batch: slice, these: slice, pieces: np.ndarray) -> None:
-        forward(result[batch, these], pieces)
+        transform(result[batch, these], pieces)
 
-    _each_block(signal, job, engine, take, held, threads)
+    _each_block(signal, job, around, take, held, threads)
 
 
 def _each_block(
     signal: np.ndarray,
     job: Analysis,
-    engine: Engine,
+    around: Around,
     take: Callable[[slice, slice, np.ndarray], None],
     held: int,
     threads: int,
 ) -> None:
     """take(items, frames, segments (items, frames, n_fft)) of every block of `held` frames of the padded signal."""
-    tasks, per_block = _cut(len(signal), job.frames.n_frames, 0, held, threads)
+    n_frames = job.frames.n_frames
+    tasks, per_block = _cut(len(signal), n_frames, 0, held, threads)
     framed = _Framed(signal, job)
 
     def work(task: Task, share: Share) -> None:
         batch, (lo, hi) = task
+        if per_block == n_frames:
+            take(batch, slice(lo, hi), _padded_whole(signal[batch], job))
+            return
         for a in range(lo, hi, per_block):
             if share.stopped:
                 return
             for p, q, pieces in framed.pieces(batch, a, min(hi, a + per_block)):
                 take(batch, slice(p, q), pieces)
 
-    run(work, tasks, threads, engine.on_this_thread)
+    run(work, tasks, threads, around)
 
 
 class _Padded(NamedTuple):
@@ -525,8 +607,8 @@ def retrieve(
     proposal /= scale
     kind, frames, items = target.dtype, forward.frames, len(target)
     signal = empty("griffin_lim", (items, frames.n_samples), kind)
-    engine = engine_for(frames.n_fft)
-    transform = _forward(forward, engine, proposal.dtype)
+    engine = engine_for(frames.n_fft, proposal.dtype, forward=True)
+    transform, around, _ = _forward(forward, engine, proposal.dtype)
     threads = 1 if items * frames.n_frames * seconds(frames.n_fft) < _THREADED_SECONDS else thread_count(workers)
     held = max(1, _block_bytes(threads, _RETRIEVAL_BUFFERS) // (frames.n_fft * kind.itemsize))
     norm = float(np.linalg.norm(target))
@@ -537,7 +619,7 @@ def retrieve(
         take = _taking(stage, transform, target, proposal, memory, None if watch is None else away)
         for _ in range(stage.n_iter):
             synthesis(proposal.transpose(0, 2, 1), inverse, signal, workers)
-            _each_block(signal, forward, engine, take, held, threads)
+            _each_block(signal, forward, around, take, held, threads)
             if watch is not None and watch(math.sqrt(away.sum()) / norm if norm else 0.0):
                 break
         proposal = estimate(stage, proposal, memory)
@@ -547,7 +629,7 @@ def retrieve(
 
 def _taking(
     stage: Stage,
-    transform: Forward,
+    transform: Transform,
     magnitude: np.ndarray,
     proposal: np.ndarray,
     memory: np.ndarray | None,

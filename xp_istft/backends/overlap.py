@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from math import log2
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,7 +37,8 @@ _GROUP_BYTES = 3 << 17
 _SHORT = 4096  # samples that are multiplied by 1 in less time than a call takes
 _SECONDS_PER_FLOP = 1 / 15e9
 
-Transform = Callable[[np.ndarray, np.ndarray], None]  # frames of a spectrum (items, frames, bins) -> segments
+# Frames of a spectrum (items, frames, bins), an array or what can be indexed as one, to segments.
+Transform = Callable[[Any, np.ndarray], None]
 
 
 class Columns(NamedTuple):
@@ -224,9 +225,10 @@ def _block(plan: Overlap, items: int, rows: int) -> _Block:
     return block
 
 
-class _Whole(NamedTuple):
+class Whole(NamedTuple):
     """A problem that is one block: its views, and what to do with them."""
 
+    plan: Overlap
     outside: tuple[np.ndarray, ...]  # rows of frames that there are not
     present: slice | None  # of the frames; None: all
     inside: np.ndarray
@@ -234,7 +236,8 @@ class _Whole(NamedTuple):
     shape: tuple[int, int, int]
 
 
-def _whole(plan: Overlap, items: int) -> _Whole:
+def whole_of(plan: Overlap, items: int) -> Whole:
+    """`items` signals in one block, to be had again as known_views((plan, items)); their size is a multiple of hop."""
     rows = plan.rows
     block = _block(plan, items, rows)
     oldest = plan.first - plan.oldest  # frame of the buffer's first row
@@ -248,15 +251,14 @@ def _whole(plan: Overlap, items: int) -> _Whole:
         for summands, each in block.sums
     )
     present = None if (lo, hi) == (0, plan.n_frames) else slice(lo, hi)
-    whole = _Whole(outside, present, block.segments[:, a:b], sums, (items, rows, plan.hop))
+    whole = Whole(plan, outside, present, block.segments[:, a:b], sums, (items, rows, plan.hop))
     keep_views((plan, items), whole, block.memory)
     return whole
 
 
-def gather_whole(plan: Overlap, transform: Transform, frames: np.ndarray, signal: np.ndarray) -> None:
-    """All rows of packed signal (items, n_samples) in one block; the size of the signal is a multiple of the hop."""
-    items = signal.shape[0]
-    whole = known_views((plan, items)) or _whole(plan, items)
+def gather_whole(whole: Whole, transform: Transform, frames: Any, signal: np.ndarray) -> None:
+    """All of packed signal (items, n_samples) in one block."""
+    plan = whole.plan
     for rows in whole.outside:
         rows.fill(0)
     if whole.inside.size:
@@ -266,12 +268,13 @@ def gather_whole(plan: Overlap, transform: Transform, frames: np.ndarray, signal
         np.einsum("bkrh,rh->bkh", summands, weights, out=target if columns is None else target[:, :, columns])
     for where in plan.empty:
         target[:, :, where] = 0
+    plan.finish(signal)
 
 
 def gather(
     plan: Overlap,
     transform: Transform,
-    frames: np.ndarray,
+    frames: Any,
     signal: np.ndarray,
     rows: tuple[int, int],
     rows_per_block: int,
@@ -333,7 +336,7 @@ def _sum_rows(plan: Overlap, block: _Block, lo: int, hi: int, target: np.ndarray
 def scatter(
     plan: Overlap,
     transform: Transform,
-    frames: np.ndarray,
+    frames: Any,
     signal: np.ndarray,
     span: tuple[int, int],
     share: Share | None,

@@ -32,7 +32,7 @@ def show() -> int:
     table.add_row("libsndfile", _attribute("soundfile", "__libsndfile_version__"))
     table.add_section()
     table.add_row("FFT engine numpy.fft", f"pocketfft {_version('numpy')}")
-    table.add_row("FFT engine scipy.fft", f"pocketfft {_version('scipy')}")
+    table.add_row("FFT engine scipy.fft", f"{_version('scipy')}")
     table.add_row("FFT engine mkl_fft", _version("mkl_fft"))
     table.add_row("FFT engine in use", xp_istft.get_fft_engine())
     table.add_section()
