@@ -37,15 +37,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-os.environ.update({name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")})
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-import hostile  # noqa: E402
-import numpy as np  # noqa: E402
-from hostile import BASE, HANN, Gives, Refused, Row, inverse, signal, spectrum  # noqa: E402
+import hostile
+import numpy as np
+from hostile import BASE, HANN, Gives, Refused, Row, inverse, signal, spectrum
 
-EITHER = set(
+EITHER = frozenset(
     "A06 A07 A09 A15 A18 A20 A23 B01 B02 B03 B04 B07 B08 B11 B13 C05 C07 C08 D03 D12 D26 D32 D38 D39 D44 D48 D59 D60"
     " E03 E07 E11 E12 E13 E14 E17 E18 E19 E22 E26 E29".split()
 )
@@ -91,11 +91,11 @@ class Raised(Exception):  # noqa: N818
     """What the implementation raised, as __cause__."""
 
 
-class BitsDiffer(AssertionError):
+class BitsDiffer(AssertionError):  # noqa: N818
     pass
 
 
-class Mutated(AssertionError):
+class Mutated(AssertionError):  # noqa: N818
     pass
 
 
@@ -305,7 +305,7 @@ class Scipy(Peer):
 
 def _fits(window: Any, size: int) -> bool:
     return (
-        isinstance(window, str) and window in ("hann", "hamming", "boxcar") or getattr(window, "shape", None) == (size,)
+        (isinstance(window, str) and window in ("hann", "hamming", "boxcar")) or getattr(window, "shape", None) == (size,)
     )
 
 

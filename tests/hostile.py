@@ -554,8 +554,11 @@ def after_refusals(call: Call) -> None:
     X = spectrum()
     want = call(X, **BASE)
     for wrong in ({"hop_length": 0}, {"n_fft": 7}, {"window": "nonsense"}, {"win_length": 10**6}, {"length": -1}):
-        with pytest.raises(Exception, match=""):  # the battery has a kind of its own
+        try:
             call(X, **{**BASE, **wrong})
+        except Exception:  # of any kind: the rows look at that
+            continue
+        raise AssertionError(wrong)
     np.testing.assert_array_equal(call(X, **BASE), want)
 
 
@@ -770,7 +773,7 @@ ROWS = (
     refused("D46", "length 1000.5", TypeError, INTEGER.format("length", "1000.5"), length=1000.5, takes=ANY),
     refused("D47", "length '1000'", TypeError, INTEGER.format("length", "'1000'"), length="1000", takes=ANY),
     gives("D48", "uncentred hann", lambda: spectrum(center=False), center=False,
-          warning=r"window: samples \[0, 1\) of 2048 lie under no window weight and are set to 0", tol=1e-9),
+          warning=r"window: samples \[0, 1\) of \d+ lie under no window weight and are set to 0", tol=1e-9),
     gives("D49", "uncentred hamming", lambda: spectrum(center=False, window="hamming"), center=False,
           window="hamming"),
     refused("D50", "center 'no'", TypeError, r"center: need a bool, got 'no'", center="no", takes=ANY),
