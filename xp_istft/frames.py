@@ -100,7 +100,7 @@ class Placement:
         """Frames that `n_samples` samples make (0 where they are too few for one)."""
         spare = n_samples + self.left + self.right - self.n_fft  # samples after the first frame
         if self.whole:
-            return max(1, 1 - (-spare // self.hop)) if n_samples else 0
+            return 1 - (-spare // self.hop) if n_samples else 0  # spare > -hop
         return 1 + spare // self.hop if spare >= 0 else 0
 
     def n_samples(self, n_frames: int) -> int:

@@ -19,7 +19,7 @@ from click.core import ParameterSource
 from .. import __version__
 from ..phase_retrieval import ALGORITHMS, STARTS
 from . import many
-from .failures import EXIT_CODES, Exit, Failure, one_line
+from .failures import EXIT_CODES, Exit, Failure, one_line, printable
 from .progress import terminal_progress
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
@@ -303,9 +303,9 @@ def _reported(
     for number, outcome in outcomes:
         source, target = pairs[number]
         for warning in outcome.warnings:
-            click.echo(f"xp-istft: {source}: warning: {warning}", err=True)
+            click.echo(printable(f"xp-istft: {source}: warning: {warning}"), err=True)
         if not outcome.code:
-            click.echo(f"{target}: {outcome.said}")
+            click.echo(printable(f"{target}: {outcome.said}"))
             continue
         failures[number] = outcome
         if not several:
@@ -365,7 +365,7 @@ def _counted(name: str, total: int) -> Iterator[tuple[Callable[[int, float], Non
 
 
 def _said(text: str, code: int) -> int:
-    click.echo(f"xp-istft: {text}", err=True)
+    click.echo(printable(f"xp-istft: {text}"), err=True)
     return int(code)
 
 
