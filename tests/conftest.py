@@ -8,18 +8,23 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+# One OpenMP thread: a test process may fork, and GNU's OpenMP hangs in the child of a process that has used threads.
+# NumPy reads its own number when it is imported; on busy cores its threads made a small product 50 times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-# One OpenMP thread: a test process may fork, and GNU's OpenMP hangs in the child of a process that has used threads.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 # JAX's tests spend their time in the compiler, and run next to nothing.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
 
-# No test depends on the clock, nor on chance.
-settings.register_profile("ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+# No test depends on the clock, nor on chance; "deep" takes an hour and other numbers each time.
+_PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much]}
+settings.register_profile("ci", derandomize=True, database=None, **_PATIENT)
+settings.register_profile("deep", max_examples=20_000, **_PATIENT)
 settings.load_profile("ci")
 
 
@@ -97,7 +102,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     grids: dict[str, list[pytest.Item]] = {}
     for item in items:
-        if getattr(item, "callspec", None) and item.callspec.params.get("xp") == "jax":
+        thinned = getattr(item, "callspec", None) and not item.get_closest_marker("whole_grid")
+        if thinned and item.callspec.params.get("xp") == "jax":
             grids.setdefault(item.nodeid.partition("[")[0], []).append(item)
     left_out = {item for cases in grids.values() if len(cases) > 8 for i, item in enumerate(cases) if i % 4}
     if left_out:

@@ -168,8 +168,8 @@ def inverse(
     nola: Any,
     max_gain: Any,
     precision: str,
-    normalize: Any = True,
     floor: float | None = None,
+    normalize: Any = True,
 ) -> Inverse:
     """The inverse of `n_frames` frames, judged: NOLAError, or a warning, where samples asked for are not determined.
 
@@ -194,7 +194,11 @@ def inverse(
         raise error(NOLAError, "istft", "hop_length", need, chosen.hop)
     analysis, synthesis = _unit_peak("istft", chosen, synthesis_window)
     eps = float(np.finfo(precision).eps if floor is None else np.sqrt(floor))
-    pair = normalisation(analysis, synthesis, laid, eps, max_gain)
+    try:
+        pair = normalisation(analysis, synthesis, laid, eps, max_gain)
+    except MemoryError as cause:  # a hop beyond all sizes, of which `length` leaves the first frame
+        need = f"{8 * chosen.hop} bytes for the gain of hop_length={chosen.hop}"
+        raise error(MemoryError, "istft", "memory", need, cause) from cause
     warning = None if nola == "zero" else _judged(laid, chosen.hop, pair.gain, nola)
     # The gain is that of windows with a peak of 1: the analysis window's true scale goes into the synthesis window.
     window = synthesis / np.abs(samples).max() / factor
@@ -218,7 +222,7 @@ def forward(
     placement = Placement.of(function, chosen.n_fft, chosen.hop, chosen.win_length, center, padding)
     n_frames = placement.n_frames(n_samples)
     if n_frames < 1:
-        least = max(1, chosen.n_fft - placement.left - placement.right)
+        least = 1 if placement.whole else max(1, chosen.n_fft - placement.left - placement.right)
         raise error(ValueError, function, "x", f"at least {least} samples for n_fft={chosen.n_fft}", n_samples)
     window = None
     if chosen.window is not None:

@@ -34,3 +34,12 @@ class Failure(Exception):  # noqa: N818  an error in the user's files, not in th
 
 def one_line(cause: object) -> str:
     return " ".join(str(cause).split())
+
+
+def printable(text: str) -> str:
+    r"""`text` with line breaks and control characters of file names spelled out: one line, which moves no cursor.
+
+    >>> printable("a\nb\x1b[2J: é")
+    'a\\nb\\x1b[2J: é'
+    """
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

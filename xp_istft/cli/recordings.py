@@ -5,9 +5,11 @@ Integer formats are rounded here: libsndfile truncates, so that 0.99999 of a ste
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -49,7 +51,7 @@ class Recording:
         check_input(path)
         self.path = path
         try:
-            self._file = soundfile.SoundFile(path)
+            self._file = soundfile.SoundFile(_any_name(path))
         except soundfile.SoundFileError as cause:
             text = str(getattr(cause, "error_string", cause)).rstrip(".")
             raise Failure(Exit.INPUT, f"{path}: is no recording that can be read: {text}") from cause
@@ -112,7 +114,7 @@ class NewRecording:
         if name == "WAV" and n_samples * channels * _BITS.get(subtype, 64) // 8 > _WAV_BYTES:
             name = "RF64"  # the same with sizes of 64 bits
         try:
-            self._file = soundfile.SoundFile(path, "w", sample_rate, channels, subtype, format=name)
+            self._file = soundfile.SoundFile(_any_name(path), "w", sample_rate, channels, subtype, format=name)
         except soundfile.SoundFileError as cause:
             text = str(getattr(cause, "error_string", cause)).rstrip(".")
             what = f"{name} {subtype} with {channels} channels at {sample_rate} Hz"
@@ -131,6 +133,11 @@ class NewRecording:
 
     def __exit__(self, kind: type | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self._file.close()
+
+
+def _any_name(path: Path) -> Any:
+    """As soundfile takes a name whose bytes are no text."""
+    return os.fsencode(path) if os.name == "posix" else path
 
 
 def audio_format(target: Path) -> str:

@@ -1,0 +1,143 @@
+"""Soak: mixed calls from several threads for as long as they take; memory must level off, and nothing must be left.
+
+    python benchmarks/soak.py                 100000 calls from 4 threads
+    python benchmarks/soak.py 5000 --threads 2
+
+Calls are drawn from the pair in both directions, good and refused, NumPy and (where it is there) torch, one-shot,
+streamed and by blocks, of 40 sizes. Every result is compared, bit for bit, with the one of a first call alone. Exit
+code 1 where a result differs, memory still grows in the second half, or threads or file handles are left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib.util
+import os
+import random
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+import xp_istft as xi
+from xp_istft import blocks
+
+SIZES = [
+    (n_fft, hop, window, n_samples)
+    for n_fft, hop in ((64, 16), (256, 64), (255, 51), (1024, 256), (60, 7))
+    for window in ("hann", "hamming")
+    for n_samples in (1500, 4000, 9000, 20000)
+]
+GROWTH_BYTES = 8 << 20  # of the resident memory over the second half
+
+
+def state() -> tuple[int, int, int]:
+    """Resident bytes, threads and open file handles of this process."""
+    resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return resident, len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))
+
+
+def calls() -> list[Callable[[], object]]:
+    """Each makes one result, or None where it is refused as it must be."""
+    made: list[Callable[[], object]] = []
+    for k, (n_fft, hop, window, n_samples) in enumerate(SIZES):
+        kept = {"n_fft": n_fft, "hop_length": hop, "window": window}
+        single = np.float32 if k % 2 else np.float64
+        x = np.random.default_rng(k).standard_normal((1 + k % 3, n_samples)).astype(single)
+        X = xi.stft(x, **kept)
+        made += [
+            lambda x=x, kept=kept: xi.stft(x, **kept),
+            lambda X=X, kept=kept: xi.istft(X, **kept),
+            lambda X=X, kept=kept: xi.istft(X, **kept, workers=2),
+            lambda X=X, kept=kept: by_blocks(X, kept),
+            lambda X=X, kept=kept: streamed(X, kept),
+            lambda X=X, kept=kept: refused(X, kept),
+        ]
+        if importlib.util.find_spec("torch"):
+            import torch
+
+            T = torch.from_numpy(X)
+            made.append(lambda T=T, kept=kept: xi.istft(T, **kept).numpy())
+    return made
+
+
+def by_blocks(X: np.ndarray, kept: dict) -> np.ndarray:
+    job = blocks.istft_job(X.shape, X.dtype.name, **kept)
+    return np.concatenate(list(blocks.istft_blocks(lambda a, b: X[..., a:b], job, block_frames=37)), axis=-1)
+
+
+def streamed(X: np.ndarray, kept: dict) -> np.ndarray:
+    stream = xi.StreamingISTFT(**kept)
+    half = X.shape[-1] // 2
+    return np.concatenate([stream.push(X[..., :half]), stream.push(X[..., half:]), stream.flush()], axis=-1)
+
+
+def refused(X: np.ndarray, kept: dict) -> None:
+    try:
+        xi.istft(X, **{**kept, "hop_length": -1})
+    except ValueError:
+        return
+    raise AssertionError("hop_length=-1 was taken")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("calls", nargs="?", type=int, default=100_000)
+    parser.add_argument("--threads", type=int, default=4)
+    chosen = parser.parse_args()
+    warnings.simplefilter("error")
+    made = calls()
+    alone = [call() for call in made]
+    wrong: list[int] = []
+    left = iter(range(chosen.calls))
+    lock = threading.Lock()
+    curve: list[tuple[int, int]] = []
+
+    def work(seed: int) -> None:
+        chance = random.Random(seed)
+        while not wrong:
+            with lock:
+                turn = next(left, None)
+            if turn is None:
+                return
+            if turn % max(1, chosen.calls // 20) == 0:
+                gc.collect()
+                curve.append((turn, state()[0]))
+            k = chance.randrange(len(made))
+            result = made[k]()
+            if alone[k] is not None and not np.array_equal(result, alone[k]):
+                wrong.append(k)
+
+    before = state()
+    start = time.perf_counter()
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(chosen.threads)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    taken = time.perf_counter() - start
+    gc.collect()
+    after = state()
+    pool = sum(thread.name == "xp_istft" for thread in threading.enumerate())
+    half = [resident for turn, resident in sorted(curve) if turn >= chosen.calls // 2]
+    growth = max(half) - half[0]
+    print(
+        f"{chosen.calls} calls of {len(made)} kinds from {chosen.threads} threads in {taken:.0f} s, {len(wrong)} wrong"
+    )
+    print("resident MiB: " + " ".join(f"{resident / 2**20:.0f}" for _, resident in sorted(curve)))
+    print(f"growth over the second half: {growth / 2**20:.1f} MiB")
+    print(
+        f"threads: {before[1]} before, {after[1]} after, {pool} of them in the pool; "
+        f"file handles: {before[2]} before, {after[2]} after"
+    )
+    lost = after[1] > before[1] + pool or after[2] > before[2]
+    return int(bool(wrong) or growth > GROWTH_BYTES or lost)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

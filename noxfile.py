@@ -1,0 +1,109 @@
+"""Oldest and newest supported versions, without the optional libraries, and more of what a change may break.
+
+nox                     the sessions that every change passes: oldest, newest, bare
+nox -s deep             the laws, for an hour
+nox -s mutation -- windows
+"""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["oldest", "newest", "bare"]
+nox.options.error_on_missing_interpreters = False
+nox.needs_version = ">=2024.4"
+
+PROJECT = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+# What needs nothing but NumPy and the tools of the tests, and takes half a minute.
+CORE = (
+    "frames",
+    "windows",
+    "boundaries",
+    "edges",
+    "blocks",
+    "transforms",
+    "layouts",
+    "dtypes",
+    "hostile_inputs",
+    "faults",
+)
+TOOLS = ("pytest>=8", "hypothesis>=6.100")
+
+
+def core(session: nox.Session) -> None:
+    """The tests of the core, on the libraries that are there: others skip."""
+    session.run(
+        "python",
+        "-c",
+        "import numpy, scipy, array_api_compat as a; print(numpy.__version__, scipy.__version__, a.__version__)",
+    )
+    session.run("pytest", "-q", "-p", "no:cacheprovider", *(f"tests/test_{name}.py" for name in CORE), *session.posargs)
+
+
+@nox.session(python="3.11")
+def oldest(session: nox.Session) -> None:
+    """The lower bounds of pyproject.toml, to the letter."""
+    session.install(*(each.replace(">=", "==") for each in PROJECT["dependencies"]), "array-api-strict==2.3", *TOOLS)
+    session.install("--no-deps", ".")
+    core(session)
+
+
+@nox.session(python="3.13")
+def newest(session: nox.Session) -> None:
+    """The newest releases of what the package needs."""
+    session.install(
+        "--upgrade", *(each.partition(">=")[0] for each in PROJECT["dependencies"]), "array-api-strict", *TOOLS
+    )
+    session.install("--no-deps", ".")
+    core(session)
+
+
+@nox.session
+def bare(session: nox.Session) -> None:
+    """A wheel with what it needs and no more: it imports, and goes there and back."""
+    session.install(".")
+    session.run(
+        "python", "-I", "-W", "error", "-c",
+        "import numpy as np, xp_istft as xi; x = np.random.default_rng(0).standard_normal(5000); "
+        "assert abs(xi.istft(xi.stft(x, 256), length=5000) - x).max() < 1e-12; print(xi.__version__, 'works bare')",
+    )  # fmt: skip
+
+
+@nox.session(python=["3.13t", "3.14t"])
+def free_threaded(session: nox.Session) -> None:
+    """CPython without the GIL."""
+    session.install("--upgrade", *(each.partition(">=")[0] for each in PROJECT["dependencies"]), *TOOLS)
+    session.install("--no-deps", ".")
+    session.run("python", "-c", "import sys; assert not sys._is_gil_enabled()")
+    session.run(
+        "pytest", "-q", "tests/test_faults.py", "tests/test_numpy_backend.py", *session.posargs, env={"PYTHON_GIL": "0"}
+    )
+
+
+@nox.session
+def deep(session: nox.Session) -> None:
+    """The laws of tests/test_properties.py on twenty thousand problems each."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "-q", "tests/test_properties.py", "--hypothesis-profile", "deep", *session.posargs)
+
+
+@nox.session
+def mutation(session: nox.Session) -> None:
+    """Mutants of one module (or several), as docs/mutation.md says: nox -s mutation -- windows frames"""
+    session.install(".", "cosmic-ray", "array-api-strict", *TOOLS)
+    copy = Path(session.create_tmp()) / "copy"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(".", copy, ignore=shutil.ignore_patterns(".*", "dist", "results"))
+    session.chdir(copy)
+    for module in session.posargs or ("frames",):
+        config = Path(f"{module}.toml")
+        text = Path("mutation.toml").read_text()
+        config.write_text(text.replace("xp_istft/frames.py", f"xp_istft/{module}.py"))
+        session.run("cosmic-ray", "init", str(config), f"{module}.sqlite")
+        session.run("cr-filter-operators", f"{module}.sqlite", str(config))
+        session.run("cosmic-ray", "exec", str(config), f"{module}.sqlite")
+        session.run("cr-report", f"{module}.sqlite", "--surviving-only")

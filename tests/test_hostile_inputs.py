@@ -1,0 +1,261 @@
+"""Every row of the table in hostile.py on every function that it applies to, on every array library."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import hostile
+import numpy as np
+import pytest
+from hostile import BASE, FUNCTIONS, GOOD, ROWS, Call, Function, Gives, Refused, spectrum
+
+import xp_istft as xi
+
+CASES = [
+    pytest.param(row, function, name, id=f"{row.id} {row.what}-{function.name}-{name}")
+    for row in ROWS
+    for function in FUNCTIONS
+    for name in function.libraries
+    if function.takes_part(row) and (row.libraries is None or name in row.libraries)
+]
+
+
+def called(function: Function, xp: Any) -> Call:
+    """The function on host arrays, by way of the library's own."""
+
+    def call(host: Any, **parameters: Any) -> np.ndarray:
+        data = xp.asarray(host) if isinstance(host, np.ndarray) else host
+        base = {name: value for name, value in BASE.items() if name in function.parameters}
+        y = function.call(data, **{**base, **parameters})
+        assert type(y) is np.ndarray if xp.name == "numpy" else xp.owns(y)
+        return xp.to_numpy(y)
+
+    return call
+
+
+@pytest.mark.whole_grid
+@pytest.mark.parametrize(("row", "function", "xp"), CASES, indirect=["xp"])
+def test_row(row, function, xp):
+    outcome, call = row.outcome, called(function, xp)
+    if isinstance(outcome, Refused):
+        data = (row.data or GOOD[function.takes])()
+        with pytest.raises(outcome.kind, match=function.pattern(outcome.text)) as caught:
+            call(data, **row.parameters)
+        assert type(caught.value) is outcome.kind
+    elif isinstance(outcome, Gives):
+        data = (row.data or GOOD[function.takes])()
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            y = call(data, **row.parameters)
+        definition = hostile.spectrum if function.takes == "signal" else hostile.inverse
+        want = definition(np.asarray(data), **{**BASE, **row.parameters, **outcome.known})
+        assert y.shape == want.shape
+        np.testing.assert_allclose(y, want, rtol=0, atol=outcome.tol * np.abs(want).max(initial=0))
+        assert len(said) == (outcome.warning is not None), said
+        for each in said:
+            assert each.category is xi.CoverageWarning
+            assert re.search(f"^{function.says}: {outcome.warning}", str(each.message))
+    else:
+        outcome(call)
+
+
+def test_every_row_of_the_battery_is_somewhere():
+    counts = {"A": 26, "B": 14, "C": 13, "D": 60, "E": 29, "F": 8, "G": 17}
+    numbers = {f"{group}{k:02}" for group, count in counts.items() for k in range(1, count + 1)}
+    folder = Path(__file__).parent
+    texts = [(folder / name).read_text() for name in ("test_hostile_inputs.py", "test_faults.py")]
+    named = re.findall(r"^def test((?:_[A-G]\d\d)+)_", "\n".join(texts), re.MULTILINE)
+    procedures = set("".join(named).split("_")) - {""}
+    assert numbers - {row.id for row in ROWS} - procedures == set()
+    tried = {case.values[0] for case in CASES}
+    assert [row.what for row in ROWS if row not in tried] == []
+
+
+# ------------------------------------------------------------------ rows that need more than one call or one library
+
+
+def test_C12_gradients_by_finite_differences():
+    torch = pytest.importorskip("torch")
+    X = torch.randn(1, 9, 5, dtype=torch.complex128, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    kept = {"n_fft": 16, "hop_length": 4}
+    assert torch.autograd.gradcheck(lambda X: xi.istft(X, **kept), (X,))
+    x = torch.randn(2, 33, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: xi.stft(x, **kept), (x,))
+
+
+def test_C12_gradients_of_jax():
+    jax = pytest.importorskip("jax")
+    from jax.test_util import check_grads
+
+    jax.config.update("jax_enable_x64", True)
+    parts = np.random.default_rng(0).standard_normal((2, 9, 5))
+    check_grads(lambda re, im: xi.istft(re + 1j * im, n_fft=16, hop_length=4), tuple(parts), order=1, modes=["rev"])
+
+
+def test_D52_an_unknown_keyword_is_pythons_error():
+    for function, data in ((xi.istft, spectrum()), (xi.stft, hostile.signal(2))):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'hop'"):
+            function(data, hop=64)
+
+
+def test_E17_E18_the_namespace_of_the_data_decides(xp):
+    y = xi.istft(xp.asarray(spectrum()), hop_length=64)
+    assert xp.owns(y)
+    if xp.name == "torch":
+        assert xi.istft(xp.asarray(spectrum()).requires_grad_(), hop_length=64).requires_grad
+
+
+def test_E19_E20_windows_are_numpys_or_of_the_library_and_device_of_the_data():
+    torch = pytest.importorskip("torch")
+    X = torch.from_numpy(spectrum())
+    for window in (hostile.HANN, torch.from_numpy(hostile.HANN.copy())):
+        np.testing.assert_allclose(xi.istft(X, hop_length=64, window=window), hostile.signal(2), atol=1e-12)
+    with pytest.raises(TypeError, match="^istft: window: need a name, or an array of NumPy or of the library of the"):
+        xi.istft(spectrum(), window=torch.hann_window(256))
+    with pytest.raises(ValueError, match=r"^istft: window: need the device of the data \(cpu\), got meta"):
+        xi.istft(X, window=torch.ones(256, device="meta"))
+
+
+def test_E21_lazy_views_of_torch():
+    torch = pytest.importorskip("torch")
+    X = torch.from_numpy(spectrum().conj()).conj()
+    assert X.is_conj()
+    np.testing.assert_allclose(xi.istft(X, hop_length=64), hostile.signal(2), atol=1e-12)
+    negative = torch.from_numpy(hostile.signal(2) + 0j).conj().imag.resolve_conj() + torch.from_numpy(
+        -hostile.signal(2)
+    )
+    np.testing.assert_allclose(xi.stft(torch._neg_view(negative), 256, hop_length=64), spectrum(), atol=1e-11)
+
+
+def test_E26_E27_out_may_be_any_view_but_not_of_the_input():
+    X = spectrum()
+    big = np.full((2, 4096), 7.0)
+    y = xi.istft(X, hop_length=64, out=big[:, ::2])
+    assert np.shares_memory(y, big)
+    np.testing.assert_array_equal(big[:, ::2], xi.istft(X, hop_length=64))
+    assert (big[:, 1::2] == 7).all()
+    mine = X.view(float).reshape(-1)[:4096].reshape(2, 2048)
+    with pytest.raises(ValueError, match="^istft: out: need memory of its own, got one that overlaps the input"):
+        xi.istft(X, hop_length=64, out=mine)
+    x = np.zeros((2, 129 * 33 * 2 * 2))
+    with pytest.raises(ValueError, match="^stft: out: need memory of its own, got one that overlaps the input"):
+        xi.stft(x[:, :2048], 256, hop_length=64, out=x.view(complex).reshape(2, -1)[:, : 129 * 33].reshape(2, 129, 33))
+
+
+def test_E23_E28_tensors_are_not_written_where_they_may_not_be():
+    torch = pytest.importorskip("torch")
+    X = torch.from_numpy(spectrum())
+    float64 = {"dtype": torch.float64}
+    for out, kind, text in (
+        (torch.zeros(2, 2000, **float64), ValueError, r"need shape \(2, 2048\), got \(2, 2000\)"),
+        (torch.zeros(2, 2048), TypeError, r"need dtype float64, got torch.float32"),
+        (torch.zeros(2048, **float64).expand(2, 2048), ValueError, "need memory of its own, got rows that overlap"),
+        (torch.zeros(2, 2048, **float64, requires_grad=True), ValueError, "need a tensor that requires no gradient"),
+        (torch.view_as_real(X).flatten()[:4096].reshape(2, 2048), ValueError, "need memory of its own, got one that"),
+        (torch.zeros(2, 2048, **float64, device="meta"), ValueError, "need the device of the input"),
+        (np.zeros((2, 2048)), TypeError, "need .*Tensor as the input, got numpy.ndarray"),
+    ):
+        with pytest.raises(kind, match=f"^istft: out: {text}"):
+            xi.istft(X, hop_length=64, out=out)
+    with pytest.raises(TypeError, match="^istft: out: need a NumPy array as the input, got Tensor"):
+        xi.istft(spectrum(), hop_length=64, out=torch.zeros(2, 2048))
+    with pytest.raises(TypeError, match="^istft: X: need a dense tensor, got layout torch.sparse_coo"):
+        xi.istft(X.to_sparse())
+
+
+def test_D03_D06_caches_never_take_one_type_for_another():
+    X = spectrum()
+    for parameter, good, wrong in (
+        ("hop_length", 64, 64.0), ("hop_length", 1, True), ("padding", (1, 1), (1.0, 1.0)), ("center", True, 1),
+        ("win_length", 256, 256.0), ("length", 1, True), ("length", 2000, 2000.0), ("n_fft", 256, 256.0),
+    ):  # fmt: skip
+        xi.istft(X, **{**BASE, parameter: good})
+        with pytest.raises(TypeError, match=f"^istft: {parameter}: need "):
+            xi.istft(X, **{**BASE, parameter: wrong})
+
+
+def test_checks_run_before_any_work():
+    """A wrong argument beside a result that no memory holds: the argument is named."""
+    wide = np.broadcast_to(spectrum()[:1], (2**40, 129, 33))
+    with pytest.raises(ValueError, match="^istft: workers: need >= 1, got 0"):
+        xi.istft(wide, workers=0)
+    with pytest.raises(ValueError, match=r"^istft: out: need shape \(1099511627776, 2048\), got \(1,\)"):
+        xi.istft(wide, out=np.zeros(1), hop_length=64)
+
+
+def test_unknown_chunks_are_refused():
+    array = pytest.importorskip("dask.array")
+    X = array.ones((4, 129, 33), chunks=(1, 129, 11), dtype=complex)
+    with pytest.raises(ValueError, match=r"^istft: X: need known chunk sizes, .*compute_chunk_sizes\(\)"):
+        xi.istft(X[X[:, 0, 0].real > 0])
+
+
+SINGLE = {
+    "frame of integers": (lambda: xi.frame(np.arange(9), 4, 2), TypeError, r"frame: x: need dtype float32, .*, got int64"),
+    "frame of too few": (lambda: xi.frame(np.ones(3), 4, 2), ValueError, r"frame: x: need at least 4 samples .*, got 3"),
+    "overlap_add 1-d": (lambda: xi.overlap_add(np.ones(4), 2), ValueError, r"overlap_add: segments: need at least 2"),
+    "overlap_add none": (lambda: xi.overlap_add(np.ones((4, 0)), 2), ValueError, r"overlap_add: segments: need at least 1 frame"),
+    "coverage": (lambda: xi.coverage(0, 8), ValueError, r"coverage: n_frames: need >= 1, got 0"),
+    "coverage of float16": (lambda: xi.coverage(9, 8, dtype="f2"), ValueError, r"coverage: dtype: need 'float32' or 'float64'"),
+    "one part": (lambda: xi.istft((np.ones((129, 33)),)), ValueError, r"istft: X: need .* a tuple of real and imaginary parts, got 1 items"),
+    "complex parts": (lambda: xi.istft((spectrum(), spectrum())), TypeError, r"istft: X: need dtype float32 or float64, got complex"),
+    "parts of two dtypes": (
+        lambda: xi.istft((np.ones((129, 33), "f4"), np.ones((129, 33)))),
+        ValueError,
+        r"istft: X: need parts of one .*float32.*float64",
+    ),
+    "parts of two shapes": (lambda: xi.istft((np.ones((129, 33)), np.ones((129, 9)))), ValueError, r"istft: X: need parts of one"),
+    "no bins, no n_fft": (lambda: xi.istft(spectrum()[:, :0]), ValueError, r"istft: X: need at least 2 bins, or n_fft=, got 0"),
+    "pairs of 3": (lambda: xi.as_complex(np.ones((2, 3))), ValueError, r"as_complex: real: need a last axis of 2 \(pairs\)"),
+    "pairs of ints": (lambda: xi.as_complex(np.ones((2, 2), int)), TypeError, r"as_complex: real: need dtype float32"),
+    "polar list": (lambda: xi.from_polar([1.0], np.ones(1)), TypeError, r"from_polar: magnitude: need an array of NumPy"),
+    "freq_scale": (lambda: xi.iSTFT(freq_scale="x"), ValueError, r"iSTFT: freq_scale: need 'no' or .*, got 'x'"),
+    "freq_bins": (lambda: xi.iSTFT(freq_bins=512), ValueError, r"iSTFT: freq_bins: need 1025 for n_fft=2048 .*, got 512"),
+    "sr": (lambda: xi.iSTFT(sr="44k"), TypeError, r"iSTFT: sr: need a number, got '44k'"),
+    "trainable": (lambda: xi.iSTFT(trainable_window=True), ValueError, r"iSTFT: trainable_window: need False, got True"),
+    "refresh_win": (lambda: xi.iSTFT(refresh_win=1), TypeError, r"iSTFT: refresh_win: need a bool, got 1"),
+    "sr of bins": (lambda: xi.bin_frequencies(8, sr=-1), ValueError, r"bin_frequencies: sr: need a finite number >= 0, got -1"),
+    "dual of a name": (lambda: xi.dual_window("hann", 4), TypeError, r"dual_window: win_length: need an integer for a window"),
+    "dual with a hole": (lambda: xi.dual_window(hostile.HANN, 256), xi.NOLAError, r"dual_window: window: need overlap > 0"),
+    "workers": (lambda: xi.set_workers(0), ValueError, r"set_workers: workers: need >= 1, got 0"),
+    "engine": (lambda: xi.set_fft_engine("fftw9"), ValueError, r"set_fft_engine: .*got 'fftw9'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SINGLE)
+def test_what_a_single_function_refuses(case):
+    call, kind, text = SINGLE[case]
+    with pytest.raises(kind, match=f"^{text}") as caught:
+        call()
+    assert type(caught.value) is kind
+
+
+def test_parts_of_two_libraries_are_refused():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(TypeError, match="^as_complex: imag: need the library of real"):
+        xi.as_complex(np.ones(3), torch.ones(3))
+    with pytest.raises(TypeError, match="^from_polar: phase: need the library of magnitude"):
+        xi.from_polar(np.ones(3), torch.ones(3))
+
+
+def test_two_wrong_arguments_are_an_error_that_names_one():
+    """Pairs of broken parameters never fail inside: the error is one of ours."""
+    istft = FUNCTIONS[0]
+    wrong = [row for row in ROWS if isinstance(row.outcome, Refused) and istft.takes_part(row) and row.parameters]
+    pairs = list(itertools.combinations(wrong, 2))
+    for one, other in random.Random(0).sample(pairs, 500):
+        data = (one.data or other.data or GOOD["spectrum"])()
+        with pytest.raises((TypeError, ValueError, MemoryError), match=r"^istft: \w+: need "):
+            xi.istft(data, **{**BASE, **one.parameters, **other.parameters})
+
+
+def test_a_hop_that_no_memory_holds_is_said():
+    with pytest.raises(
+        MemoryError, match=r"^istft: memory: need 8796093022208 bytes for the gain of hop_length=1099511"
+    ):
+        xi.istft(spectrum()[..., :2], hop_length=2**40, center=False, length=1, window="hamming")
