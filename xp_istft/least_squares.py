@@ -26,7 +26,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import array_api_compat
@@ -100,7 +100,7 @@ class Request(NamedTuple):
     tol: float | None
     maxiter: int
     weights: str | bytes
-    damping: float
+    damping: float | None  # of what the bins see best; None: LAMBDA, where they do not see every frequency
     info: bool
     callback: Callable[[int, float], object] | None
 
@@ -186,7 +186,7 @@ def read(
     maxiter = integer("istft", "maxiter", maxiter, 1)
     if isinstance(regularization, str):
         choice("istft", "regularization", regularization, ("band",))
-        damping = LAMBDA
+        damping = None
     else:
         damping = number("istft", "regularization", regularization, 0)
     method = "dual" if method == "auto" else method
@@ -225,7 +225,7 @@ class Setup:
     layout: Layout
     bins: Any
     weights: str | bytes
-    damping: float
+    damping: float | None  # of what the bins see best; None: LAMBDA, where they do not see every frequency
     frames: Frames
     pad_mode: str | None
     precision: str
@@ -247,11 +247,15 @@ class Setup:
         return self.axis if self.pad_mode is None else self.frames
 
     @property
-    def redundant(self) -> bool:
-        """Whether the bins lie so close that the symbol tells the truth; near 1 they are told apart by little."""
-        return isinstance(self.bins, Frequencies) and self.bins.redundancy(self.layout.hop) >= REDUNDANT
+    def may_be_plain(self) -> bool:
+        """Whether nothing is damped, if the bins see every frequency: not on demand, nor where they are so sparse that
+        the symbol tells them apart by little.
+        """
+        if self.damping or not isinstance(self.bins, Frequencies):
+            return False
+        return self.bins.redundancy(self.layout.hop) >= REDUNDANT
 
-    @property
+    @cached_property
     def fast_length(self) -> int:
         """Samples of the transforms in which the unknown is filtered."""
         from scipy.fft import next_fast_len
@@ -314,9 +318,10 @@ def terms(lags: Any, gram: Any, envelope: Any, axis: Any, window: Any, setup: Se
     symbol = scales.even_spectrum(lags, setup.fast_length, xp) / setup.layout.hop
     symbol = xp.where(symbol > 0, symbol, xp.zeros_like(symbol))
     peak = xp.max(symbol)
-    full = (xp.min(symbol) >= FULL * peak) & setup.redundant
+    full = (xp.min(symbol) >= FULL * peak) & setup.may_be_plain
     lack = 1 - symbol / (TAU * peak)
-    damping = setup.damping * peak * xp.where((lack > 0) & ~full, lack, xp.zeros_like(lack)) ** 2
+    most = LAMBDA if setup.damping is None else setup.damping
+    damping = most * peak * xp.where((lack > 0) & ~full, lack, xp.zeros_like(lack)) ** 2
     clip = CLIP[setup.precision]
     known = envelope > clip * xp.max(envelope)
     mean = xp.sum(window**2) / setup.layout.hop
@@ -342,13 +347,6 @@ def host_terms(setup: Setup) -> Terms:
     unknown, axis = (envelope.samples(each.start, each.stop) for each in (setup.unknown, setup.axis))
     made = terms(_lags(setup, weights), gram, unknown, axis, setup.window, setup, np)
     return made if made.damping.any() else made._replace(damping=None)
-
-
-@lru_cache(maxsize=2)
-def host_basis(bins: Frequencies | Basis, n_fft: int) -> np.ndarray:
-    """float64 (2 n_bins, n_fft): the real parts of the basis, then its imaginary parts."""
-    basis = bins.basis(n_fft)
-    return np.concatenate([basis.real, basis.imag])
 
 
 @lru_cache(maxsize=8)
@@ -393,11 +391,6 @@ def warn_of_gaps(bins: Any, hop: int, stacklevel: int) -> None:
 
 
 @lru_cache(maxsize=8)
-def _placed_basis(bins: Any, n_fft: int, dtype: str, xp: Any, device: Any) -> Any:
-    return _place(host_basis(bins, n_fft), dtype, xp, device)
-
-
-@lru_cache(maxsize=8)
 def _placed_terms(setup: Setup, xp: Any, device: Any) -> Terms:
     return Terms(*(None if term is None else _place(term, setup.precision, xp, device) for term in host_terms(setup)))
 
@@ -414,25 +407,95 @@ def _kept(function: Any, array: Any) -> Any:
     return function.__wrapped__ if hasattr(backend, "ephemeral") and backend.ephemeral(array) else function
 
 
-def _basis(bins: Any, live: Any, n_fft: int, array: Any, xp: Any) -> Any:
-    """(2 n_bins, n_fft) in the real precision of `array`."""
+# ---- the maps E and E' C, and A
+
+
+class _Matrix(NamedTuple):
+    """Any basis, float (2 n_bins, n_fft): its real parts, then its imaginary parts."""
+
+    rows: Any
+
+    def spectrum(self, segments: Any) -> Any:
+        """E segments: complex (..., n_bins, n_frames) of real (..., n_fft, n_frames)."""
+        parts, n_bins = self.rows @ segments, self.rows.shape[0] // 2
+        return required_backend(segments).as_complex(parts[..., :n_bins, :], parts[..., n_bins:, :])
+
+    def adjoint(self, X: Any, weights: Any) -> Any:
+        """Re E' C X: real segments (..., n_fft, n_frames)."""
+        xp = array_api_compat.array_namespace(X)
+        parts = xp.concat([xp.real(X) * weights[:, None], xp.imag(X) * weights[:, None]], axis=-2)
+        return xp.matrix_transpose(self.rows) @ parts
+
+
+class _Waves(NamedTuple):
+    """The basis of frequencies, folded about the middle of the frame, where cosines are even and sines are odd.
+
+    That halves the products: with d = n - (n_fft - 1) / 2 >= 0 and theta = 2 pi b / n_fft,
+
+        E[k, n] = turn_k (cos(theta_k d) - i sin(theta_k d)),    turn_k = exp(-i theta_k (n_fft - 1) / 2)
+
+    cosines, sines : (n_bins, ceil(n_fft / 2)); of odd n_fft the cosine of d = 0, which is met twice, is halved
+    turn           : complex (n_bins,)
+    """
+
+    cosines: Any
+    sines: Any
+    turn: Any
+    n_fft: int
+
+    @classmethod
+    def of(cls, bins: Frequencies, n_fft: int) -> _Waves:
+        b, half = bins.bins(n_fft), -(-n_fft // 2)
+        cycles = np.outer(b, np.arange(half) + (0 if n_fft % 2 else 0.5)) % n_fft
+        cosines, sines = np.cos(2 * np.pi / n_fft * cycles), np.sin(2 * np.pi / n_fft * cycles)
+        if n_fft % 2:
+            cosines[:, 0] /= 2
+        return cls(cosines, sines, np.exp(-2j * np.pi / n_fft * (b * (n_fft - 1) / 2 % n_fft)), n_fft)
+
+    def spectrum(self, segments: Any) -> Any:
+        half = self.cosines.shape[1]
+        xp = array_api_compat.array_namespace(segments)
+        late, early = segments[..., self.n_fft - half :, :], xp.flip(segments[..., :half, :], axis=-2)
+        real, imag = self.cosines @ (late + early), self.sines @ (early - late)
+        return required_backend(segments).as_complex(real, imag) * self.turn[:, None]
+
+    def adjoint(self, X: Any, weights: Any) -> Any:
+        xp = array_api_compat.array_namespace(X)
+        turned = X * (xp.conj(self.turn) * weights)[:, None]
+        even = xp.matrix_transpose(self.cosines) @ xp.real(turned)
+        odd = xp.matrix_transpose(self.sines) @ xp.imag(turned)
+        early, late = xp.flip(even + odd, axis=-2), even - odd
+        if self.n_fft % 2 == 0:
+            return xp.concat([early, late], axis=-2)
+        middle = early[..., -1:, :] + late[..., :1, :]
+        return xp.concat([early[..., :-1, :], middle, late[..., 1:, :]], axis=-2)
+
+
+@lru_cache(maxsize=8)
+def _placed_basis(bins: Any, n_fft: int, dtype: str, xp: Any, device: Any) -> _Matrix | _Waves:
+    if isinstance(bins, Basis):
+        return _Matrix(_place(np.concatenate([bins.samples.real, bins.samples.imag]), dtype, xp, device))
+    waves = _Waves.of(bins, n_fft)
+    spectral = "complex128" if dtype == "float64" else "complex64"
+    return waves._replace(
+        cosines=_place(waves.cosines, dtype, xp, device),
+        sines=_place(waves.sines, dtype, xp, device),
+        turn=_place(waves.turn, spectral, xp, device),
+    )
+
+
+def _basis(bins: Any, live: Any, n_fft: int, array: Any, xp: Any) -> _Matrix | _Waves:
+    """The basis in the precision of `array`."""
     precision = PRECISION[dtype_name(array)]
     if live is not None:
-        return xp.astype(xp.concat([xp.real(live), xp.imag(live)]), getattr(xp, precision))
+        return _Matrix(xp.astype(xp.concat([xp.real(live), xp.imag(live)]), getattr(xp, precision)))
     return _kept(_placed_basis, array)(bins, n_fft, precision, xp, array_api_compat.device(array))
-
-
-# ---- the maps A and A' C
 
 
 def analysis(x: Any, job: Any, bins: Any, live: Any) -> Any:
     """A: the spectrum (..., n_bins, n_frames) of a real signal at these bins."""
-    backend = required_backend(x)
-    xp = array_api_compat.array_namespace(x)
-    basis = _basis(bins, live, job.frames.n_fft, x, xp)
-    parts = basis @ backend.frame(x, job)
-    n_bins = len(bins)
-    return backend.as_complex(parts[..., :n_bins, :], parts[..., n_bins:, :])
+    basis = _basis(bins, live, job.frames.n_fft, x, array_api_compat.array_namespace(x))
+    return basis.spectrum(required_backend(x).frame(x, job))
 
 
 # ---- the solution
@@ -456,7 +519,7 @@ def inverse(
     scale   : of the window that the analysis took, unless `forward` holds it
     """
     solver = _Solver(X, request, chosen, job.frames, forward, scale, workers)
-    segments = solver.adjoint(X)
+    segments = solver.basis.adjoint(X, solver.weights)
     if request.method != "dual":
         if request.method == "frame":
             segments = solver.place(frame_inverse(solver.setup)) @ segments
@@ -558,15 +621,17 @@ class _Solver:
         xp, setup, window = self.xp, self.setup, self.window
         live, n_fft = self.request.live, setup.layout.n_fft
         if live is not None:
-            basis = self.backend.as_complex(self.basis[: live.shape[0], :], self.basis[live.shape[0] :, :])
+            assert isinstance(self.basis, _Matrix)
+            rows = self.basis.rows
+            basis = self.backend.as_complex(rows[: live.shape[0], :], rows[live.shape[0] :, :])
             if isinstance(setup.weights, bytes):
                 weights = self.place(np.frombuffer(setup.weights))
             else:
-                ones = xp.ones_like(self.basis[: live.shape[0], 0])
+                ones = xp.ones_like(rows[: live.shape[0], 0])
                 heard = scales.even_spectrum(scales.basis_lags(basis, ones, window, xp), 8 * n_fft, xp)
                 weights = ones * (xp.sum(window**2) / xp.max(heard))
             lags = scales.basis_lags(basis, weights, window, xp)
-            gram = xp.matrix_transpose(self.basis) @ (self.basis * xp.concat([weights, weights])[:, None])
+            gram = xp.matrix_transpose(rows) @ (rows * xp.concat([weights, weights])[:, None])
         else:
             host = bin_weights(setup)
             weights = self.place(host)
@@ -583,12 +648,6 @@ class _Solver:
         return weights, terms(lags, gram, envelopes[0], envelopes[1], window, setup, xp)
 
     # -- the maps
-
-    def adjoint(self, X: Any) -> Any:
-        """E' C X: segments (..., n_fft, n_frames)."""
-        xp, weights = self.xp, self.weights[:, None]
-        parts = xp.concat([xp.real(X) * weights, xp.imag(X) * weights], axis=-2)
-        return xp.matrix_transpose(self.basis) @ parts
 
     def frame_operator(self, axis: Any, gram: Any, window: Any) -> Any:
         """A' C A on the padded axis."""
@@ -656,8 +715,7 @@ class _Solver:
         return xp.concat([zeros(max(0, min(-lo, hi - lo))), inside, zeros(max(0, min(hi - size, hi - lo)))], axis=-1)
 
     def filtered(self, array: Any, spectrum: Any) -> Any:
-        size = self.setup.fast_length
-        fft = self.xp.fft
+        size, fft = self.setup.fast_length, self.xp.fft
         return fft.irfft(fft.rfft(array, n=size, axis=-1) * spectrum, n=size, axis=-1)[..., : array.shape[-1]]
 
     # -- the solution
@@ -728,14 +786,12 @@ class _Solver:
         xp, setup = self.xp, self.setup
         axis = self.padded(unknown)
         segments = self.backend.frame(axis, Analysis(setup.axis, None if self.followed else setup.window))
-        parts = self.basis @ (segments if self.window is None else segments * self.window[:, None])
-        n_bins, weights = len(setup.bins), self.weights[:, None]
+        made = self.basis.spectrum(segments if self.window is None else segments * self.window[:, None])
 
-        def norm(real: Any, imag: Any) -> Any:
-            return xp.sqrt(xp.sum((real**2 + imag**2) * weights, axis=(-2, -1)))
+        def norm(X: Any) -> Any:
+            return xp.sqrt(xp.sum((xp.real(X) ** 2 + xp.imag(X) ** 2) * self.weights[:, None], axis=(-2, -1)))
 
-        left = norm(xp.real(X) - parts[..., :n_bins, :], xp.imag(X) - parts[..., n_bins:, :])
-        size = norm(xp.real(X), xp.imag(X))
+        left, size = norm(X - made), norm(X)
         ones = xp.ones_like(size)
         goal = xp.where(state.right > 0, state.right, xp.ones_like(state.right))
         return Report(
