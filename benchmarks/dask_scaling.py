@@ -2,27 +2,41 @@
 
     python benchmarks/dask_scaling.py MACHINE [--minutes 60] [--workers 1 2] [--folder FOLDER]
 
-One thread a worker, as many threads for NumPy as there are workers. The compute part is the time that workers spend
-in the tasks of stft and istft (halos included; reading and writing of zarr are tasks of their own), divided by the
-number of workers. Each result is compared with NumPy's, bit for bit. Writes benchmarks/results/dask-<machine>.md.
+One thread a worker, as many threads for NumPy as there are workers. Three parts, written to
+benchmarks/results/dask-<machine>.md:
+
+1. from zarr to zarr: wall time, the peak of each worker, and whether what lies there has NumPy's bits;
+2. the compute part: istft(stft(x)) of a part of x that lies in the workers' memory, halos and scheduling included,
+   against the same call of NumPy, in alternating runs;
+3. what chunks need of each other: frames that are transformed again (as the library does it) against sums of what
+   each chunk makes alone, on threads.
+
 Needs the extra [distributed] and 10 GB of disk for an hour.
 """
 
 import argparse
+import os
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import dask
 import dask.array as da
 import numpy as np
 import zarr
-from distributed import Client, LocalCluster, get_task_stream
+from distributed import Client, LocalCluster, wait
+from harness import race
 
 import xp_istft as xi
+from xp_istft.backends import dask as backend
+from xp_istft.backends import numpy as numpy_backend
+from xp_istft.blocks import istft_job
+from xp_istft.frames import Frames
 
 RATE, CHANNELS, N_FFT, HOP = 44100, 2, 2048, 512
 LIMIT = 500  # MiB of a worker
-OURS = ("analysis", "synthesis", "end")  # names of our tasks
+IN_WORKERS = 10  # minutes of x in the compute part
 
 
 def stored(path, shape, chunks, dtype):
@@ -38,17 +52,6 @@ def signal(path, n_samples, step):
     return x
 
 
-def in_memory(x, workers):
-    """Spectrum and signal of each channel by NumPy, with the seconds that both maps took."""
-    for channel in range(CHANNELS):
-        samples = x[channel]
-        start = time.perf_counter()
-        X = xi.stft(samples, N_FFT, hop_length=HOP, workers=workers)
-        middle = time.perf_counter()
-        y = xi.istft(X, hop_length=HOP, length=len(samples), workers=workers)
-        yield X, y, middle - start, time.perf_counter() - middle
-
-
 def peak_mib():
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM"):
@@ -56,51 +59,112 @@ def peak_mib():
     raise LookupError("VmHWM")
 
 
-def computed(stream, workers):
-    """Seconds of our tasks for each worker."""
-    total = 0.0
-    for task in stream.data:
-        if str(task["key"]).lstrip("('").startswith(OURS):
-            total += sum(each["stop"] - each["start"] for each in task["startstops"] if each["action"] == "compute")
-    return total / workers
+def round_trip(x, **options):
+    X = xi.stft(x, N_FFT, hop_length=HOP, **options)
+    return xi.istft(X, hop_length=HOP, length=x.shape[-1], **options)
+
+
+def cluster(workers, limit):
+    return LocalCluster(
+        n_workers=workers, threads_per_worker=1, memory_limit=limit, dashboard_address="127.0.0.1:0", silence_logs=40
+    )
 
 
 def on_workers(x, X, y, workers):
-    """Wall and compute seconds of stft and istft from zarr to zarr, and the peak of each worker in MiB."""
-    limit = f"{LIMIT}MiB"
-    times = []
-    with (
-        LocalCluster(
-            n_workers=workers, threads_per_worker=1, memory_limit=limit, dashboard_address="127.0.0.1:0"
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        pids = client.run(lambda: __import__("os").getpid())
+    """Wall seconds of stft and istft from zarr to zarr, and the highest peak of a worker in MiB."""
+    walls = []
+    with cluster(workers, f"{LIMIT}MiB") as started, Client(started) as client:
+        pids = client.run(os.getpid)
         for source, target, transform in (
             (x, X, lambda a: xi.stft(a, N_FFT, hop_length=HOP)),
             (X, y, lambda a: xi.istft(a, hop_length=HOP, length=x.shape[-1])),
         ):
-            with get_task_stream(client) as stream:
-                start = time.perf_counter()
-                result = transform(da.from_zarr(source)).rechunk(target.chunks)  # at most the last chunk is cut
-                result.store(target, lock=False)
-                wall = time.perf_counter() - start
-            times.append((wall, computed(stream, workers)))
-        peaks = client.run(peak_mib)
-        assert client.run(lambda: __import__("os").getpid()) == pids, "a worker was replaced"
-    return times, sorted(peaks.values())
+            start = time.perf_counter()
+            result = transform(da.from_zarr(source)).rechunk(target.chunks)  # at most the last chunk is cut
+            result.store(target, lock=False)
+            walls.append(time.perf_counter() - start)
+        peak = max(client.run(peak_mib).values())
+        assert client.run(os.getpid) == pids, "a worker was replaced"
+    return walls, peak
 
 
-def equal(X, y, expected):
-    """Whether what lies in zarr has NumPy's bits, block by block."""
-    for channel, (spectrum, samples, *_) in enumerate(expected):
-        step = X.chunks[-1]
-        for lo in range(0, X.shape[-1], step):
-            if not np.array_equal(X[channel, :, lo : lo + step], spectrum[:, lo : lo + step]):
-                return False
-        if not np.array_equal(y[channel], samples):
-            return False
-    return True
+def compute_part(x, workers):
+    """Race of the round trip in the workers' memory against NumPy's on as many threads; peaks are no matter here."""
+    host = x[:, : IN_WORKERS * 60 * RATE]
+    with cluster(workers, 0) as started, Client(started) as client:
+        there = client.persist(da.from_zarr(x)[:, : host.shape[-1]])
+        wait(there)
+        contenders = {
+            "dask": lambda: wait(client.persist(round_trip(there))),
+            "numpy": lambda: round_trip(host, workers=workers),
+        }
+        return race(contenders, rounds=9, budget=60)
+
+
+def equal(x, X, y):
+    """Whether what lies in zarr has the bits of NumPy in memory, channel by channel; and NumPy's seconds."""
+    seconds = np.zeros(2)
+    bits = True
+    for channel in range(CHANNELS):
+        samples = x[channel]
+        start = time.perf_counter()
+        spectrum = xi.stft(samples, N_FFT, hop_length=HOP)
+        middle = time.perf_counter()
+        back = xi.istft(spectrum, hop_length=HOP, length=len(samples))
+        seconds += middle - start, time.perf_counter() - middle
+        for lo in range(0, X.shape[-1], X.chunks[-1]):
+            part = slice(lo, lo + X.chunks[-1])
+            bits &= np.array_equal(X[channel, :, part], spectrum[:, part])
+        bits &= np.array_equal(y[channel], back)
+    return bool(bits), seconds
+
+
+def by_sums(X, length):
+    """istft of dask array X, as sums of what each chunk makes alone: no frame twice, other bits."""
+    job = istft_job(X.shape, "complex64", hop_length=HOP, length=length)
+    reach = N_FFT - HOP  # samples that a chunk makes beyond its share
+    counts = X.chunks[-1]
+    alone = X.map_blocks(
+        _alone,
+        job,
+        drop_axis=1,
+        chunks=(X.chunks[0], tuple(n * HOP + reach for n in counts)),
+        meta=np.empty((0, 0), "float32"),
+    )
+    everything = list(range(len(counts)))
+    block, tail, _ = backend._with_ends(alone, everything, reach, 0)
+    shares = [n * HOP for n in counts[:-1]]
+    shares.append(job.frames.span - sum(shares))
+    padded = da.map_blocks(
+        _summed, block, tail, job, reach, len(counts), chunks=(X.chunks[0], tuple(shares)), meta=alone._meta
+    )
+    return padded[..., job.frames.start : job.frames.stop]
+
+
+def _alone(block, job):
+    frames = Frames(N_FFT, HOP, block.shape[-1], 0, N_FFT + HOP * (block.shape[-1] - 1))
+    return numpy_backend.synthesis(block, replace(job, frames=frames, gain=None), workers=1)
+
+
+def _summed(block, tail, job, reach, n_blocks, block_info=None):
+    lo, hi = block_info[None]["array-location"][-1]
+    share = block[..., : hi - lo].copy()
+    if lo:
+        share[..., :reach] += tail
+    return share * job.gain.samples(lo, hi).astype("float32")
+
+
+def edges(frames):
+    """Race of the two ways to make what crosses the border of two chunks, on threads, X in memory."""
+    X = xi.stft(
+        np.random.default_rng(0).standard_normal((CHANNELS, 40 * frames * HOP), "float32"), N_FFT, hop_length=HOP
+    )
+    length = 40 * frames * HOP
+    lazy = da.from_array(X, chunks=(CHANNELS, -1, frames), name=False)
+    with dask.config.set(scheduler="threads", num_workers=2):
+        halos, sums = xi.istft(lazy, hop_length=HOP, length=length), by_sums(lazy, length)
+        assert np.allclose(halos, sums, atol=1e-5)
+        return race({"halos": halos.compute, "sums": sums.compute}, rounds=9, budget=30)
 
 
 def main():
@@ -109,54 +173,45 @@ def main():
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--frames", type=int, default=2000, help="frames of a chunk")
-    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--folder", type=Path, help="where zarr arrays are made")
     chosen = parser.parse_args()
     n_samples = int(chosen.minutes * 60 * RATE)
+    n_frames, n_bins = xi.n_frames(n_samples, N_FFT, hop_length=HOP), N_FFT // 2 + 1
     step = chosen.frames * HOP
     rows = []
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
-        folder = Path(folder)
-        x = signal(folder / "x", n_samples, step)
-        n_frames = xi.n_frames(n_samples, N_FFT, hop_length=HOP)
+        x = signal(Path(folder) / "x", n_samples, step)
         for workers in chosen.workers:
-            X = stored(
-                folder / "X",
-                (CHANNELS, N_FFT // 2 + 1, n_frames),
-                (CHANNELS, N_FFT // 2 + 1, chosen.frames),
-                "complex64",
+            X = stored(Path(folder) / "X", (CHANNELS, n_bins, n_frames), (CHANNELS, n_bins, chosen.frames), "complex64")
+            y = stored(Path(folder) / "y", x.shape, (CHANNELS, step), "float32")
+            walls, peak = on_workers(x, X, y, workers)
+            result = compute_part(x, workers)
+            bits, seconds = equal(x, X, y)
+            rows.append(
+                f"| {workers} | {walls[0]:.1f} + {walls[1]:.1f} | {seconds[0]:.1f} + {seconds[1]:.1f} | {peak:.0f} "
+                f"| {'equal' if bits else 'DIFFERENT'} | {result.ratio('dask', 'numpy'):.2f} "
+                f"| {result.contended} of {result.samples} |"
             )
-            y = stored(folder / "y", x.shape, (CHANNELS, step), "float32")
-            times, peaks = on_workers(x, X, y, workers)
-            seconds = np.zeros(2)
-
-            def timed():
-                for *arrays, forward, inverse in in_memory(x, workers):
-                    seconds[:] += forward, inverse
-                    yield arrays
-
-            bits = equal(X, y, timed())
-            for name, (wall, compute), numpy in zip(("stft", "istft"), times, seconds, strict=True):
-                rows.append(
-                    [workers, name, numpy, compute, compute / numpy, wall, max(peaks), "equal" if bits else "DIFFERENT"]
-                )
-                print(*rows[-1], flush=True)
-    write(chosen, rows)
-
-
-def write(chosen, rows):
+            print(rows[-1], flush=True)
     lines = [
         f"# {chosen.minutes:g} minutes of stereo at 44.1 kHz through Dask, float32, {N_FFT}/{HOP}",
         "",
-        f"Chunks of {chosen.frames} frames, uncompressed zarr on disk, {LIMIT} MiB a worker, one thread each; "
-        "made by `benchmarks/dask_scaling.py`.",
+        f"Chunks of {chosen.frames} frames, uncompressed zarr on disk, {LIMIT} MiB a worker, one thread each; made by "
+        "`benchmarks/dask_scaling.py`.",
         "",
-        "| workers | map | NumPy in memory (s) | compute part (s) | ratio | zarr to zarr, wall (s) | peak of a worker (MiB) | bits |",
-        "|---|---|---|---|---|---|---|---|",
+        "| workers | zarr to zarr, stft + istft (s) | NumPy in memory, all cores (s) | peak of a worker (MiB) | bits "
+        f"| compute part / NumPy on as many cores, {IN_WORKERS} minutes | contended samples |",
+        "|---|---|---|---|---|---|---|",
+        *rows,
+        "",
+        "What crosses the borders of chunks: sums of what each chunk makes alone, against frames that are transformed "
+        "again (which the library does: its bits do not depend on the chunks), istft on two threads:",
+        "",
     ]
-    for workers, name, numpy, compute, ratio, wall, peak, bits in rows:
-        lines.append(
-            f"| {workers} | {name} | {numpy:.1f} | {compute:.1f} | {ratio:.2f} | {wall:.1f} | {peak:.0f} | {bits} |"
-        )
+    for frames in (250, 1000, 4000):
+        result = edges(frames)
+        lines.append(f"- chunks of {frames} frames: {result.ratio('sums', 'halos'):.2f} times as long")
+        print(lines[-1], flush=True)
     path = Path(__file__).parent / "results" / f"dask-{chosen.machine}.md"
     path.write_text("\n".join(lines) + "\n")
     print(path)

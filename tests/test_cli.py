@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import re
 import resource
 import signal
 import subprocess
@@ -667,3 +668,54 @@ def test_demo_shows_what_fails(cli, monkeypatch):
     assert "other float32 failed: RuntimeError: the library is broken" in out
     assert "worse failed: not usable: division by zero" in out
     assert "no usable" in out
+
+
+def magnitudes(**options):
+    return np.abs(xi.stft(0.5 * np.sin(np.arange(6000) ** 1.5 / 300) + [[0], [0]], 256, **options))
+
+
+def test_magnitudes_to_a_recording(cli):
+    S = magnitudes(hop_length=48, window="hamming")
+    np.save("S.npy", S.astype("f"))
+    code, out, err = cli("griffinlim", "S.npy", "y.wav", "--sr", RATE, "--hop-length", 48, "--window", "hamming",
+                         "--length", 6000, "--n-iter", 8)  # fmt: skip
+    assert (code, err) == (0, "")
+    assert re.fullmatch(r"y.wav: FLOAT, 2 channels, 8000 Hz, 0.750 s, spectral convergence -\d\d.\d dB\n", out)
+    due = xi.griffin_lim(S.astype("f"), hop_length=48, window="hamming", length=6000, n_iter=8)
+    np.testing.assert_array_equal(heard("y.wav", "float32"), due)
+
+
+def test_magnitudes_in_other_layouts_and_from_other_starts(cli):
+    S = magnitudes()[0]
+    np.save("S.npy", np.asfortranarray(S.T))
+    options = ("--frames-first", "--init", "random", "--seed", 7, "--algorithm", "fgla", "--n-iter", 3)
+    assert cli("griffinlim", "S.npy", "y.flac", "--sr", RATE, *options, "--subtype", "PCM_24")[0] == 0
+    due = xi.griffin_lim(S, init="random", rng=7, algorithm="fgla", n_iter=3)
+    np.testing.assert_allclose(heard("y.flac")[0], due, atol=2.0**-23)
+    fails(cli, 4, "exists already", "griffinlim", "S.npy", "y.flac", "--sr", RATE, *options)
+    assert cli("griffinlim", "S.npy", "y.flac", "--sr", RATE, *options, "--force")[0] == 0
+
+
+def test_magnitudes_that_do_not_fit(cli):
+    S = magnitudes()
+    np.save("S.npy", S)
+    np.save("X.npy", S + 0j)
+    np.save("negative.npy", -S)
+    Path("cut.npy").write_bytes(Path("S.npy").read_bytes()[:5000])
+    there = ("y.wav", "--sr", RATE)
+    fails(cli, 5, "need real magnitudes (bins, frames) or (channels, bins, frames)", "griffinlim", "X.npy", *there)
+    fails(cli, 5, "S: need finite magnitudes >= 0", "griffinlim", "negative.npy", *there)
+    fails(cli, 5, "S: need 65 bins for n_fft=128, got 129", "griffinlim", "S.npy", *there, "--n-fft", 128)
+    fails(cli, 3, "truncated", "griffinlim", "cut.npy", *there)
+    fails(cli, 3, "no such file", "griffinlim", "none.npy", *there)
+    fails(cli, 2, "--sr", "griffinlim", "S.npy", "y.wav")
+
+
+def test_progress_of_iterations_on_a_terminal(monkeypatch, capsys):
+    from rich.console import Console
+
+    monkeypatch.setattr(Console, "is_terminal", True)
+    with commands._counted("S.npy", 2) as (callback, reached):
+        callback(1, 0.1)
+        callback(2, 0.0)
+    assert reached == ["spectral convergence -20.0 dB", "exact"]

@@ -75,8 +75,24 @@ def test_backends_never_look_up():
         assert upward <= allowed, (path.name, upward)
 
 
+def test_nothing_imports_compat():
+    for path in PACKAGE.rglob("*.py"):
+        if path.parent.name != "compat":
+            assert not {name for name in imported(path) if "compat" in name}, path.name
+
+
+def test_compat_maps_arguments():
+    """Thin files, and none that makes a transform of its own."""
+    for path in (PACKAGE / "compat").glob("*.py"):
+        text = path.read_text()
+        assert len(text.splitlines()) < (500 if path.name == "_short_time_fft.py" else 200), path.name
+        called = {node.func.attr for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)
+                  and isinstance(node.func, ast.Attribute)}  # fmt: skip
+        assert not called & {"fft", "ifft", "rfft", "irfft", "fold", "unfold", "conv1d", "as_strided"}, path.name
+
+
 def test_the_foundations_know_no_backend():
-    for name in ("arguments", "frames", "windows", "jobs"):
+    for name in ("arguments", "frames", "windows", "jobs", "frequencies"):
         assert not {each for each in imported(PACKAGE / f"{name}.py") if each.startswith("backends")}
 
 

@@ -62,18 +62,60 @@ def test_parameters_of_nnaudio_are_taken_in_its_order():
     assert error(inverse(two, length=600), x) < 1e-5
 
 
-@pytest.mark.parametrize("name", ["linear", "log", "log2"])
-def test_other_frequency_scales_are_refused_clearly(name):
-    for module in (ISTFT, STFT):
-        with pytest.raises(
-            ValueError, match=f"freq_scale: need 'no', got '{name}'; other scales are not supported yet"
-        ):
-            module(freq_scale=name)
+SCALE = dict(freq_bins=90, freq_scale="log", fmin=60, fmax=4000, sr=8000)
+
+
+@pytest.mark.parametrize("trainable_kernels", [False, True])
+@pytest.mark.parametrize("scale", ["linear", "log", "log2"])
+def test_other_frequency_scales_are_inverted(scale, trainable_kernels):
+    kind = dict(SCALE, freq_scale=scale, trainable_kernels=trainable_kernels)
+    forward, inverse = STFT(64, **kind).double(), ISTFT(64, **kind).double()
+    make = xi.linear_frequencies if scale == "linear" else xi.log_frequencies
+    F = make(90, 60, 4000, 8000)
+    assert forward.frequencies == inverse.frequencies == F
+    assert "90 from 60" in repr(inverse)
+    x = randn(2, 300, dtype=torch.float64)
+    X = forward(x)
+    assert error(X, xi.stft(x, 64, frequencies=F, pad_mode="reflect")) < 1e-5  # kernels begin in float32
+    due = xi.istft(X.detach(), n_fft=64, frequencies=F, length=300)
+    assert error(inverse(torch.view_as_real(X), False, 300).detach(), due) < 1e-3
+    assert error(forward.inverse(X, length=300).detach(), due) < 1e-3
+    assert len(list(inverse.parameters())) == 2 * trainable_kernels
+    single = ISTFT(64, **kind)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert error(single(X.detach().to(torch.complex64), length=300).double(), due) < 1e-2
+
+
+def test_kernels_of_a_scale_train():
+    """Towards the kernels that made the spectrum; and the window with them."""
+    x = randn(4, 200, dtype=torch.float64)
+    kind = dict(SCALE, freq_bins=24, fmin=100, trainable_kernels=True, hop_length=4)
+    forward = STFT(16, **kind).double()
+    with torch.no_grad():
+        forward.kernel_real += 0.05 * randn(24, 16, dtype=torch.float64)
+        X = forward(x)
+    module = ISTFT(16, trainable_window=True, **kind).double()
+    optimizer = torch.optim.Adam(module.parameters(), lr=2e-3)
+    losses = []
+    for _ in range(25):
+        optimizer.zero_grad()
+        loss = (module(X, length=200) - x).square().mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.2 * losses[0]
+    assert all(bool(torch.isfinite(each.grad).all()) for each in module.parameters())
+
+
+def test_what_does_not_go_with_other_scales_is_refused():
+    for options in ({"export": True}, {"trainable_synthesis_window": True}, {"synthesis_window": "hann"}):
+        with pytest.raises(ValueError, match=f"ISTFT: {next(iter(options))}: need .* with freq_scale='log'"):
+            ISTFT(64, **SCALE, **options)
 
 
 def test_wrong_arguments_are_refused_by_name():
     for text, options in {
-        "freq_bins: need 33": {"freq_bins": 20},
+        "freq_bins: need <= 33": {"freq_bins": 40},
         "window: need a known name": {"window": "hannn"},
         "center: need a bool": {"center": 1},
         "scaling: need": {"scaling": "none"},

@@ -3,9 +3,14 @@
 import definition
 import numpy as np
 import pytest
+import scipy.sparse.csgraph
 from scipy.signal import get_window
 
 import xp_istft as xi
+from xp_istft import phase_integration
+from xp_istft.backends import numpy as numpy_backend
+from xp_istft.cli.speech import sentence
+from xp_istft.phase_integration import equivalent_gaussian
 from xp_istft.phase_retrieval import ALGORITHMS
 
 
@@ -35,7 +40,7 @@ def by_the_papers(S, start, algorithm, n_iter, hop, momentum=0.99, beta=0.9, rho
 
     if algorithm == "hybrid":
         first = n_iter // 2
-        half = by_the_papers(S, start, "raar", first, hop)[1]
+        half = by_the_papers(S, start, "admm", first, hop)[1]
         return by_the_papers(S, half, "fgla", n_iter - first, hop)
     c = start
     if algorithm in ("gla", "fgla"):
@@ -87,3 +92,363 @@ def test_fgla_is_librosas(n_fft, hop, dtype):
         assert np.linalg.norm(ours - theirs) < (1e-4 if dtype == "float32" else 1e-9) * np.linalg.norm(theirs)
         random = {"random_state": np.random.default_rng(0)}
         theirs = librosa.griffinlim(S, n_iter=32, hop_length=hop, n_fft=n_fft, dtype=None, length=9000, **random)
+
+
+# ---- laws of the call
+
+
+GEOMETRIES = [
+    {"n_fft": 64, "hop_length": 16},
+    {"n_fft": 63, "hop_length": 20},
+    {"n_fft": 64, "win_length": 50, "hop_length": 13, "window": "hamming", "scaling": "ortho"},
+    {"n_fft": 64, "hop_length": 24, "padding": "same"},
+    {"n_fft": 64, "hop_length": 16, "center": False, "window": "hamming"},
+    {"n_fft": 64, "hop_length": 16, "pad_mode": "reflect"},
+    {"n_fft": 64, "hop_length": 4, "padding": (60, 50), "window": ("kaiser", 9)},
+]
+
+
+@pytest.mark.parametrize("options", GEOMETRIES, ids=str)
+@pytest.mark.parametrize("algorithm", ["hybrid", "admm"])
+def test_numpys_blocks_are_the_definition(monkeypatch, options, algorithm):
+    """The same in blocks of a few frames, on threads, as on whole arrays of a library without a faster way."""
+    array_api_strict = pytest.importorskip("array_api_strict")
+    monkeypatch.setattr(numpy_backend, "_THREADED_SECONDS", 0)
+    monkeypatch.setattr(numpy_backend, "_BLOCK_BYTES_THREADED", 1 << 13)
+    S = np.abs(xi.stft(np.stack([chirp(1500), chirp(1500, 1)]), **options))
+    seen = {"numpy": [], "strict": []}
+
+    def call(name, S, **more):
+        callback = lambda iteration, convergence: seen[name].append((iteration, convergence))  # noqa: E731
+        return xi.griffin_lim(
+            S, **options, n_iter=5, algorithm=algorithm, init="random", rng=3, callback=callback, **more
+        )
+
+    ours = call("numpy", S, workers=3)
+    strict = call("strict", array_api_strict.asarray(S))
+    np.testing.assert_allclose(ours, np.asarray(strict), atol=1e-8)
+    np.testing.assert_allclose(seen["numpy"], seen["strict"], rtol=1e-9)
+    assert [iteration for iteration, _ in seen["numpy"]] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_items_workers_scale_and_axes_change_no_bit(monkeypatch, dtype):
+    monkeypatch.setattr(numpy_backend, "_THREADED_SECONDS", 0)
+    x = np.random.default_rng(0).standard_normal((2, 3, 6000)).astype(dtype)
+    S = np.abs(xi.stft(x, 256))
+    kept = S.copy()
+    y = xi.griffin_lim(S, n_iter=6, workers=3, length=6000)
+    assert (y.shape, y.dtype) == ((2, 3, 6000), np.dtype(dtype))
+    np.testing.assert_array_equal(y, xi.griffin_lim(S, n_iter=6, workers=1, length=6000))
+    zero = xi.griffin_lim(S, n_iter=6, init="zero", length=6000)
+    np.testing.assert_array_equal(4 * zero, xi.griffin_lim(4 * S, n_iter=6, init="zero", length=6000))
+    turned = np.ascontiguousarray(np.moveaxis(S, -1, 0))
+    np.testing.assert_array_equal(y, xi.griffin_lim(turned, n_iter=6, length=6000, axes=(-1, 0)))
+    np.testing.assert_array_equal(y[1, 2], xi.griffin_lim(S[1, 2], n_iter=6, length=6000))
+    np.testing.assert_array_equal(S, kept)
+
+
+def test_items_of_very_different_loudness_are_each_retrieved():
+    x = chirp(4000).astype(np.float32)
+    S = np.abs(xi.stft(np.stack([x, 1e-18 * x, 1e18 * x, 0 * x]), 256))
+    y = xi.griffin_lim(S, length=4000)
+    for item in range(3):
+        assert decibels(S[item].astype(float), y[item].astype(float), 256) < -20
+    assert not y[3].any()
+
+
+def test_every_library(xp):
+    S = np.abs(xi.stft(np.stack([chirp(1200), chirp(1200, 1)]), 128)).astype(np.float32)
+    there = xp.asarray(S)
+    y = xi.griffin_lim(there, n_iter=4, length=1200)
+    assert xp.owns(y)
+    assert tuple(y.shape) == (2, 1200)
+    np.testing.assert_allclose(xp.to_numpy(y), xi.griffin_lim(S, n_iter=4, length=1200), atol=1e-3)
+    X = xi.pghi(there)
+    assert xp.owns(X)
+    np.testing.assert_allclose(xp.to_numpy(X), xi.pghi(S), atol=1e-5 * S.max())
+    np.testing.assert_allclose(xp.to_numpy(xi.inconsistency(X)), xi.inconsistency(xi.pghi(S)), rtol=1e-3)
+    np.testing.assert_allclose(xp.to_numpy(xi.project(X)), xi.project(xi.pghi(S)), atol=1e-5 * S.max())
+    np.testing.assert_allclose(xp.to_numpy(xi.spectral_convergence(there, 1.5 * X)), 0.5, rtol=1e-5)
+
+
+# ---- the start
+
+
+def test_starts():
+    x = chirp(3000)
+    X = xi.stft(x, 128)
+    S = np.abs(X)
+    for init in (x, X, np.angle(X), 3 * X):
+        np.testing.assert_allclose(xi.griffin_lim(S, n_iter=0, init=init, length=3000), x, atol=1e-12)
+    np.testing.assert_allclose(xi.griffin_lim(S, n_iter=0, init="zero"), xi.istft(S + 0j), atol=1e-12)
+    np.testing.assert_allclose(xi.griffin_lim(S, n_iter=0), xi.istft(xi.pghi(S)), atol=1e-12)
+    flipped = xi.griffin_lim(S.T, n_iter=0, init=X.T, length=3000, axes=(-1, -2))
+    np.testing.assert_allclose(flipped, x, atol=1e-12)
+    first, second, other = (xi.griffin_lim(S, n_iter=1, init="random", rng=seed) for seed in (1, 1, 2))
+    assert (first == second).all()
+    assert (first != other).any()
+    drawn = xi.griffin_lim(S, n_iter=1, init="random", rng=np.random.default_rng(1))
+    assert (first == drawn).all()
+
+
+def test_an_exact_start_stays():
+    x = chirp(3000)
+    S = np.abs(xi.stft(x, 128))
+    for algorithm in ALGORITHMS:
+        y = xi.griffin_lim(S, init=x, length=3000, algorithm=algorithm)
+        np.testing.assert_allclose(y, x, atol=1e-9)
+
+
+def test_tol_ends_the_iterations_of_a_stage():
+    S = np.abs(xi.stft(chirp(3000), 128))
+
+    def convergences(**options):
+        seen = []
+        xi.griffin_lim(S, callback=lambda iteration, convergence: seen.append(convergence), **options)
+        return np.array(seen)
+
+    every = convergences(algorithm="gla", n_iter=200, init="zero")
+    ended = convergences(algorithm="gla", n_iter=200, init="zero", tol=1e-3)
+    due = int(np.flatnonzero(np.abs(np.diff(every)) <= 1e-3)[0]) + 2
+    assert len(ended) == due < 200
+    np.testing.assert_array_equal(ended, every[:due])
+    assert len(convergences(n_iter=64, tol=1.0)) == 3  # two of the first half, one of the second
+    assert (np.diff(every) < 1e-12).all()  # Griffin & Lim: it never goes up
+
+
+# ---- PGHI
+
+
+def test_pghi_is_exact_for_a_gaussian_window():
+    n_fft, hop = 512, 32
+    x = chirp(8000, 1)
+    options = {"hop_length": hop, "window": ("gaussian", 64)}
+    X = xi.stft(x, n_fft, **options)
+    assert decibels(np.abs(X), xi.istft(xi.pghi(np.abs(X), **options), length=8000, **options), n_fft, **options) < -27
+
+
+@pytest.mark.parametrize("window", ["hann", "hamming", "blackman", ("kaiser", 8), "boxcar"])
+def test_pghi_takes_any_window(window):
+    S = np.abs(xi.stft(chirp(8000, 1), 512, hop_length=64, window=window))
+    options = {"hop_length": 64, "window": window}
+    found, drawn = (
+        xi.griffin_lim(S, n_iter=0, init=init, rng=0, length=8000, **options) for init in ("pghi", "random")
+    )
+    gain = 4 if window == "boxcar" else 15
+    assert decibels(S, found, 512, **options) < decibels(S, drawn, 512, **options) - gain
+
+
+def test_the_equivalent_gaussian_of_a_gaussian_is_itself():
+    middle, gamma = equivalent_gaussian(np.exp(-np.pi * (np.arange(512) - 200) ** 2 / 5000))
+    assert (middle, gamma) == pytest.approx((200, 5000))
+
+
+def test_the_path_of_integration_is_a_maximum_spanning_tree(rng):
+    """Against scipy's tree, walked edge by edge."""
+    level = rng.standard_normal((9, 7))
+    along_frames, along_bins = rng.standard_normal((2, 9, 7))
+    audible = np.ones((9, 7), bool)
+    audible[2:4, 3] = audible[:, 5] = False
+    phase = phase_integration._along_forest(level, audible, along_frames, along_bins)
+    weights = np.zeros((63, 63))
+    for (m, k), (dm, dk) in (
+        (place, step) for step in ((1, 0), (0, 1)) for place in np.ndindex(9 - step[0], 7 - step[1])
+    ):
+        if audible[m, k] and audible[m + dm, k + dk]:
+            weights[m * 7 + k, (m + dm) * 7 + k + dk] = 100 - level[m, k] - level[m + dm, k + dk]
+    tree = scipy.sparse.csgraph.minimum_spanning_tree(weights).tocoo()
+    assert tree.nnz == audible.sum() - 2  # one tree on each side of the silent bin
+    for one, other in zip(tree.row, tree.col, strict=True):
+        slope = along_frames if other - one == 7 else along_bins
+        step = 0.5 * (slope.flat[one] + slope.flat[other])
+        assert phase.flat[other] - phase.flat[one] == pytest.approx(step, abs=1e-12)
+
+
+def test_pghi_of_equal_silent_and_tiny_magnitudes():
+    for S in (np.ones((33, 20)), np.zeros((33, 20)), np.ones((33, 1)), np.ones((2, 9)), np.zeros((0, 33, 5))):
+        X = xi.pghi(S)
+        np.testing.assert_allclose(np.abs(X), S, atol=1e-12)
+    loud = np.abs(xi.stft(chirp(2000), 64))
+    np.testing.assert_allclose(np.angle(xi.pghi(1e-200 * loud) / xi.pghi(loud)), 0, atol=1e-9)
+
+
+# ---- consistency
+
+
+def test_project_is_an_orthogonal_projection(rng):
+    options = {"n_fft": 63, "hop_length": 20, "window": "hamming"}
+    X, Y = rng.standard_normal((2, 32, 15, 2)) @ [1, 1j]
+    X[0], Y[0] = X[0].real, Y[0].real
+    P, Q = xi.project(X, **options), xi.project(Y, **options)
+    np.testing.assert_allclose(xi.project(P, **options), P, atol=1e-12)
+    weight = np.where(np.arange(32) == 0, 1, 2)[:, None]
+    assert (weight * P.conj() * Y).sum().real == pytest.approx((weight * X.conj() * Q).sum().real)
+    away = np.sqrt((weight * np.abs(X - P) ** 2).sum() / (weight * np.abs(X) ** 2).sum())
+    assert float(xi.inconsistency(X, **options)) == pytest.approx(away)
+    np.testing.assert_allclose(xi.project(X.T, axes=(-1, -2), **options), P.T)
+    assert float(xi.inconsistency(X.T, axes=(-1, -2), **options)) == pytest.approx(away)
+    assert float(xi.inconsistency(0 * X, **options)) == 0
+
+
+def test_spectral_convergence(rng):
+    S, X = rng.random((2, 5, 6)), rng.standard_normal((2, 5, 6)) + 1j
+    due = [np.linalg.norm(np.abs(X[i]) - S[i]) / np.linalg.norm(S[i]) for i in range(2)]
+    np.testing.assert_allclose(xi.spectral_convergence(S, X), due)
+    np.testing.assert_allclose(xi.spectral_convergence(S, np.abs(X)), due)
+    np.testing.assert_allclose(xi.spectral_convergence(np.moveaxis(S, 0, 1), np.moveaxis(X, 0, 1), axes=(0, 2)), due)
+    assert xi.spectral_convergence(0 * S[0], 0 * X[0]) == 0
+
+
+# ---- what it is for
+
+
+def test_the_default_goes_further_in_32_iterations_than_fgla_from_random_phases_in_100():
+    x = sentence()
+    gains = []
+    for hop in (512, 256, 128):
+        S = np.abs(xi.stft(x, 1024, hop_length=hop)).astype(np.float32)
+        kept = {"hop_length": hop, "length": x.size}
+        theirs = xi.griffin_lim(S, n_iter=100, algorithm="fgla", init="random", rng=0, **kept)
+        ours = xi.griffin_lim(S, **kept)
+        gains.append(decibels(S, theirs, 1024, hop_length=hop) - decibels(S, ours, 1024, hop_length=hop))
+    assert min(gains) > 1
+    assert np.mean(gains) > 4
+
+
+def test_ends_without_padding_do_not_explode():
+    x = chirp(6000)
+    S = np.abs(xi.stft(x, 512, center=False))
+    with pytest.warns(xi.CoverageWarning):
+        y = xi.griffin_lim(S, center=False)
+    assert np.abs(y).max() < 2 * np.abs(x).max()
+    assert decibels(S, y, 512, center=False) < -30
+
+
+# ---- gradients and tracing
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_gradients_of_torch(algorithm):
+    torch = pytest.importorskip("torch")
+    S = torch.asarray(np.abs(xi.stft(chirp(60), 16))[:, :6])
+    phase = torch.linspace(0, 20, S.numel(), dtype=torch.float64).reshape(S.shape)
+    window = torch.hamming_window(16, dtype=torch.float64).requires_grad_()
+
+    def retrieved(S, phase, window=None):
+        chosen = "hann" if window is None else window
+        return xi.griffin_lim(S, n_iter=2, algorithm=algorithm, init=phase, window=chosen)
+
+    assert torch.autograd.gradcheck(retrieved, (S.clone().requires_grad_(), phase.requires_grad_()))
+    if algorithm == "fgla":
+        assert torch.autograd.gradcheck(retrieved, (S, phase.detach(), window))
+    silent = torch.zeros_like(S).requires_grad_()
+    xi.griffin_lim(silent, algorithm=algorithm).sum().backward()
+    assert bool(torch.isfinite(silent.grad).all())
+
+
+def test_gradients_and_jit_of_jax():
+    jax = pytest.importorskip("jax")
+    jax.config.update("jax_enable_x64", True)
+    S = np.abs(xi.stft(chirp(80), 16))
+    start = np.linspace(0, 20, S.size).reshape(S.shape)
+
+    def cost(S, init="zero", **options):
+        return (xi.griffin_lim(S, n_iter=3, init=init, **options) ** 2).sum()
+
+    due = float(cost(S, start))
+    value, slope = jax.jit(jax.value_and_grad(cost))(jax.numpy.asarray(S), jax.numpy.asarray(start))
+    assert float(value) == pytest.approx(due)
+    nudge = np.random.default_rng(0).standard_normal(S.shape)
+    numeric = (float(cost(S + 1e-6 * nudge, start)) - float(cost(S - 1e-6 * nudge, start))) / 2e-6
+    assert float((slope * nudge).sum()) == pytest.approx(numeric, rel=1e-5)
+    with pytest.raises(
+        ValueError, match=r"griffin_lim: init: need values, not a trace, for PGHI, got .*Tracer; under a"
+    ):
+        jax.jit(lambda S: cost(S, "pghi"))(S)
+    with pytest.raises(ValueError, match="griffin_lim: tol or callback: need None under a transformation"):
+        jax.jit(lambda S: cost(S, tol=1e-3))(S)
+
+
+def test_half_precision_of_torch():
+    torch = pytest.importorskip("torch")
+    S = xi.stft(torch.asarray(chirp(2000)), 128).abs()
+    for dtype in (torch.float16, torch.bfloat16):
+        y = xi.griffin_lim(S.to(dtype), n_iter=2)
+        assert y.dtype == dtype
+        np.testing.assert_allclose(y.double(), xi.griffin_lim(S.to(dtype).double(), n_iter=2), atol=0.05)
+
+
+# ---- what is refused
+
+REFUSED = [
+    ({"S": [[1.0]]}, TypeError, "griffin_lim: S: need an array of NumPy"),
+    ({"S": np.ones((17, 5), complex)}, TypeError, "griffin_lim: S: need dtype .*, got complex128; pass abs"),
+    ({"S": np.ones((17, 5), int)}, TypeError, "griffin_lim: S: need dtype .*, got int64; scale"),
+    ({"S": np.ones(17)}, ValueError, "griffin_lim: S: need at least 2 dimensions"),
+    ({"S": np.ones((1, 17))}, ValueError, "griffin_lim: S: need at least 2 bins"),
+    ({"S": np.ones((17, 0))}, ValueError, "griffin_lim: S: need at least 1 frame"),
+    ({"S": np.ones((5, 17)), "n_fft": 32}, ValueError, "griffin_lim: S: need 17 bins .*, got 5; are the last two"),
+    ({"S": -np.ones((17, 5))}, ValueError, "griffin_lim: S: need finite magnitudes >= 0, got -1"),
+    ({"S": np.full((17, 5), np.nan)}, ValueError, "griffin_lim: S: need finite magnitudes >= 0, got nan"),
+    ({"n_fft": 34}, ValueError, "griffin_lim: S: need 18 bins for n_fft=34, got 17"),
+    ({"hop_length": 0}, ValueError, "griffin_lim: hop_length: need >= 1, got 0"),
+    ({"win_length": 40}, ValueError, "griffin_lim: win_length: need <= n_fft=32, got 40"),
+    ({"hop_length": 33}, xi.NOLAError, "istft: hop_length: need <= win_length=32"),
+    ({"window": "hnan"}, ValueError, "griffin_lim: window: need a known name"),
+    ({"center": 1}, TypeError, "griffin_lim: center: need a bool"),
+    ({"padding": "sme"}, ValueError, "griffin_lim: padding"),
+    ({"pad_mode": "mirror"}, ValueError, "griffin_lim: pad_mode"),
+    ({"pad_mode": ["reflect"]}, TypeError, "griffin_lim: pad_mode"),
+    ({"length": 0}, ValueError, "griffin_lim: length: need >= 1"),
+    ({"scaling": "db"}, ValueError, "griffin_lim: scaling"),
+    ({"n_iter": -1}, ValueError, "griffin_lim: n_iter: need >= 0"),
+    ({"n_iter": 2.5}, TypeError, "griffin_lim: n_iter: need an integer"),
+    ({"algorithm": "fast"}, ValueError, "griffin_lim: algorithm: need 'hybrid' or 'fgla'"),
+    ({"momentum": -0.1}, ValueError, "griffin_lim: momentum: need a finite number >= 0"),
+    ({"init": "gauss"}, ValueError, "griffin_lim: init: need 'pghi' or 'random' or 'zero'"),
+    ({"init": None}, TypeError, "griffin_lim: init: need an array of NumPy"),
+    ({"init": np.ones((17, 6))}, ValueError, r"griffin_lim: init: need shape \(17, 5\), or a signal .*, got \(17, 6\)"),
+    ({"init": np.ones(90)}, ValueError, r"griffin_lim: init: need a signal of 5 frames \(shape \(32,\)\)"),
+    ({"init": np.ones((17, 5), int)}, TypeError, "griffin_lim: init: need dtype"),
+    ({"rng": "seed"}, TypeError, "griffin_lim: rng: need None, an integer"),
+    ({"rng": -1}, ValueError, "griffin_lim: rng: need None, an integer >= 0"),
+    ({"tol": -1}, ValueError, "griffin_lim: tol: need a finite number >= 0"),
+    ({"callback": 3}, TypeError, "griffin_lim: callback: need a function"),
+    ({"nola": "ignore"}, ValueError, "istft: nola"),
+    ({"max_gain": 0.5}, ValueError, "istft: max_gain"),
+    ({"axes": (0,)}, ValueError, "griffin_lim: axes: need 2 axes"),
+    ({"workers": 0}, ValueError, "griffin_lim: workers: need >= 1"),
+]
+
+
+@pytest.mark.parametrize(("options", "kind", "text"), REFUSED, ids=lambda value: str(value)[:40])
+def test_refused_before_any_work(options, kind, text):
+    options = {"S": np.ones((17, 5)), **options}
+    with pytest.raises(kind, match=text):
+        xi.griffin_lim(options.pop("S"), **options)
+
+
+def test_arrays_of_two_libraries_are_refused():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(TypeError, match="griffin_lim: init: need an array of the library of S .ndarray., got Tensor"):
+        xi.griffin_lim(np.ones((17, 5)), init=torch.ones(17, 5))
+
+
+def test_the_others_refuse():
+    with pytest.raises(TypeError, match="project: X: need dtype complex64 or complex128, got float64"):
+        xi.project(np.ones((17, 5)))
+    with pytest.raises(ValueError, match="inconsistency: X: need at least 2 dimensions"):
+        xi.inconsistency(np.ones(17, complex))
+    with pytest.raises(ValueError, match=r"spectral_convergence: X: need shape \(17, 5\), got \(17, 6\)"):
+        xi.spectral_convergence(np.ones((17, 5)), np.ones((17, 6)))
+    with pytest.raises(ValueError, match="pghi: tol: need a finite number >= 0"):
+        xi.pghi(np.ones((17, 5)), tol=-1)
+
+
+def test_a_callback_that_raises_ends_the_call():
+    def callback(iteration, convergence):
+        raise KeyError("enough")
+
+    with pytest.raises(KeyError, match="enough"):
+        xi.griffin_lim(np.ones((17, 5)), callback=callback)

@@ -1,4 +1,4 @@
-"""Which arrays are taken, in what precision they are computed with, and how complex ones are made of real ones."""
+"""Which arrays are taken, in what precision, and what is done to whole arrays: complex ones made, signals padded."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import array_api_compat
 import numpy as np
 
 from . import stored
-from .arguments import error, integer
+from .arguments import choice, error, integer
 from .backends import backend_for
 from .backends.array_api import PRECISION, dtype_name
+from .frames import PAD_ALIASES, PAD_MODES, padding_index
 from .stored import Stored, is_stored
 
 # Half precisions are computed in float32; half spectra exist in PyTorch alone.
@@ -92,6 +93,93 @@ def placed(function: str, name: str, array: Any, axes: Any) -> Any:
     last = tuple(range(-len(axes), 0))
     moved(function, name, array, axes, last)  # checks
     return array_api_compat.array_namespace(array).moveaxis(array, last, tuple(axes))
+
+
+def bin_gain(function: str, gain: Any, n_bins: int) -> np.ndarray:
+    """`gain` as host values (n_bins,), finite and not 0, so that the inverse can undo it."""
+    values = np.asarray(gain)
+    if values.dtype.kind not in "fiuc":
+        raise error(TypeError, function, "bin_gain", "a real or complex dtype", values.dtype)
+    if values.shape != (n_bins,):
+        raise error(ValueError, function, "bin_gain", f"shape ({n_bins},)", values.shape)
+    if not (np.isfinite(values) & (values != 0)).all():
+        raise error(ValueError, function, "bin_gain", "finite values other than 0", "others among them")
+    return values
+
+
+def times_bins(function: str, X: Any, gain: Any, *, reciprocal: bool = False) -> Any:
+    """Each bin of X (..., n_bins, n_frames) times its gain, or divided by it."""
+    gain = bin_gain(function, gain, X.shape[-2])
+    xp = array_api_compat.array_namespace(X)
+    host = (1 / gain if reciprocal else gain).astype("complex128" if dtype_name(X) == "complex128" else "complex64")
+    return X * xp.astype(xp.asarray(host, device=array_api_compat.device(X)), X.dtype)[:, None]
+
+
+def pad(x: Any, before: int, after: int, mode: str = "constant", *, axis: int = -1) -> Any:
+    """`x` with samples before and after it: what the padding of `stft` stands for, written out.
+
+    Parameters
+    ----------
+    x : real or complex floating array (..., n_samples)
+        Signal, of any library.
+    before, after : int
+        How many samples, at least 0.
+    mode : str
+        As `pad_mode` of `stft`, or "odd": reflected about the value of the end sample, as scipy's odd extension.
+        A padding longer than the signal reflects again and again.
+    axis : int
+        The axis of x that holds the samples.
+
+    Returns
+    -------
+    array (..., before + n_samples + after)
+        Same library, device and dtype as x.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument has a wrong value, or is of a wrong kind; the text names it, what was needed and what came.
+
+    Examples
+    --------
+    >>> import numpy as np, xp_istft as xi
+    >>> xi.pad(np.array([1.0, 2.0, 4.0]), 2, 1, "odd")
+    array([-2.,  0.,  1.,  2.,  4.,  6.])
+    """
+    _, x = read("pad", "x", x)
+    if dtype_name(x) not in (*PRECISION, *WIDENED):
+        raise error(TypeError, "pad", "x", "a floating dtype", x.dtype)
+    x = moved("pad", "axis", x, axis, LAST)
+    before, after = integer("pad", "before", before, 0), integer("pad", "after", after, 0)
+    mode = choice("pad", "mode", PAD_ALIASES.get(mode, mode) if isinstance(mode, str) else mode, (*PAD_MODES, "odd"))
+    if x.shape[-1] < 1:
+        raise error(ValueError, "pad", "x", "at least 1 sample", f"shape {tuple(x.shape)}")
+    n_samples = x.shape[-1]
+    parts = [x]
+    if before:
+        parts.insert(0, _padding(x, -before, 0, mode))
+    if after:
+        parts.append(_padding(x, n_samples, n_samples + after, mode))
+    padded = parts[0] if len(parts) == 1 else array_api_compat.array_namespace(x).concat(parts, axis=-1)
+    return placed("pad", "axis", padded, (axis,))
+
+
+def _padding(x: Any, lo: int, hi: int, mode: str) -> Any:
+    """What stands at samples [lo, hi), counted from the first of x."""
+    xp, device = array_api_compat.array_namespace(x), array_api_compat.device(x)
+    if mode == "constant":
+        return xp.zeros((*x.shape[:-1], hi - lo), dtype=x.dtype, device=device)
+    n_samples = x.shape[-1]
+    index = padding_index(lo, hi, n_samples, "reflect" if mode == "odd" else mode)
+    values = xp.take(x, xp.asarray(index, device=device), axis=-1)
+    if mode != "odd" or n_samples == 1:
+        return values
+    # Every second reflection is upside down, and all are shifted: sign * x[index] + first * x[0] + last * x[-1]
+    turn, place = np.divmod(np.arange(lo, hi), 2 * (n_samples - 1))
+    down = place >= n_samples
+    weights = (np.where(down, -1, 1), -2 * turn, 2 * turn + 2 * down)
+    sign, first, last = (xp.astype(xp.asarray(each, device=device), x.dtype) for each in weights)
+    return sign * values + first * x[..., :1] + last * x[..., -1:]
 
 
 def as_complex(real: Any, imag: Any = None) -> Any:

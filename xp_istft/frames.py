@@ -225,7 +225,45 @@ def bin_multiplicity(n_fft: int) -> np.ndarray:
     return count
 
 
+def phase_ramp(n_fft: int, origin: int, *, onesided: bool = True) -> np.ndarray:
+    """The `bin_gain` that counts phases from sample `origin` of the frame: exp(2 pi i k origin / n_fft).
+
+    Phases are counted from the first sample of a frame by default; with origin=n_fft // 2 they are those of zero-phase
+    windows, and a stationary bin of a symmetric frame is real.
+
+    Parameters
+    ----------
+    n_fft : int
+        Samples of a frame.
+    origin : int
+        Sample of the frame, of any sign, taken modulo n_fft.
+    onesided : bool
+        n_fft // 2 + 1 bins (else n_fft).
+
+    Returns
+    -------
+    complex128 NumPy array (n_bins,)
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument has a wrong value, or is of a wrong kind.
+
+    Examples
+    --------
+    >>> import xp_istft as xi
+    >>> xi.phase_ramp(8, 4).real
+    array([ 1., -1.,  1., -1.,  1.])
+    """
+    n_fft, _, _ = sizes("phase_ramp", n_fft, None, None)
+    n_bins = n_fft // 2 + 1 if boolean("phase_ramp", "onesided", onesided) else n_fft
+    turns = np.arange(n_bins) * (integer("phase_ramp", "origin", origin) % n_fft) % n_fft
+    return np.exp(2j * np.pi / n_fft * turns)
+
+
 PAD_MODES = ("constant", "reflect", "edge", "symmetric", "wrap")
+# torch's and scipy's names of NumPy's padding modes
+PAD_ALIASES = {"replicate": "edge", "circular": "wrap", "zeros": "constant", "even": "reflect"}
 
 
 def padding_index(lo: int, hi: int, n_samples: int, mode: str) -> np.ndarray:

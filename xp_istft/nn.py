@@ -18,6 +18,7 @@ from torch import Tensor
 from . import phase_retrieval, plans, transforms
 from .arguments import boolean, choice, error, integer, number
 from .frames import Padding, Placement, bin_multiplicity
+from .frequencies import scale_frequencies
 
 __all__ = ["ISTFT", "STFT", "GriffinLim"]
 
@@ -52,7 +53,7 @@ class _Transform(torch.nn.Module):
     ) -> None:
         super().__init__()
         chosen = _layout(name, n_fft, hop_length, win_length, window)
-        plans.check_nnaudio_bins(name, chosen.n_fft, freq_bins, freq_scale, fmin, fmax, sr)
+        self.frequencies = scale_frequencies(name, chosen.n_fft, freq_bins, freq_scale, fmin, fmax, sr)
         Placement.of(name, chosen.n_fft, chosen.hop, chosen.win_length, center, padding)
         choice(name, "scaling", scaling, plans.SCALINGS)
         self.n_fft, self.hop_length, self.win_length = chosen.n_fft, chosen.hop, chosen.win_length
@@ -75,6 +76,25 @@ class _Transform(torch.nn.Module):
     def _train_kernels(self, bases: tuple[np.ndarray, np.ndarray]) -> None:
         for name, basis in zip(("kernel_real", "kernel_imag"), bases, strict=True):
             self._hold(name, basis, trainable=True)
+
+    def _bins(self) -> dict[str, Any]:
+        """What stft and istft are told of bins that are not those of the DFT: their trained basis, or the scale."""
+        if self.frequencies is None:
+            return {}
+        if not self.trainable_kernels:
+            return {"frequencies": self.frequencies}
+        return {"frequencies": torch.complex(self.kernel_real, self.kernel_imag)}
+
+    def _inverse_bins(self) -> dict[str, Any]:
+        """The same for istft: a trained basis keeps the weights of the scale that it began with."""
+        bins = self._bins()
+        if self.frequencies is not None and self.trainable_kernels:
+            bins["weights"] = self.frequencies.density(self.n_fft)
+        return bins
+
+    def _precisely(self, array: Any) -> AbstractContextManager[Any]:
+        """The products of other bins than those of the DFT keep their precision under autocast."""
+        return nullcontext() if self.frequencies is None else _full_precision(array)
 
     def _held(self, name: str) -> Any:
         """What to compute with: the Parameter, or the exact values of the buffer."""
@@ -102,9 +122,11 @@ class _Transform(torch.nn.Module):
                 self._exact = {**self._exact, name: loaded.double().numpy().copy()}
 
     def extra_repr(self) -> str:
+        bins = "" if self.frequencies is None else f"{self.frequencies}, "
         return (
-            f"n_fft={self.n_fft}, hop_length={self.hop_length}, win_length={self.win_length}, center={self.center}, "
-            f"trainable_window={self.trainable_window}, trainable_kernels={self.trainable_kernels}"
+            f"{bins}n_fft={self.n_fft}, hop_length={self.hop_length}, win_length={self.win_length}, "
+            f"center={self.center}, trainable_window={self.trainable_window}, "
+            f"trainable_kernels={self.trainable_kernels}"
         )
 
     def _placed(self) -> dict[str, Any]:
@@ -126,19 +148,24 @@ class ISTFT(_Transform):
     win_length : int, optional
         Samples of the window, in the middle of the frame; default n_fft, or the size of a window array.
     freq_bins : int, optional
-        Bins of a one-sided spectrum; for freq_scale="no" n_fft // 2 + 1, the default.
+        Bins, by default n_fft // 2 + 1; for freq_scale="no" the first of those of the DFT, or n_fft of a two-sided
+        spectrum.
     hop_length : int, optional
         Samples between the starts of neighbouring frames; default win_length // 4.
     window : str, tuple, callable or real array (win_length,)
         Analysis window, as in `xp_istft.istft`.
-    freq_scale : "no"
-        Spacing of the bins: those of the DFT. "linear", "log" and "log2" are not supported yet and raise.
+    freq_scale : "no", "linear", "log" or "log2"
+        Spacing of the bins: those of the DFT, or those of `xp_istft.linear_frequencies` or `log_frequencies`, whose
+        inverse is the least-squares solution of `xp_istft.istft` with frequencies=.
     center : bool
         Frame m is centred on sample m * hop_length; else it starts there.
     fmin, fmax, sr : float
-        Without effect for freq_scale="no", as in nnAudio.
+        Frequency of the first bin, that after the last, and the sampling rate, in Hz; without effect for
+        freq_scale="no", as in nnAudio.
     trainable_kernels : bool
-        The bases of the inverse are Parameters ``kernel_real`` and ``kernel_imag`` (n_bins, n_fft), frames are
+        With another scale the basis of the *analysis* is Parameters ``kernel_real`` and ``kernel_imag``
+        (n_bins, n_fft), which the inverse solves for, with gradients through the solution. With freq_scale="no" the
+        bases of the inverse are Parameters ``kernel_real`` and ``kernel_imag`` (n_bins, n_fft), frames are
         ``X.real.T @ kernel_real + X.imag.T @ kernel_imag``, for one-sided spectra. Else there is no matrix.
     trainable_window : bool
         The window is a Parameter; it counts as analysis and (without `synthesis_window`) as synthesis window, and
@@ -224,6 +251,13 @@ class ISTFT(_Transform):
             given = window if synthesis_window is None else synthesis_window
             samples = _samples("ISTFT", _layout("ISTFT", self.n_fft, self.hop_length, self.win_length, given))
             self._hold("synthesis_window", samples, self.trainable_synthesis_window)
+        if self.frequencies is not None:
+            for name, value in (("export", self.export), ("trainable_synthesis_window", trainable_synthesis_window)):
+                if value:
+                    raise error(ValueError, "ISTFT", name, f"False with freq_scale={freq_scale!r}", True)
+            if synthesis_window is not None:
+                got = "a window"
+                raise error(ValueError, "ISTFT", "synthesis_window", f"None with freq_scale={freq_scale!r}", got)
         if self.export:
             for name in ("trainable_kernels", "trainable_window", "trainable_synthesis_window"):
                 if getattr(self, name):
@@ -232,7 +266,8 @@ class ISTFT(_Transform):
                 raise error(ValueError, "ISTFT", "max_gain", "None with export=True", max_gain)
             self._hold_exported()
         elif self.trainable_kernels:
-            self._train_kernels(_inverse_basis(self.n_fft))
+            scale = self.frequencies
+            self._train_kernels(_inverse_basis(self.n_fft) if scale is None else _parts(scale.basis(self.n_fft)))
 
     def forward(
         self, X: Tensor, onesided: bool | None = None, length: int | None = None, refresh_win: bool | None = None
@@ -260,24 +295,28 @@ class ISTFT(_Transform):
             return self._exported(X, length)
         narrow = X.dtype if isinstance(X, Tensor) and X.dtype in _HALVES else None
         X = _complex("ISTFT", X)
-        if onesided is None:
+        if self.frequencies is not None:
+            onesided = True
+        elif onesided is None:
             onesided = X.ndim < 2 or bool(X.shape[-2] == self.n_fft // 2 + 1)
-        if self.trainable_kernels:
+        if self.trainable_kernels and self.frequencies is None:
             if not onesided:
                 raise error(ValueError, "ISTFT", "onesided", "True with trainable_kernels=True", False)
             X = self._by_kernels(X)
-        signal = transforms.istft(
-            X,
-            n_fft=self.n_fft,
-            window=self._held("window"),
-            synthesis_window=self._held("synthesis_window"),
-            length=length,
-            onesided=onesided,
-            scaling=self.scaling,
-            nola=self.nola,
-            max_gain=self.max_gain,
-            **self._placed(),
-        )
+        with self._precisely(X):
+            signal = transforms.istft(
+                X,
+                n_fft=self.n_fft,
+                window=self._held("window"),
+                synthesis_window=self._held("synthesis_window"),
+                length=length,
+                onesided=onesided,
+                scaling=self.scaling,
+                nola=self.nola,
+                max_gain=self.max_gain,
+                **self._inverse_bins(),
+                **self._placed(),
+            )
         return signal if narrow is None else signal.to(narrow)
 
     def _by_kernels(self, X: Tensor) -> Tensor:
@@ -397,7 +436,8 @@ class STFT(_Transform):
         self.pad_mode = pad_mode
         self.output_format = choice("STFT", "output_format", output_format, _OUTPUT_FORMATS)
         if self.trainable_kernels:
-            self._train_kernels(_forward_basis(self.n_fft))
+            scale = self.frequencies
+            self._train_kernels(_forward_basis(self.n_fft) if scale is None else _parts(scale.basis(self.n_fft)))
 
     def forward(self, x: Tensor, output_format: str | None = None) -> Tensor:
         """Spectrum of a signal.
@@ -417,11 +457,14 @@ class STFT(_Transform):
         if output_format is not None:
             output = choice("STFT", "output_format", output_format, _OUTPUT_FORMATS)
         options = {**self._placed(), "window": self._held("window"), "scaling": self.scaling, "pad_mode": self.pad_mode}
+        if self.frequencies is not None:
+            options.update(self._bins())
         if output == "complex" and not self.trainable_kernels:
             return transforms.stft(x, self.n_fft, **options)
         narrow = x.dtype if isinstance(x, Tensor) and x.dtype in _HALVES else None
-        X = transforms.stft(x if narrow is None else x.float(), self.n_fft, **options)
-        if self.trainable_kernels:
+        with self._precisely(x):
+            X = transforms.stft(x if narrow is None else x.float(), self.n_fft, **options)
+        if self.trainable_kernels and self.frequencies is None:
             with _full_precision(X):
                 segments = torch.fft.irfft(X, self.n_fft, dim=-2)
                 real, imag = (kernel.to(segments.dtype) for kernel in (self.kernel_real, self.kernel_imag))
@@ -434,17 +477,24 @@ class STFT(_Transform):
     def inverse(
         self, X: Tensor, onesided: bool = True, length: int | None = None, refresh_win: bool | None = None
     ) -> Tensor:
-        """Signal of a spectrum, by this module's window: the FFT inverse, also where kernels are trained."""
+        """Signal of a spectrum, by this module's window.
+
+        For freq_scale="no" the FFT inverse, also where kernels are trained; for other scales the solution for the
+        kernels as they are.
+        """
         narrow = X.dtype if isinstance(X, Tensor) and X.dtype in _HALVES else None
-        signal = transforms.istft(
-            _complex("STFT", X),
-            n_fft=self.n_fft,
-            onesided=onesided,
-            length=length,
-            window=self._held("window"),
-            scaling=self.scaling,
-            **self._placed(),
-        )
+        X = _complex("STFT", X)
+        with self._precisely(X):
+            signal = transforms.istft(
+                X,
+                n_fft=self.n_fft,
+                onesided=onesided or self.frequencies is not None,
+                length=length,
+                window=self._held("window"),
+                scaling=self.scaling,
+                **self._inverse_bins(),
+                **self._placed(),
+            )
         return signal if narrow is None else signal.to(narrow)
 
 
@@ -603,6 +653,10 @@ def _overlap_added(segments: Tensor, rows: int, hop: int) -> Tensor:
     pad = torch.nn.functional.pad
     total = sum(pad(pieces[..., row, :], (0, 0, row, rows - 1 - row)) for row in reversed(range(rows)))
     return total.flatten(-2)  # type: ignore[union-attr]
+
+
+def _parts(basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return basis.real, basis.imag
 
 
 def _forward_basis(n_fft: int) -> tuple[np.ndarray, np.ndarray]:

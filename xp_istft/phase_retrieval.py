@@ -13,7 +13,7 @@ and every algorithm makes one P_C in each iteration, of its proposal c:
     raar   z = P_C c    q = (c + q') / 2 + b (z - c),  c = 2 P_A q - q      Luke, 2005, with b = 0.9
     admm   z = P_C c    u = (r c + z) / (1 + r),  c = c - u + P_A(2 u - c)  Masuyama, Yatabe & Oikawa, 2019, r = 0.1
 
-(z', q' are those of the iteration before.) "hybrid" is raar for the first half of the iterations and fgla for the
+(z', q' are those of the iteration before.) "hybrid" is admm for the first half of the iterations and fgla for the
 second: the one finds a better valley, the other goes down in it faster.
 """
 
@@ -29,7 +29,7 @@ import numpy as np
 from . import arrays, plans, transforms
 from .arguments import boolean, choice, error, integer, number
 from .arrays import LAST_TWO
-from .backends import opaque
+from .backends import opaque, required_backend
 from .backends.array_api import PRECISION, dtype_name
 from .backends.phase_updates import Stage
 from .frames import Padding, Placement, bin_multiplicity
@@ -70,7 +70,7 @@ def griffin_lim(
 ) -> Any:
     """Signal whose short-time magnitudes are near to `S`: Griffin-Lim, or an algorithm that converges further.
 
-    The formulas stand at the head of `xp_istft.phase_retrieval`. The default (PGHI, then RAAR, then fast Griffin-Lim)
+    The formulas stand at the head of `xp_istft.phase_retrieval`. The default (PGHI, then ADMM, then fast Griffin-Lim)
     came nearer in 32 iterations than fast Griffin-Lim from random phases in 100 (benchmarks/phase_retrieval.py).
 
     Parameters
@@ -92,9 +92,9 @@ def griffin_lim(
     momentum : float
         Of "fgla", and of the second half of "hybrid"; at least 0. Above 1 it may not converge.
     init : "pghi", "random", "zero" or array
-        Phases at the start: those of `pghi` (made on the host: the one transfer from the device); random; 0; or an
-        array of S's library: real of S's shape (phases in radians), complex of S's shape (a spectrum), or real
-        (..., n_samples) (a signal, whose phases are taken).
+        Phases at the start: those of `pghi` (made on the host: the one transfer from the device; for frequencies=
+        there are none, and random ones are taken); random; 0; or an array of S's library: real of S's shape (phases
+        in radians), complex of S's shape (a spectrum), or real (..., n_samples) (a signal, whose phases are taken).
     rng : None, int or numpy.random.Generator
         Of random phases; an integer makes them the same on every library. Of "pghi" the bins that are hardly audible
         are random; None makes them the same each time.
@@ -200,7 +200,7 @@ def pghi(
     (True, True)
     """
     magnitude, _ = _magnitudes("pghi", S, axes)
-    chosen = _layout("pghi", "S", magnitude, hop_length, win_length, n_fft, window, None)
+    chosen, _ = _layout("pghi", "S", magnitude, hop_length, win_length, n_fft, window, None)
     spectrum = _integrated("pghi", magnitude, chosen, number("pghi", "tol", tol, 0), rng)
     return spectrum if axes is LAST_TWO else arrays.placed("pghi", "axes", spectrum, axes)
 
@@ -378,14 +378,14 @@ def _stages(function: str, algorithm: Any, n_iter: Any, momentum: Any) -> list[S
     ahead = momentum / (1 + momentum)
     if algorithm == "hybrid":
         first = n_iter // 2
-        return [Stage("raar", _RAAR_BETA, first), Stage("fgla", ahead, n_iter - first)]
+        return [Stage("admm", _ADMM_RHO, first), Stage("fgla", ahead, n_iter - first)]
     weight = {"gla": 0.0, "fgla": ahead, "raar": _RAAR_BETA, "admm": _ADMM_RHO}[algorithm]
     return [Stage(algorithm, weight, n_iter)]
 
 
 def _retrieved(magnitude: Any, start: Any, pair: _Pair, stages: list[Stage], watch: _Watch) -> Any:
     """The spectrum with these magnitudes that the stages come to from `start`."""
-    backend, _ = arrays.read("griffin_lim", "S", magnitude)
+    backend: Any = required_backend(magnitude)
     if pair.jobs is not None and hasattr(backend, "retrieve"):
         spectrum = backend.retrieve(start, magnitude, *pair.jobs, stages, watch.of_a_run(), workers=pair.workers)
         if spectrum is not None:
@@ -420,9 +420,17 @@ def _iterated(
                 near = (weight * proposal + nearest) / (1 + weight)
                 start = _onto(magnitude, 2 * near - proposal, xp)
                 proposal = start + proposal - near
-            if watch is not None and watch(float(_convergence(magnitude, nearest, xp, None))):
+            if watch is not None and watch(_float(_convergence(magnitude, nearest, xp, None))):
                 break
     return start
+
+
+def _float(convergence: Any) -> float:
+    try:
+        return float(convergence)
+    except (TypeError, RuntimeError) as cause:
+        need = "None under a transformation (jit, grad, vmap): both need values"
+        raise error(ValueError, "griffin_lim", "tol or callback", need, type(convergence).__name__) from cause
 
 
 def _onto(magnitude: Any, spectrum: Any, xp: Any) -> Any:
@@ -452,7 +460,7 @@ def _quotient(distance: Any, size: Any, xp: Any) -> Any:
 
 def _start(function: str, magnitude: Any, init: Any, rng: Any, pair: _Pair, axes: tuple[int, int]) -> Any:
     """The spectrum of these magnitudes with which the iterations begin."""
-    backend, _ = arrays.read(function, "S", magnitude)
+    backend = required_backend(magnitude)
     xp = array_api_compat.array_namespace(magnitude)
     if not isinstance(init, str):
         return _start_of_array(function, magnitude, init, pair, axes)
@@ -469,7 +477,7 @@ def _start(function: str, magnitude: Any, init: Any, rng: Any, pair: _Pair, axes
 def _start_of_array(function: str, magnitude: Any, init: Any, pair: _Pair, axes: tuple[int, int]) -> Any:
     backend, init = arrays.read(function, "init", init)
     xp = array_api_compat.array_namespace(magnitude)
-    if backend is not arrays.read(function, "S", magnitude)[0]:
+    if backend is not required_backend(magnitude):
         need = f"an array of the library of S ({type(magnitude).__name__})"
         raise error(TypeError, function, "init", need, type(init).__name__)
     dtype = dtype_name(init)
@@ -498,11 +506,11 @@ def _turned(magnitude: Any, parts: list[np.ndarray], backend: Any, xp: Any) -> A
 
 def _integrated(function: str, magnitude: Any, chosen: Layout, tol: float, rng: Any) -> Any:
     """`pghi` of magnitudes (..., n_bins, n_frames)."""
-    backend, _ = arrays.read(function, "S", magnitude)
-    generator = _generator(function, rng, 0)
-    work = partial(_integrated_items, function, chosen.hop, chosen.samples(function, "window", chosen.window), tol)
+    backend = required_backend(magnitude)
+    seed = int(_generator(function, rng, 0).integers(1 << 62))  # one for all: an item does not depend on the others
+    samples = chosen.samples(function, "window", chosen.window)
     try:
-        return backend.on_host(magnitude, partial(work, generator))
+        return backend.on_host(magnitude, partial(_integrated_items, function, chosen.hop, samples, tol, seed))
     except (TypeError, RuntimeError) as cause:
         hint = f"under a transformation (jit, grad, vmap) make the start outside of it ({type(cause).__name__})"
         name = "S" if function == "pghi" else "init"
@@ -511,7 +519,7 @@ def _integrated(function: str, magnitude: Any, chosen: Layout, tol: float, rng: 
 
 
 def _integrated_items(
-    function: str, hop: int, window: np.ndarray, tol: float, rng: np.random.Generator, magnitude: np.ndarray
+    function: str, hop: int, window: np.ndarray, tol: float, seed: int, magnitude: np.ndarray
 ) -> np.ndarray:
     """Spectra of magnitudes (..., n_bins, n_frames), item by item; frame after frame in memory."""
     for extreme in (magnitude.min(initial=0), magnitude.max(initial=0)):
@@ -521,7 +529,7 @@ def _integrated_items(
     spectrum = np.empty((*magnitude.shape[:-2], magnitude.shape[-1], magnitude.shape[-2]), kind)
     for item in np.ndindex(magnitude.shape[:-2]):
         sizes = np.ascontiguousarray(magnitude[item].T)
-        turns = integrated_phase(sizes, hop, window, tol, rng) / (2 * np.pi)
+        turns = integrated_phase(sizes, hop, window, tol, np.random.default_rng(seed)) / (2 * np.pi)
         phase = (2 * np.pi * (turns - np.rint(turns))).astype(magnitude.dtype)
         np.multiply(np.cos(phase), sizes, out=spectrum[item].real)
         np.multiply(np.sin(phase), sizes, out=spectrum[item].imag)
@@ -622,8 +630,7 @@ def _pair(
     workers: Any,
     max_gain: Any = None,
 ) -> _Pair:
-    plain = isinstance(window, (str, tuple, list, np.ndarray)) or callable(window)
-    chosen = _layout(function, name, array, hop_length, win_length, n_fft, window, frequencies)
+    chosen, plain = _layout(function, name, array, hop_length, win_length, n_fft, window, frequencies)
     padding = read_padding(function, padding)
     placement = Placement.of(function, chosen.n_fft, chosen.hop, chosen.win_length, center, padding)
     pad_mode = plans.read_pad_mode(function, pad_mode)
@@ -648,21 +655,24 @@ def _pair(
 
 def _layout(
     function: str, name: str, array: Any, hop_length: Any, win_length: Any, n_fft: Any, window: Any, frequencies: Any
-) -> Layout:
+) -> tuple[Layout, bool]:
+    """The layout, and whether its window is the one given: else a gradient or a compiler follows that."""
     n_bins, n_frames = array.shape[-2:]
     if n_fft is None and frequencies is not None:
         raise error(TypeError, function, "n_fft", "an integer, with frequencies=", None)
     if n_fft is None and frequencies is None and n_bins < 2:
         raise error(ValueError, function, name, "at least 2 bins, or n_fft=", n_bins)
     n_fft = _n_fft(array, n_fft, window, win_length)
+    window, _, live = transforms._live(function, required_backend(array), array, window)
     chosen = plans.layout(function, n_fft, hop_length, win_length, window, array)
+    chosen.samples(function, "window", chosen.window)  # an unknown name is refused here
     due = chosen.n_fft // 2 + 1
     if frequencies is None and n_bins != due:
         hint = "are the last two axes swapped?" if n_frames == due else ""
         raise error(ValueError, function, name, f"{due} bins for n_fft={chosen.n_fft}", n_bins, hint)
     if n_frames < 1:
         raise error(ValueError, function, name, "at least 1 frame", f"shape {tuple(array.shape)}")
-    return chosen
+    return chosen, live is None
 
 
 def _n_fft(array: Any, n_fft: Any, window: Any, win_length: Any) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 
 from .arguments import boolean, choice, error, integer, number
 from .backends import backend_for
-from .frames import PAD_MODES, Frames, Placement, sizes
+from .frames import PAD_ALIASES, PAD_MODES, Frames, Placement, sizes
 from .jobs import Analysis, Synthesis
 from .windows import (
     HopPeriodic,
@@ -28,10 +28,7 @@ from .windows import (
     window_samples,
 )
 
-FREQUENCY_SCALES = ("no", "linear", "log", "log2")  # nnAudio's
 SCALINGS = (None, "ortho", "spectrum", "psd")
-# torch's and scipy's names of NumPy's padding modes
-_PAD_ALIASES = {"replicate": "edge", "circular": "wrap", "zeros": "constant", "even": "symmetric"}
 
 
 class Layout(NamedTuple):
@@ -128,25 +125,9 @@ def read_padding(function: str, padding: Any) -> Any:
 
 
 def read_pad_mode(function: str, pad_mode: Any) -> str:
-    """`pad_mode` under NumPy's name."""
-    return choice(
-        function, "pad_mode", _PAD_ALIASES.get(pad_mode, pad_mode) if isinstance(pad_mode, str) else pad_mode, PAD_MODES
-    )
-
-
-def check_nnaudio_bins(
-    function: str, n_fft: int, freq_bins: Any, freq_scale: Any, fmin: Any, fmax: Any, sr: Any
-) -> None:
-    """Refuse what nnAudio's parameters ask for beside the bins of the DFT; fmin, fmax and sr do not move those."""
-    if choice(function, "freq_scale", freq_scale, FREQUENCY_SCALES) != "no":
-        hint = "other scales are not supported yet"
-        raise error(ValueError, function, "freq_scale", "'no'", repr(freq_scale), hint)
-    n_bins = n_fft // 2 + 1
-    if freq_bins is not None and integer(function, "freq_bins", freq_bins, 1) != n_bins:
-        need = f"{n_bins} for n_fft={n_fft} and freq_scale='no'"
-        raise error(ValueError, function, "freq_bins", need, freq_bins)
-    for name, value in (("fmin", fmin), ("fmax", fmax), ("sr", sr)):
-        number(function, name, value, 0)
+    """NumPy's name of a padding mode."""
+    pad_mode = PAD_ALIASES.get(pad_mode, pad_mode) if isinstance(pad_mode, str) else pad_mode
+    return choice(function, "pad_mode", pad_mode, PAD_MODES)
 
 
 def planned(plan: Callable[..., Any], *arguments: Any) -> Any:
@@ -187,27 +168,40 @@ def inverse(
     nola: Any,
     max_gain: Any,
     precision: str,
+    normalize: Any = True,
+    floor: float | None = None,
 ) -> Inverse:
-    """The inverse of `n_frames` frames, judged: NOLAError, or a warning, where samples asked for are not determined."""
+    """The inverse of `n_frames` frames, judged: NOLAError, or a warning, where samples asked for are not determined.
+
+    Those are samples with less than `floor` of the largest overlap; by default eps**2 of the precision.
+    """
     if not boolean("istft", "real", real) and onesided:
         raise error(ValueError, "istft", "real", "True for a one-sided spectrum", real, "pass onesided=False")
     choice("istft", "nola", nola, ("warn", "raise", "zero"))
     max_gain = None if max_gain is None else number("istft", "max_gain", max_gain, 1)
     placement = Placement.of("istft", chosen.n_fft, chosen.hop, chosen.win_length, center, padding)
     laid = laid_out("istft", "X", placement, n_frames, length)
+    samples = chosen.samples("istft", "window", chosen.window)
+    factor = scale("istft", scaling, samples)
+    if not boolean("istft", "normalize", normalize):
+        if max_gain is not None:
+            raise error(ValueError, "istft", "max_gain", "None with normalize=False", max_gain)
+        window = chosen.samples("istft", "synthesis_window", synthesis_window) / factor
+        window.flags.writeable = False
+        return Inverse(Synthesis(laid, window, None, onesided, bool(real)), None)
     if nola != "zero" and chosen.hop > chosen.win_length and laid.segment(laid.start, laid.stop)[1].n_frames > 1:
         need = f"<= win_length={chosen.win_length}, else samples lie in no frame"
         raise error(NOLAError, "istft", "hop_length", need, chosen.hop)
     analysis, synthesis = _unit_peak("istft", chosen, synthesis_window)
+    eps = float(np.finfo(precision).eps if floor is None else np.sqrt(floor))
     try:
-        pair = normalisation(analysis, synthesis, laid, float(np.finfo(precision).eps), max_gain)
+        pair = normalisation(analysis, synthesis, laid, eps, max_gain)
     except MemoryError as cause:  # a hop beyond all sizes, of which `length` leaves the first frame
         need = f"{8 * chosen.hop} bytes for the gain of hop_length={chosen.hop}"
         raise error(MemoryError, "istft", "memory", need, cause) from cause
     warning = None if nola == "zero" else _judged(laid, chosen.hop, pair.gain, nola)
     # The gain is that of windows with a peak of 1: the analysis window's true scale goes into the synthesis window.
-    samples = chosen.samples("istft", "window", chosen.window)
-    window = synthesis / np.abs(samples).max() / _scale("istft", scaling, samples)
+    window = synthesis / np.abs(samples).max() / factor
     window.flags.writeable = False
     return Inverse(Synthesis(laid, window, pair.gain, onesided, bool(real)), warning)
 
@@ -233,7 +227,7 @@ def forward(
     window = None
     if chosen.window is not None:
         samples = chosen.samples(function, "window", chosen.window)
-        window = samples * _scale(function, scaling, samples)
+        window = samples * scale(function, scaling, samples)
         window.flags.writeable = False
     return Analysis(placement.frames(n_frames, n_samples), window, onesided, pad_mode)
 
@@ -301,7 +295,7 @@ def _array_size(window: Any) -> int | None:
     return int(shape[0]) if len(shape) == 1 else None
 
 
-def _scale(function: str, scaling: Any, window: np.ndarray) -> float:
+def scale(function: str, scaling: Any, window: np.ndarray) -> float:
     """What the forward map is multiplied by."""
     choice(function, "scaling", scaling, SCALINGS)
     if scaling is None:

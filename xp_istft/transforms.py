@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import arrays, frames, plans
+from . import arrays, frames, least_squares, plans
 from .arguments import boolean, choice, error, integer
 from .arrays import LAST, LAST_TWO
 from .backends import backend_for, offers, opaque
 from .backends.array_api import dtype_name
 from .frames import Padding, Placement
-from .jobs import Synthesis
+from .frequencies import Frequencies, scale_frequencies
+from .jobs import Analysis, Synthesis
 from .plans import Layout, planned, read_padding, read_window
 from .windows import CoverageWarning
 
@@ -35,8 +36,16 @@ def istft(
     onesided: bool = True,
     real: bool = True,
     scaling: str | None = None,
-    frequencies: None = None,
+    bin_gain: Any = None,
+    normalize: bool = True,
+    frequencies: Any = None,
     method: str = "auto",
+    weights: Any = "density",
+    regularization: Any = "band",
+    pad_mode: str | None = None,
+    tol: float | None = None,
+    maxiter: int = 100,
+    info: bool = False,
     nola: str = "warn",
     max_gain: float | None = None,
     axes: tuple[int, int] = LAST_TWO,
@@ -92,11 +101,38 @@ def istft(
         The result is real: of a two-sided spectrum, the real part. False needs onesided=False.
     scaling : None, "ortho", "spectrum" or "psd"
         How the forward map was scaled: not, by 1 / sqrt(n_fft), by 1 / sum(w), by 1 / sqrt(sum(w**2)).
-    frequencies : None
-        None: the bins of the DFT. Other frequencies are not supported yet.
-    method : "auto" or "fused"
-        For the bins of the DFT the inverse is in closed form. "fused" makes it in one kernel, on a GPU through CuPy,
-        for complex64 and n_fft a power of two from 64 to 4096.
+    bin_gain : real or complex array (n_bins,), optional
+        What the forward map multiplied each bin by, on the host: `phase_ramp` for phases that are counted from
+        another sample of the frame, weights for doubled one-sided amplitudes, an equalizer.
+    normalize : bool
+        Divide by the overlap of the windows, as in the formula. False leaves that to the synthesis window: a dual of
+        the steady state (`dual_window`) is exact wherever every frame that could reach a sample is there. Then
+        nothing is judged: `nola` has no effect.
+    frequencies : Frequencies or complex array (n_bins, n_fft), optional
+        The frequencies of the bins (`linear_frequencies`, `log_frequencies`, `Frequencies`), or any basis that the
+        windowed frames were multiplied with, in an array of NumPy or of X's library; n_fft must be given. Default the
+        bins of the DFT. The inverse of other bins is the regularised least-squares solution that
+        docs/frequencies.md describes, with what it guarantees.
+    method : "auto", "dual", "frame", "adjoint" or "fused"
+        "auto" takes the closed form for the bins of the DFT, "dual" for all others. "dual" solves for the whole signal
+        by conjugate gradients; "frame" for each frame alone (one product with a matrix, where the bins are dense
+        enough on all of [0, sr / 2], else an error); "adjoint" is a preview in one pass. "fused" makes the closed
+        form in one kernel, on a GPU through CuPy, for complex64 and n_fft a power of two from 64 to 4096.
+    weights : "density", "uniform" or real array (n_bins,)
+        What each bin counts in the least squares: by default the width of the band that it stands for; the bins of a
+        basis count alike. This and the next five are for methods that solve; the closed form has no use for them.
+    regularization : "band" or float
+        Frequencies that the bins do not see are damped, by 0.01 of what the bins see best, or by this number; 0 leaves
+        plain least squares, which amplifies noise.
+    pad_mode : str, optional
+        What stood before and after the signal in the analysis, as in `stft`, if it is known (`length` must be known,
+        too): fewer iterations, and better ends, for sparse bins.
+    tol : float, optional
+        Residual of the normal equations, relative, at which the iterations end; default 1e-6, of float32 1e-5.
+    maxiter : int
+        The most iterations; a `ConvergenceWarning` says that they did not reach `tol` (unless the call is traced).
+    info : bool
+        Return a `LeastSquaresReport`, too.
     nola : "warn", "raise" or "zero"
         What happens to samples under no window weight (overlap at most eps**2 of its largest value): at the ends
         they are 0 with a `CoverageWarning` ("warn"), an error ("raise") or 0 in silence ("zero"); inside they are an
@@ -111,7 +147,8 @@ def istft(
         Written in place of a new array, where the library can. Block by block, with memory for no more than a few
         blocks, where X and `out` are memory maps, or have only slices (zarr, h5py).
     workers : int, optional
-        Threads, on the CPU; the result has the same bits for any number.
+        Threads, on the CPU; the result has the same bits for any number. On Dask arrays those of each task, by
+        default 1.
     tune : bool
         On a GPU, let method="auto" time its ways once per kind of problem, and take the faster one from then on.
     overwrite : bool
@@ -121,7 +158,7 @@ def istft(
     -------
     real array (..., n_samples)
         Same library and device as X; float32 for complex64, float64 for complex128, float16 for torch.complex32;
-        complex with real=False.
+        complex with real=False. With info=True a tuple of it and a `LeastSquaresReport`.
 
     Raises
     ------
@@ -146,6 +183,8 @@ def istft(
     imag = None
     if isinstance(X, tuple):
         X, imag = arrays.planes("istft", "X", X)
+        if imag is not None and not (frequencies is None and method is _AUTO and info is False and bin_gain is None):
+            X, imag = arrays.as_complex(X, imag), None
     backend, X = arrays.read_or_stored("istft", "X", X, out)
     dtype = dtype_name(X) if imag is None else arrays.complex_dtype(X, dtype_name(X))
     if dtype not in ("complex64", "complex128", "complex32"):
@@ -158,16 +197,28 @@ def istft(
     X = arrays.moved("istft", "axes", X, axes, LAST_TWO)
     onesided = boolean("istft", "onesided", onesided)
     window, synthesis_window, live = _live("istft", backend, X, window, synthesis_window)
+    if frequencies is not None or method is not _AUTO or info is not False:
+        request, n_fft = least_squares.read(
+            X, n_fft, frequencies, method, weights, regularization, pad_mode, tol, maxiter, info
+        )
+        if request is not None:
+            if not boolean("istft", "normalize", normalize):
+                raise error(ValueError, "istft", "normalize", "True with frequencies=", False)
+            if bin_gain is not None:
+                X = arrays.times_bins("istft", X, bin_gain, reciprocal=True)
+            return _least_squares(
+                X, request, n_fft, hop_length, win_length, window, synthesis_window, live, center, padding, length,
+                onesided, real, scaling, nola, max_gain, out, workers,
+            )  # fmt: skip
     chosen = plans.spectrum_layout(X, n_fft, hop_length, win_length, window, onesided)
     v = _synthesis_window("istft", synthesis_window, chosen, X)
-    _full_bins_only("istft", frequencies)
     ways = _ways(backend, method, tune, overwrite)
     if imag is not None:
         ways["imag"] = arrays.moved("istft", "axes", imag, axes, LAST_TWO)
     precision = "float64" if dtype == "complex128" else "float32"  # of what is computed
     plan = planned(
         plans.inverse, chosen, v, X.shape[-1], center, read_padding("istft", padding), length, onesided, real, scaling,
-        nola, max_gain, precision,
+        nola, max_gain, precision, normalize,
     )  # fmt: skip
     job = plan.job
     if live is not None:
@@ -178,6 +229,8 @@ def istft(
     if out is not None:
         for part in (X,) if imag is None else (X, imag):
             backend.check_out("istft", out, part, (*X.shape[:-2], job.frames.n_samples), result)
+    if bin_gain is not None:
+        X = arrays.times_bins("istft", X, bin_gain, reciprocal=True)
     if plan.warning is not None:
         warnings.warn(plan.warning, CoverageWarning, stacklevel=3)
     return arrays.in_precision(
@@ -198,7 +251,8 @@ def stft(
     pad_mode: str = "constant",
     onesided: bool = True,
     scaling: str | None = None,
-    frequencies: None = None,
+    bin_gain: Any = None,
+    frequencies: Any = None,
     axis: int = -1,
     axes: tuple[int, int] = LAST_TWO,
     out: Any = None,
@@ -217,11 +271,11 @@ def stft(
         has slices, as in `istft`; complex with onesided=False.
     n_fft : int
         Samples of a frame, at least 2.
-    hop_length, win_length, window, center, padding, onesided, scaling, frequencies, workers
+    hop_length, win_length, window, center, padding, onesided, scaling, bin_gain, frequencies, workers
         As in `istft`. With padding "same" and "full" the last, partial hop gets a frame of its own.
     pad_mode : "constant", "reflect", "edge", "symmetric" or "wrap"
         What stands before and after the signal, as in numpy.pad ("constant" is zeros); also under torch's and
-        scipy's names "replicate", "circular", "zeros" and "even".
+        scipy's names "replicate", "circular", "zeros" and "even" (reflect).
     axis : int
         The axis of x that holds the samples.
     axes : (int, int)
@@ -264,7 +318,12 @@ def stft(
     x = arrays.moved("stft", "axis", x, axis, LAST)
     window, _, live = _live("stft", backend, x, window)
     chosen = plans.layout("stft", n_fft, hop_length, win_length, window, x)
-    _full_bins_only("stft", frequencies)
+    bins = basis = None
+    if frequencies is not None:
+        bins, basis, _ = least_squares.read_bins("stft", frequencies, chosen.n_fft, x)
+        _one_sided("stft", onesided)
+        if isinstance(bins, Frequencies) and bins.is_dft(chosen.n_fft):
+            bins = None
     job = planned(
         plans.forward, "stft", chosen, x.shape[-1], center, read_padding("stft", padding), pad_mode, onesided, scaling
     )
@@ -272,13 +331,28 @@ def stft(
         job = backend.with_windows(job, [chosen.samples("stft", "window", chosen.window)], live, scaling, 0, None, x)
     workers = _workers("stft", workers)
     result = arrays.complex_dtype(x, dtype)
+
+    def analysis(x: Any, out: Any) -> Any:
+        if bins is None:
+            return backend.analysis(x, job, out=out, workers=workers)
+        if hasattr(backend, "by_signal"):
+            shape = (len(bins), job.frames.n_frames)
+            return backend.by_signal(lambda x: least_squares.analysis(x, job, bins, basis), x, 1, shape, result)
+        return _written(least_squares.analysis(x, job, bins, basis), out)
+
+    n_bins = len(bins) if bins is not None else chosen.n_fft // 2 + 1 if onesided else chosen.n_fft
+    if bin_gain is not None:
+        bin_gain = arrays.bin_gain("stft", bin_gain, n_bins)
     if out is not None:
-        n_bins = chosen.n_fft // 2 + 1 if onesided else chosen.n_fft
         out_last = arrays.moved("stft", "axes", out, axes, LAST_TWO)
         backend.check_out("stft", out_last, x, (*x.shape[:-1], n_bins, job.frames.n_frames), result)
-        arrays.in_precision(lambda x, out: backend.analysis(x, job, out=out, workers=workers), x, result, out_last)
+        arrays.in_precision(analysis, x, result, out_last)
+        if bin_gain is not None:
+            out_last[...] = arrays.times_bins("stft", out_last, bin_gain)
         return out
-    X = arrays.in_precision(lambda x, _: backend.analysis(x, job, workers=workers), x, result, None)
+    X = arrays.in_precision(analysis, x, result, None)
+    if bin_gain is not None:
+        X = arrays.times_bins("stft", X, bin_gain)
     return X if axes is LAST_TWO else arrays.placed("stft", "axes", X, axes)
 
 
@@ -502,8 +576,14 @@ class STFT:
     onesided: bool = True
     real: bool = True
     scaling: str | None = None
-    frequencies: None = None
+    bin_gain: Any = None
+    normalize: bool = True
+    frequencies: Any = None
     method: str = "auto"
+    weights: Any = "density"
+    regularization: Any = "band"
+    tol: float | None = None
+    maxiter: int = 100
     nola: str = "warn"
     max_gain: float | None = None
     axis: int = -1
@@ -511,7 +591,9 @@ class STFT:
     workers: int | None = None
 
     _LAYOUT = ("hop_length", "win_length", "center", "padding")
-    _BOTH = (*_LAYOUT, "window", "onesided", "scaling", "frequencies", "axes", "workers")
+    _BOTH = (*_LAYOUT, "window", "onesided", "scaling", "bin_gain", "frequencies", "axes", "workers")
+    _INVERSE = ("synthesis_window", "real", "normalize", "method", "nola", "max_gain")
+    _SOLUTION = ("weights", "regularization", "tol", "maxiter")
 
     def _chosen(self, *names: str) -> dict[str, Any]:
         return {name: getattr(self, name) for name in names}
@@ -521,8 +603,13 @@ class STFT:
         return stft(x, self.n_fft, out=out, **self._chosen(*self._BOTH, "pad_mode", "axis"))
 
     def istft(self, X: Any, *, length: int | None = None, out: Any = None) -> Any:
-        """`istft` of X with these parameters."""
-        chosen = self._chosen(*self._BOTH, "synthesis_window", "real", "method", "nola", "max_gain")
+        """`istft` of X with these parameters.
+
+        With frequencies and length= the padding of the analysis is known, and used (`pad_mode` of `istft`).
+        """
+        chosen = self._chosen(*self._BOTH, *self._INVERSE)
+        if self.frequencies is not None:
+            chosen.update(self._chosen(*self._SOLUTION), pad_mode=None if length is None else self.pad_mode)
         return istft(X, n_fft=self.n_fft, length=length, out=out, **chosen)
 
     def n_frames(self, n_samples: int) -> int:
@@ -538,7 +625,9 @@ class STFT:
         return frames.frame_times(n_frames, self.n_fft, sr=sr, **self._chosen(*self._LAYOUT))
 
     def bin_frequencies(self, *, sr: float = 1.0) -> np.ndarray:
-        """Frequency of each bin in Hz, for a sampling rate of `sr` Hz."""
+        """Frequency of each bin in Hz, for a sampling rate of `sr` Hz; `Frequencies` bring their own."""
+        if isinstance(self.frequencies, Frequencies):
+            return self.frequencies.hz
         return frames.bin_frequencies(self.n_fft, sr=sr, onesided=self.onesided)
 
     def coverage(self, n_frames: int, *, length: int | None = None, dtype: str = "float64") -> Coverage:
@@ -550,19 +639,21 @@ class STFT:
 class iSTFT:  # noqa: N801  the name of nnAudio's layer
     """nnAudio's inverse layer on arrays of any library, without torch.
 
-    Parameters are nnAudio's, in its order; those of non-uniform frequency scales (`freq_scale` other than "no", with
-    `freq_bins`, `fmin`, `fmax`, `sr`) are not supported yet and raise. Training needs torch modules and raises here.
+    Parameters are nnAudio's, in its order. Training needs torch modules and raises here.
 
     Parameters
     ----------
     n_fft, win_length, hop_length, window, center
         As in `istft`.
     freq_bins : int, optional
-        Number of bins; for freq_scale="no" n_fft // 2 + 1.
-    freq_scale : "no"
-        Spacing of the bins: those of the DFT.
+        Number of bins, by default n_fft // 2 + 1; for freq_scale="no" the first of those of the DFT, or n_fft of a
+        two-sided spectrum.
+    freq_scale : "no", "linear", "log" or "log2"
+        Spacing of the bins: those of the DFT, or those of `linear_frequencies` or `log_frequencies`, whose inverse
+        is that of `istft` with frequencies=.
     fmin, fmax, sr : float
-        Without effect for freq_scale="no", as in nnAudio.
+        Frequency of the first bin, that after the last, and the sampling rate, in Hz; without effect for
+        freq_scale="no", as in nnAudio.
     trainable_kernels, trainable_window : bool
         Must be False.
     verbose : bool
@@ -598,7 +689,7 @@ class iSTFT:  # noqa: N801  the name of nnAudio's layer
         refresh_win: bool = True,
     ) -> None:
         n_fft, hop_length, win_length = frames.sizes("iSTFT", n_fft, hop_length, win_length)
-        plans.check_nnaudio_bins("iSTFT", n_fft, freq_bins, freq_scale, fmin, fmax, sr)
+        bins = scale_frequencies("iSTFT", n_fft, freq_bins, freq_scale, fmin, fmax, sr)
         for name, value in (("trainable_kernels", trainable_kernels), ("trainable_window", trainable_window)):
             if boolean("iSTFT", name, value):
                 raise error(ValueError, "iSTFT", name, "False", True, "xp_istft.nn.ISTFT trains")
@@ -609,23 +700,28 @@ class iSTFT:  # noqa: N801  the name of nnAudio's layer
             "hop_length": hop_length,
             "window": window,
             "center": boolean("iSTFT", "center", center),
+            "frequencies": bins,
         }
         if boolean("iSTFT", "verbose", verbose):
-            print(f"iSTFT: n_fft={n_fft}, win_length={win_length}, hop_length={hop_length}, window={window!r}")
+            sizes = f"n_fft={n_fft}, win_length={win_length}, hop_length={hop_length}"
+            print(f"iSTFT: {sizes}, window={window!r}, {bins or 'the bins of the DFT'}")
 
     def __call__(
         self, X: Any, onesided: bool | None = None, length: int | None = None, refresh_win: bool | None = None
     ) -> Any:
         """The signal of X: complex (..., n_bins, n_frames), or real (..., n_bins, n_frames, 2) pairs.
 
-        onesided : whether X has n_fft // 2 + 1 bins; by default its number of bins tells.
+        onesided : whether X has n_fft // 2 + 1 bins; by default its number of bins tells. Other bins than those of the
+                   DFT have no second side.
         length   : samples of the result.
         """
         if refresh_win is not None:
             boolean("iSTFT", "refresh_win", refresh_win)
         if backend_for(X) is not None and dtype_name(X) in ("float32", "float64") and X.shape[-1:] == (2,):
             X = arrays.as_complex(X)
-        if onesided is None:
+        if self._inverse["frequencies"] is not None:
+            onesided = True
+        elif onesided is None:
             shape: tuple[int, ...] = getattr(X, "shape", ())
             onesided = len(shape) < 2 or shape[-2] != self._inverse["n_fft"]
         return istft(X, onesided=onesided, length=length, **self._inverse)
@@ -663,10 +759,80 @@ def _workers(function: str, workers: Any) -> int | None:
     return None if workers is None else integer(function, "workers", workers, 1)
 
 
-def _full_bins_only(function: str, frequencies: Any) -> None:
-    if frequencies is not None:
-        hint = "other frequencies are not supported yet"
-        raise error(ValueError, function, "frequencies", "None (the bins of the DFT)", type(frequencies).__name__, hint)
+def _one_sided(function: str, onesided: bool) -> None:
+    if not onesided:
+        raise error(ValueError, function, "onesided", "True with frequencies= (bins of real signals)", False)
+
+
+def _least_squares(
+    X: Any, request: Any, n_fft: int, hop_length: Any, win_length: Any, window: Any, synthesis_window: Any,
+    live: Any, center: Any, padding: Any, length: Any, onesided: bool, real: Any, scaling: Any, nola: Any,
+    max_gain: Any, out: Any, workers: Any,
+) -> Any:  # fmt: skip
+    """The rest of `istft`, where the inverse is not in closed form."""
+    backend = backend_for(X)
+    assert backend is not None
+    _one_sided("istft", onesided)
+    if synthesis_window is not None:
+        hint = "the inverse is that of least squares"
+        raise error(ValueError, "istft", "synthesis_window", "None with frequencies=", "a window", hint)
+    chosen = plans.layout("istft", n_fft, hop_length, win_length, window, X)
+    n_bins, n_frames = X.shape[-2:]
+    if n_bins != len(request.bins):
+        hint = "are the last two axes swapped?" if n_frames == len(request.bins) else ""
+        raise error(ValueError, "istft", "X", f"{len(request.bins)} bins as in frequencies", n_bins, hint)
+    if n_frames < 1:
+        raise error(ValueError, "istft", "X", "at least 1 frame", f"shape {tuple(X.shape)}")
+    dtype = dtype_name(X)
+    precision = "float64" if dtype == "complex128" else "float32"
+    padding = read_padding("istft", padding)
+    plan = planned(
+        plans.inverse, chosen, chosen.window, n_frames, center, padding, length, onesided, real, scaling, nola,
+        max_gain, precision, True, least_squares.CLIP[precision] if request.method == "dual" else None,
+    )  # fmt: skip
+    job, forward, scale = plan.job, None, 1.0
+    samples = chosen.samples("istft", "window", chosen.window)
+    if live is None:
+        scale = plans.scale("istft", scaling, samples)
+    else:
+        pair = [samples, samples]
+        eps = float(np.finfo(precision).eps)
+        forward = backend.with_windows(Analysis(job.frames, None), pair[:1], live, scaling, 0, None, X)
+        job = backend.with_windows(job, pair, live, scaling, eps, max_gain, X)
+    workers = _workers("istft", workers)
+    result = arrays.real_dtype(dtype)
+    if out is not None:
+        backend.check_out("istft", out, X, (*X.shape[:-2], job.frames.n_samples), result)
+    if plan.warning is not None:
+        warnings.warn(plan.warning, CoverageWarning, stacklevel=4)
+    least_squares.warn_of_gaps(request.bins, chosen.hop, 4)
+    if hasattr(backend, "by_signal"):  # lazy: each task warns for itself
+        if request.info:
+            raise error(ValueError, "istft", "info", "False for arrays that are not computed yet", True)
+
+        def task(X: Any) -> Any:
+            outcome = least_squares.inverse(X, request, chosen, job, forward, scale, workers)
+            least_squares.warn_of_unfinished(outcome.unfinished, request.maxiter, 1)
+            return outcome.signal
+
+        return backend.by_signal(task, X, 2, (job.frames.n_samples,), result)
+    outcome: Any = None
+
+    def solved(X: Any, out: Any) -> Any:
+        nonlocal outcome
+        outcome = least_squares.inverse(X, request, chosen, job, forward, scale, workers)
+        return _written(outcome.signal, out)
+
+    signal = arrays.in_precision(solved, X, result, out)
+    least_squares.warn_of_unfinished(outcome.unfinished, request.maxiter, 4)
+    return (signal, outcome.report) if request.info else signal
+
+
+def _written(result: Any, out: Any) -> Any:
+    if out is None:
+        return result
+    out[...] = result
+    return out
 
 
 _AUTO = "auto"

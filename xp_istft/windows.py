@@ -354,10 +354,11 @@ def low_latency_windows(n_fft: int, hop_length: int, synthesis_length: int) -> t
     return window, np.where(n > n_fft - size, bell / window, 0)
 
 
-def check_nola(window: Any, hop_length: int, *, win_length: int | None = None) -> bool:
+def check_nola(window: Any, hop_length: int, *, win_length: int | None = None, tol: float | None = None) -> bool:
     """Whether every sample can be recovered: sum_m w[n - m hop]**2 > 0 everywhere (nonzero overlap-add).
 
-    Relative to its largest value and to float64's rounding, as `istft` decides it. Parameters as in `dual_window`.
+    Relative to its largest value: more than `tol` of it, by default eps**2 of float64, as `istft` decides. Other
+    parameters as in `dual_window`.
 
     Examples
     --------
@@ -366,7 +367,8 @@ def check_nola(window: Any, hop_length: int, *, win_length: int | None = None) -
     (True, False)
     """
     samples, hop = _window_and_hop("check_nola", window, hop_length, win_length)
-    return _hole(_folded((samples / _peak(samples)) ** 2, hop)) is None
+    power = _folded((samples / _peak(samples)) ** 2, hop)
+    return _hole(power) is None if tol is None else bool(power.min() > tol * power.max())
 
 
 def check_cola(window: Any, hop_length: int, *, win_length: int | None = None, tol: float = 1e-10) -> bool:

@@ -26,6 +26,16 @@ and, where windows can take part in automatic differentiation (else the windows 
     live(function, array, **windows) -> windows to plan with, and those to follow or None
     with_windows(job, ...)           -> the job with windows that are followed
 
+and, where derivatives cannot pass through a loop that looks at values (else the loop is run),
+
+    linear_solve(operator, solver, loop, right, parameters) -> x with operator(x, *parameters) = right, symmetric, made
+        by solver(right, loop, *parameters), which may be given another loop(unfinished, advance, state)
+    ephemeral(array) -> whether arrays that are made beside this one must not outlive the call
+
+and, where arrays are not computed yet,
+
+    by_signal(function, array, core, shape, dtype) -> function of every chunk of signals, (..., *shape)
+
 Layouts are (..., n_bins, n_frames), (..., n_fft, n_frames) and (..., n_samples); complex64 goes with float32,
 complex128 with float64. Arguments were checked before. array_api.py is the definition; every other module gives the
 same numbers, faster. A new library is one module here and one line of the table.
@@ -53,6 +63,8 @@ _BACKENDS = {
     ("cupy", "ndarray"): "cupy",
     ("torch", "Tensor"): "torch",
     ("dask.array", "Array"): "dask",
+    ("jax", "Array"): "jax",
+    ("jax.core", "Tracer"): "jax",
 }
 
 

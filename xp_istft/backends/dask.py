@@ -80,6 +80,19 @@ def on_host(array: Any, function: Any) -> Any:
     return whole.map_blocks(lambda block: required_backend(block).on_host(block, function), meta=meta)
 
 
+def by_signal(function: Any, array: Any, core: int, shape: tuple[int, ...], dtype: str) -> Any:
+    """function(chunk) -> (..., *shape) of every chunk of signals, whose last `core` axes are made whole."""
+    whole = array.rechunk(dict.fromkeys(range(array.ndim - core, array.ndim), -1))
+    batch = array.ndim - core
+    return whole.map_blocks(
+        function,
+        drop_axis=list(range(batch, array.ndim)),
+        new_axis=list(range(batch, batch + len(shape))),
+        chunks=(*whole.chunks[:batch], *((size,) for size in shape)),
+        meta=np.zeros((0,) * (batch + len(shape)), dtype),
+    )
+
+
 def checked(function: str, name: str, array: Any) -> Any:
     if any(size != size for size in array.shape):  # nan: not known before it is computed
         raise error(ValueError, function, name, "known chunk sizes", f"shape {array.shape}", "compute_chunk_sizes()")
@@ -99,9 +112,9 @@ def _overlap_added(source: Any, job: Synthesis, make: Callable[..., Any], dtype:
     before, after = (frames.n_fft - 1 - place) // frames.hop, -(-place // frames.hop)  # frames that samples need
     groups = _joined(source.chunks[-1], max(before, after, 1))
     source = source.rechunk({-2: -1, -1: groups})
-    firsts = [0, *accumulate(groups)]
+    firsts = list(accumulate(groups, initial=0))
     longest = frames.hop * max(groups)
-    stop = frames.stop if frames.stop <= frames.span + longest else max(frames.start, frames.span)
+    stop = frames.span if frames.start < frames.span < frames.stop - longest else frames.stop  # beyond: zeros
     edges = [min(max(first * frames.hop + place, frames.start), stop) for first in firsts]
     edges[0], edges[-1] = frames.start, stop
     kept = [i for i, (lo, hi) in enumerate(pairwise(edges)) if lo < hi]
@@ -160,7 +173,7 @@ def _framed(signal: Any, job: Analysis, make: Callable[..., Any], n_rows: int, d
     signal, start = _padded(signal, job)
     groups = _joined(signal.chunks[-1], max(before, after, frames.hop))
     signal = signal.rechunk({-1: groups})
-    starts = [start, *accumulate(groups, initial=start)][1:]
+    starts = list(accumulate(groups, initial=start))
     edges = [min(max(0, -((place - lo) // frames.hop)), frames.n_frames) for lo in starts]  # ceil((lo - place) / hop)
     edges[0], edges[-1] = 0, frames.n_frames
     kept = [i for i, (first, last) in enumerate(pairwise(edges)) if first < last]

@@ -122,6 +122,58 @@ def check_out(function: str, out: Any, array: torch.Tensor, shape: tuple[int, ..
         raise error(ValueError, function, "out", "memory of its own", "one that overlaps the input")
 
 
+# ---- linear systems that a gradient follows
+
+
+def linear_solve(
+    operator: Callable[..., Any], solver: Callable[..., Any], loop: Callable[..., Any], right: Any, parameters: Any
+) -> Any:
+    tensors = [each for each in (right, *parameters) if each is not None]
+    if not any(each.requires_grad for each in tensors) or not torch.is_grad_enabled():
+        return solver(right, loop, *parameters)
+    return _Solution.apply(right, operator, lambda right, *parameters: solver(right, loop, *parameters), *parameters)
+
+
+class _Solution(torch.autograd.Function):
+    """x with operator(x, *parameters) = right, of a symmetric operator.
+
+    With z the solution for the gradient g, the derivatives are those of <z, right - operator(x, *parameters)> with z
+    and x held; z and x are solutions of this kind themselves, so there are second derivatives.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, right: torch.Tensor, operator: Callable[..., Any], solver: Callable[..., Any], *parameters: Any
+    ) -> torch.Tensor:
+        x = solver(right, *parameters)
+        ctx.operator, ctx.solver = operator, solver
+        ctx.save_for_backward(x, *parameters)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
+        x, *parameters = ctx.saved_tensors
+        z = _Solution.apply(grad, ctx.operator, ctx.solver, *parameters)
+        needed = ctx.needs_input_grad[3:]
+        if not any(needed):
+            return z, None, None, *(None for _ in parameters)
+        again = torch.is_grad_enabled()
+        with torch.enable_grad():
+            # views of their own: x depends on the parameters, too, but is held here
+            held: list[Any] = [
+                each if each is None else each.view_as(each) if again else each.detach().requires_grad_(wanted)
+                for each, wanted in zip(parameters, needed, strict=True)
+            ]
+            value = -(z * ctx.operator(x if again else x.detach(), *held)).sum()
+            followed = [each for each, wanted in zip(held, needed, strict=True) if wanted]
+            found = iter(torch.autograd.grad(value, followed, create_graph=again))
+        return z, None, None, *(next(found) if wanted else None for wanted in needed)
+
+
+def ephemeral(array: torch.Tensor) -> bool:
+    return _wrapped(array)
+
+
 # ---- windows that a gradient or the compiler follows
 
 
@@ -190,7 +242,7 @@ def with_windows(
     if isinstance(job, Analysis):
         return Live(replace(job, window=None), windows[0] * scale, None)
     if job.gain is None:
-        return Live(replace(job, window=None), windows[-1], None)
+        return Live(replace(job, window=None), windows[-1] / scale, None)
     peaks = [window.detach().abs().max() for window in windows]  # the scale of a window decides nothing
     unit = [window / torch.where(peak > 0, peak, 1) for window, peak in zip(windows, peaks, strict=True)]
     gain = _gain(unit[0], unit[1], job.frames, eps, max_gain).to(

@@ -1,0 +1,543 @@
+"""Bins at any frequencies: the grids, the forward sum, the inverse against the least-squares problem written out."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import warnings
+from functools import partial
+
+import numpy as np
+import pytest
+from definition import padded, window_samples
+from scipy.linalg import circulant
+
+import xp_istft as xi
+from xp_istft import least_squares
+
+SR = 8000
+N, HOP, LENGTH = 16, 4, 50
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def snr(x, y):
+    return 10 * np.log10((x**2).sum() / ((x - y) ** 2).sum())
+
+
+def basis(hz, n_fft, sr=SR):
+    return np.exp(-2j * np.pi * np.outer(np.asarray(hz) / sr, np.arange(n_fft)))
+
+
+def forward(x, E, hop, window, before, n_frames, mode="constant"):
+    """X[k, m] = sum_n w[n] x[m hop + n - before] E[k, n]"""
+    n_fft = E.shape[1]
+    axis = padded(x, before, n_fft + hop * (n_frames - 1), mode)
+    return np.stack([E @ (window * axis[m * hop : m * hop + n_fft]) for m in range(n_frames)], axis=-1)
+
+
+def matrix(n_samples, *arguments):
+    """The forward map as a real matrix (2 n_bins n_frames, n_samples)."""
+    columns = [forward(column, *arguments).ravel() for column in np.eye(n_samples)]
+    return np.concatenate([np.real(columns), np.imag(columns)], axis=1).T
+
+
+def voronoi(hz, n_fft, sr=SR):
+    """Twice the share of [0, sr / 2] that is nearest to each frequency, by brute force; end cells are symmetric."""
+    f = (np.arange(200000) + 0.5) / 200000 * sr / 2
+    owner = np.abs(f[:, None] - np.asarray(hz)).argmin(axis=1) if len(hz) > 1 else np.zeros(f.size, int)
+    f = np.where((f < 1.5 * hz[0] - 0.5 * hz[1]) | (f > 1.5 * hz[-1] - 0.5 * hz[-2]), np.nan, f)
+    return np.bincount(owner[np.isfinite(f)], minlength=len(hz)) / 200000
+
+
+FULL = xi.linear_frequencies(14, 0, 4000, SR)
+BAND = xi.linear_frequencies(7, 300, 2500, SR)
+
+
+# ---- the grids
+
+
+@pytest.mark.parametrize(
+    ("fmin", "fmax", "sr", "n", "n_fft"), [(50, 6000, 22050, 1025, 2048), (20, 4000, 8000, 37, 64)]
+)
+def test_the_grids_are_nnaudios(fmin, fmax, sr, n, n_fft):
+    """Its loops, written out."""
+    start = fmin * n_fft / sr
+    linear = [(k * ((fmax - fmin) * (n_fft / sr) / n) + start) for k in range(n)]
+    log = [np.exp(k * (np.log(fmax / fmin) / n)) * start for k in range(n)]
+    log2 = [2 ** (k * (np.log2(fmax / fmin) / n)) * start for k in range(n)]
+    np.testing.assert_allclose(xi.linear_frequencies(n, fmin, fmax, sr).bins(n_fft), linear, rtol=1e-9)
+    np.testing.assert_allclose(xi.log_frequencies(n, fmin, fmax, sr).bins(n_fft), log, rtol=1e-9)
+    np.testing.assert_allclose(xi.log_frequencies(n, fmin, fmax, sr).bins(n_fft), log2, rtol=1e-9)
+
+
+def test_frequencies_are_values():
+    F = xi.Frequencies([100.0, 300.0, 400.0], 8000)
+    twin = pickle.loads(pickle.dumps(F))
+    assert twin == F
+    assert hash(F) == hash(twin)
+    assert len(F) == 3
+    assert xi.Frequencies(F.hz, 16000) != F
+    assert "3 from 100 to 400 Hz" in repr(F)
+    with pytest.raises(ValueError, match="read-only"):
+        F.hz[0] = 1
+
+
+def test_density_is_the_share_of_the_axis():
+    for F in (BAND, FULL, xi.log_frequencies(20, 100, 4000, SR)):
+        np.testing.assert_allclose(F.density(64), voronoi(F.hz, 64), atol=2e-5)
+    for n_fft in (16, 15):
+        F = xi.Frequencies(xi.bin_frequencies(n_fft, sr=SR), SR)
+        twice = np.where((F.hz == 0) | (F.hz == SR / 2), 1, 2)
+        if n_fft % 2 == 0:
+            np.testing.assert_allclose(F.density(n_fft), twice / n_fft)
+        assert F.is_dft(n_fft)
+        assert not F.is_dft(n_fft + 2)
+    np.testing.assert_allclose(xi.Frequencies([440.0], SR).density(16), [2 / 16])
+
+
+def test_redundancy_is_what_the_widest_gap_leaves():
+    assert xi.Frequencies([0, 100, 300], SR).redundancy(20) == pytest.approx(SR / (20 * 200))
+    assert xi.Frequencies([100], SR).redundancy(20) == np.inf
+
+
+# ---- the forward map
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect"])
+def test_stft_is_the_sum_written_out(xp, mode):
+    x = noise(2, LENGTH)
+    for F, n_fft, win_length in ((BAND, N, N), (xi.log_frequencies(11, 100, 4000, SR), 15, 13)):
+        w = window_samples("hamming", win_length, n_fft)
+        X = xi.stft(
+            xp.asarray(x), n_fft, hop_length=HOP, win_length=win_length, window="hamming", frequencies=F, pad_mode=mode
+        )
+        assert xp.owns(X)
+        n_frames = xi.n_frames(LENGTH, n_fft, hop_length=HOP)
+        due = [forward(one, basis(F.hz, n_fft), HOP, w, n_fft // 2, n_frames, mode) for one in x]
+        np.testing.assert_allclose(xp.to_numpy(X), due, atol=1e-12)
+
+
+def test_stft_takes_any_basis_and_options():
+    x, E = noise(3, LENGTH), noise(5, N, seed=1) + 1j * noise(5, N, seed=2)
+    X = xi.stft(x, N, hop_length=HOP, frequencies=E, scaling="ortho", axes=(0, 1))
+    w = window_samples("hann", N, N)
+    due = [forward(one, E, HOP, w, N // 2, X.shape[1]) / 4 for one in x]
+    np.testing.assert_allclose(np.moveaxis(X, (0, 1), (-2, -1)), due, atol=1e-12)
+    out = np.empty((3, 5, X.shape[1]), complex)
+    assert xi.stft(x, N, hop_length=HOP, frequencies=E, out=out) is out
+    np.testing.assert_allclose(out / 4, due, atol=1e-12)
+    single = xi.stft(x.astype(np.float32), N, hop_length=HOP, frequencies=E)
+    assert single.dtype == np.complex64
+    np.testing.assert_allclose(single, out, atol=1e-5)
+
+
+def test_the_bins_of_the_dft_take_the_fft():
+    x = noise(LENGTH)
+    F = xi.Frequencies(xi.bin_frequencies(N, sr=SR), SR)
+    X = xi.stft(x, N, frequencies=F)
+    assert np.array_equal(X, xi.stft(x, N))
+    assert np.array_equal(xi.istft(X, n_fft=N, frequencies=F), xi.istft(X))
+
+
+# ---- the inverse
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "edge", "symmetric", "wrap"])
+def test_dual_is_the_least_squares_solution_where_the_padding_is_known(mode):
+    """Of a spectrum that belongs to no signal, with density and other weights."""
+    window = window_samples("hamming", N, N)
+    n_frames = xi.n_frames(LENGTH, N, hop_length=HOP)
+    A = matrix(LENGTH, basis(FULL.hz, N), HOP, window, N // 2, n_frames, mode)
+    X = (noise(14, n_frames, 2)).view(complex)[..., 0]
+    for weights in (voronoi(FULL.hz, N), 1 + noise(14, seed=4) ** 2):
+        root = np.tile(np.repeat(np.sqrt(weights), n_frames), 2)
+        right = np.concatenate([X.real.ravel(), X.imag.ravel()])
+        due = np.linalg.lstsq(A * root[:, None], right * root, rcond=None)[0]
+        y = xi.istft(
+            X, n_fft=N, hop_length=HOP, window="hamming", frequencies=FULL, pad_mode=mode, length=LENGTH, tol=1e-11,
+            weights="density" if np.allclose(weights, voronoi(FULL.hz, N)) else weights,
+        )  # fmt: skip
+        assert np.abs(y - due).max() < 1e-4 * np.abs(due).max()  # brute-force weights are good to 1e-5
+
+
+def test_dual_on_the_padded_axis_needs_no_padding_mode():
+    x = noise(LENGTH)
+    for mode in ("constant", "reflect", "wrap"):
+        X = xi.stft(x, N, hop_length=HOP, frequencies=FULL, pad_mode=mode)
+        y = xi.istft(X, n_fft=N, hop_length=HOP, frequencies=FULL, length=LENGTH, tol=1e-12)
+        assert np.abs(x - y).max() < 1e-9
+
+
+@pytest.mark.parametrize("damping", ["band", 0.01])
+def test_the_regulariser_is_the_one_written_down(damping):
+    """(A' C A + D^1/2 G D^1/2) x = A' C X on the padded axis, all matrices built from the definition."""
+    n_frames, window = 12, window_samples("hann", N, N)
+    span = N + HOP * (n_frames - 1)
+    A = matrix(span, basis(BAND.hz, N), HOP, window, 0, n_frames)
+    C = np.tile(np.repeat(BAND.density(N), n_frames), 2)
+    X = noise(7, n_frames, 2).view(complex)[..., 0]
+    size = least_squares.Setup(
+        least_squares.plans.layout("istft", N, HOP, None, "hann", None), BAND, "density", 0.1,
+        least_squares.Frames(N, HOP, n_frames, 0, span), None, "float64",
+    ).fast_length  # fmt: skip
+    omega = 2 * np.pi * np.arange(size) / size
+    atoms = np.exp(-1j * np.outer(omega, np.arange(N))) @ (window * basis(BAND.hz, N).conj()).T
+    power = np.abs(atoms) ** 2 @ BAND.density(N)
+    symbol = (power + np.roll(power[::-1], 1)) / 2 / HOP
+    strength = 0.1 if damping == "band" else damping
+    G = strength * symbol.max() * np.maximum(0, 1 - symbol / (0.1 * symbol.max())) ** 2
+    filtered = circulant(np.fft.ifft(G).real)[:span, :span]
+    D = np.zeros(span)
+    for m in range(n_frames):
+        D[m * HOP : m * HOP + N] += window**2
+    known = 1e-8 * D.max() < D
+    D = np.where(known, D, 0) / ((window**2).sum() / HOP)
+    S = A.T @ (C[:, None] * A) + np.sqrt(D)[:, None] * filtered * np.sqrt(D)
+    right = A.T @ (C * np.concatenate([X.real.ravel(), X.imag.ravel()]))
+    due = np.zeros(span)
+    due[known] = np.linalg.solve(S[np.ix_(known, known)], right[known])
+    y = xi.istft(
+        X, n_fft=N, hop_length=HOP, frequencies=BAND, center=False, tol=1e-12, nola="zero", regularization=damping
+    )
+    np.testing.assert_allclose(y, due, atol=1e-7 * np.abs(due).max())
+
+
+def test_the_dft_through_the_solver_is_the_closed_form_in_one_iteration():
+    for n_fft in (64, 63):
+        X = xi.stft(noise(2, 700), n_fft, hop_length=16) + 0.1 * noise(2, n_fft // 2 + 1, 44)
+        X[:, 0] = X[:, 0].real
+        if n_fft % 2 == 0:
+            X[:, -1] = X[:, -1].real
+        y, report = xi.istft(X, n_fft=n_fft, hop_length=16, method="dual", info=True)
+        due = xi.istft(X, n_fft=n_fft, hop_length=16)
+        if n_fft % 2 == 0:
+            assert report.iterations.tolist() == [1, 1]
+            assert np.abs(y - due).max() < 1e-13 * np.abs(due).max()
+        else:  # the density of an odd DFT leaves half a bin below sr / 2 to nobody
+            assert snr(due, y) > 30
+
+
+def test_adjoint_is_one_pass():
+    X = noise(14, 13, 2).view(complex)[..., 0]
+    w = window_samples("hann", N, N)
+    span = N + HOP * 12
+    total, overlap = np.zeros(span), np.zeros(span)
+    for m in range(13):
+        at = slice(m * HOP, m * HOP + N)
+        total[at] += w * np.real(basis(FULL.hz, N).conj().T @ (FULL.density(N) * X[:, m]))
+        overlap[at] += w**2
+    due = (total / np.where(overlap > 0, overlap, 1))[N // 2 : -N // 2]
+    y = xi.istft(X, n_fft=N, hop_length=HOP, frequencies=FULL, method="adjoint")
+    np.testing.assert_allclose(y, due, atol=1e-12)
+
+
+def test_frame_inverts_dense_bins_and_refuses_others():
+    F, x = xi.linear_frequencies(20, 0, 4000, SR), noise(LENGTH)
+    X = xi.stft(x, N, hop_length=HOP, frequencies=F)
+    y = xi.istft(X, n_fft=N, hop_length=HOP, frequencies=F, method="frame", length=LENGTH)
+    assert np.abs(x - y).max() < 1e-11
+    E = F.basis(N)
+    y = xi.istft(X, hop_length=HOP, frequencies=E, method="frame", length=LENGTH)
+    assert np.abs(x - y).max() < 1e-11
+    X = xi.stft(x, N, hop_length=HOP, frequencies=BAND)
+    with pytest.raises(ValueError, match=r"frequencies: need bins .* condition number <= 1e\+06 .*, got"):
+        xi.istft(X, n_fft=N, hop_length=HOP, frequencies=BAND, method="frame")
+
+
+def test_any_basis_is_inverted():
+    """Trained kernels: the DFT disturbed, and no DFT at all."""
+    x = noise(2, 100)
+    F = FULL.basis(N)
+    for E in (F + 0.3 * noise(14, N, seed=1) + 0.3j * noise(14, N, seed=2), noise(20, N, seed=3) + 0j):
+        X = xi.stft(x, N, hop_length=HOP, frequencies=E)
+        y, report = xi.istft(X, hop_length=HOP, frequencies=E, length=100, tol=1e-12, info=True)
+        assert report.converged.all()
+        assert np.abs(x - y).max() < 1e-8
+        assert np.isnan(report.redundancy)
+    same = xi.istft(xi.stft(x, N, frequencies=F), frequencies=F, weights=FULL.density(N), tol=1e-12)
+    np.testing.assert_allclose(same, xi.istft(xi.stft(x, N, frequencies=F), n_fft=N, frequencies=FULL, tol=1e-12))
+
+
+@pytest.mark.parametrize("method", ["dual", "adjoint"])
+def test_every_library_gives_the_same_signal(xp, method):
+    x = noise(2, 1, LENGTH)
+    X = xi.stft(x, N, hop_length=HOP, frequencies=BAND)
+    options = dict(n_fft=N, hop_length=HOP, frequencies=BAND, method=method, length=LENGTH)
+    before = X.copy()
+    inverse = partial(xi.istft, **options)
+    if xp.name == "jax" and method == "dual":  # compiled as one; else each operation by itself
+        inverse = importlib.import_module("jax").jit(inverse)
+    y = inverse(xp.asarray(X))
+    assert xp.owns(y)
+    assert np.array_equal(X, before)
+    np.testing.assert_allclose(xp.to_numpy(y), xi.istft(X, **options), atol=1e-6)
+    if xp.name != "jax":
+        assert xi.istft(xp.asarray(X.astype(np.complex64)), **options).dtype == xp.asarray(np.float32([0])).dtype
+
+
+@pytest.mark.parametrize("pad_mode", [None, "reflect"])
+def test_a_batch_has_the_bits_of_its_signals(pad_mode):
+    X = xi.stft(noise(3, 2, 300), 32, frequencies=BAND) * (10.0 ** np.arange(6).reshape(3, 2, 1, 1))
+    X[1, 0] += noise(*X.shape[2:])  # takes another number of iterations
+    X[0, 1] = 0
+    X[2, 1, 0, 0] = np.nan
+    options = dict(n_fft=32, frequencies=BAND, pad_mode=pad_mode, length=300)
+    y = xi.istft(X, **options)
+    for index in np.ndindex(3, 2):
+        np.testing.assert_array_equal(y[index], xi.istft(X[index], **options))
+    assert not y[0, 1].any()
+    assert np.isnan(y[2, 1]).any()
+    assert np.isfinite(y[:2]).all()
+
+
+def test_many_blocks_are_one(monkeypatch):
+    X = xi.stft(noise(2000), 32, frequencies=BAND)
+    whole = xi.istft(X, n_fft=32, frequencies=BAND)
+    monkeypatch.setattr(least_squares, "_BLOCK_BYTES", 1)
+    least_squares._blocks.cache_clear()
+    np.testing.assert_array_equal(xi.istft(X, n_fft=32, frequencies=BAND), whole)
+    least_squares._blocks.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(win_length=50, hop_length=11),
+        dict(padding="same"),
+        dict(padding="full", window="blackman"),
+        dict(padding=(5, 70)),
+        dict(hop_length=16, window=100 * np.hanning(64), scaling="psd"),
+        dict(window=1e-25 * np.hamming(64)),
+    ],
+    ids=["short", "same", "full", "pair", "scaled", "tiny"],
+)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_any_placement_window_and_scale(options, dtype):
+    F, x = xi.linear_frequencies(60, 0, 4000, SR), noise(2, 700).astype(dtype)
+    X = xi.stft(x, 64, frequencies=F, **options)
+    y = xi.istft(X, n_fft=64, frequencies=F, length=700, tol=1e-6 if dtype == "float32" else 1e-11, **options)
+    assert y.dtype == dtype
+    assert snr(x, y) > (80 if dtype == "float32" else 150)
+
+
+# ---- what it promises
+
+
+def limited(x, lo, hi, sr):
+    y = np.pad(x, 1000, mode="reflect")
+    f = np.fft.rfftfreq(2 * y.size, 1 / sr)
+    flanks = np.interp(f, [lo, lo + 100], [float(lo <= 0), 1]) * np.interp(f, [hi - 100, hi], [1, float(hi >= sr / 2)])
+    return np.fft.irfft(np.fft.rfft(y, 2 * y.size) * np.sin(np.pi / 2 * flanks) ** 2)[1000 : 1000 + x.size]
+
+
+BANDS = [(xi.linear_frequencies, 257, 50.0, 6000.0), (xi.log_frequencies, 512, 200.0, 6000.0)]
+
+
+@pytest.mark.parametrize(("make", "n", "lo", "hi"), BANDS)
+def test_signals_within_the_band_come_back(make, n, lo, hi):
+    """n_fft 512 and 22050 Hz: bins as dense, in bins of the DFT, as the 1025 and 2048 of a frame of 2048."""
+    F = make(n, lo, hi, 22050)
+    x = limited(noise(6000), F.hz[0] + 100, F.hz[-1] - 100, 22050)
+    X = xi.stft(x, 512, frequencies=F, pad_mode="reflect")
+    inside = dict(lo=F.hz[0] + 100, hi=F.hz[-1] - 100, sr=22050)
+    y = xi.istft(X, n_fft=512, frequencies=F, tol=1e-7)
+    z = x[: y.size]
+    assert snr(z, y) > 90
+    assert snr(limited(z, **inside), limited(y, **inside)) > 110
+    assert snr(z, xi.istft(X.astype(np.complex64), n_fft=512, frequencies=F)) > 80
+    known = xi.istft(X, n_fft=512, frequencies=F, pad_mode="reflect", length=6000, tol=1e-7)
+    assert snr(x, known) > 90
+
+
+@pytest.mark.parametrize(("make", "n", "lo", "hi"), BANDS)
+def test_noise_is_not_amplified_at_any_number_of_iterations(make, n, lo, hi):
+    F = make(n, lo, hi, 22050)
+    x = limited(noise(6000), F.hz[0] + 100, F.hz[-1] - 100, 22050)
+    X = xi.stft(x, 512, frequencies=F, pad_mode="reflect")
+    X = X + 0.1 * np.sqrt((np.abs(X) ** 2).mean() / 2) * noise(*X.shape, 2, seed=5).view(complex)[..., 0]
+    for maxiter in (1, 3, 10, 60):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", xi.ConvergenceWarning)
+            y = xi.istft(X, n_fft=512, frequencies=F, tol=1e-13, maxiter=maxiter)
+        assert snr(x[: y.size], y) > 20
+
+
+@pytest.mark.parametrize("hop", [64, 128])
+@pytest.mark.parametrize("window", ["hann", "hamming", "blackman", ("kaiser", 8.0)])
+def test_full_coverage_is_exact(hop, window):
+    F, x = xi.linear_frequencies(257, 0, 11025, 22050), noise(4000)
+    X = xi.stft(x, 512, hop_length=hop, window=window, frequencies=F)
+    options = dict(n_fft=512, hop_length=hop, window=window, frequencies=F, pad_mode="constant", length=4000)
+    y, report = xi.istft(X, tol=1e-9, maxiter=12, info=True, **options)
+    assert report.converged
+    assert snr(x, y) > 140
+    assert snr(x, xi.istft(X.astype(np.complex64), **options)) > 95
+
+
+def test_the_report():
+    F = xi.log_frequencies(300, 100, 2000, SR)
+    x = noise(3, 2000)
+    X = xi.stft(x, 256, frequencies=F)
+    y, report = xi.istft(X, n_fft=256, frequencies=F, info=True)
+    assert isinstance(report, xi.LeastSquaresReport)
+    assert report.iterations.shape == report.converged.shape == report.data_residual.shape == (3,)
+    assert report.converged.all()
+    assert (report.normal_residual <= 1e-6).all()
+    assert report.ritz.shape == (3, 2)
+    assert (report.ritz[:, 0] > 0).all()
+    assert (report.ritz[:, 0] <= 1.05).all()
+    ((lo, hi),) = report.bands
+    assert 60 < lo < 130
+    assert 1900 < hi < 2040
+    assert report.redundancy == pytest.approx(F.redundancy(64))
+    np.testing.assert_array_equal(y, xi.istft(X, n_fft=256, frequencies=F))
+    modified = X + 2 * noise(*X.shape)
+    assert (xi.istft(modified, n_fft=256, frequencies=F, info=True)[1].data_residual > 0.1).all()
+
+
+# ---- what is warned of, and refused
+
+
+def test_bins_too_far_apart_are_warned_of_with_what_would_do():
+    F = xi.linear_frequencies(20, 0, 4000, SR)  # 200 Hz apart: one number a frame each for 40 samples
+    X = xi.stft(noise(500), 128, hop_length=64, frequencies=F)  # to look at, not to invert
+    text = r"istft: .* 200 Hz apart hold 0.62 numbers .* hop_length <= 40 or about 32 bins"
+    with pytest.warns(xi.RedundancyWarning, match=text) as caught:
+        xi.istft(X, n_fft=128, hop_length=64, frequencies=F, method="adjoint")
+    assert caught[0].filename == __file__
+
+
+def test_iterations_that_do_not_suffice_are_warned_of():
+    X = xi.stft(noise(500), 128, hop_length=16, frequencies=BAND)
+    with pytest.warns(xi.ConvergenceWarning, match="above tol after 2 iterations") as caught:
+        xi.istft(X, n_fft=128, hop_length=16, frequencies=BAND, maxiter=2, tol=1e-10)
+    assert caught[0].filename == __file__
+
+
+def test_ends_under_too_little_weight_are_zero_and_warned_of():
+    X = xi.stft(noise(LENGTH), N, hop_length=HOP, frequencies=FULL, center=False)
+    options = dict(n_fft=N, hop_length=HOP, frequencies=FULL, center=False, tol=1e-11)
+    with pytest.warns(xi.CoverageWarning, match=r"samples \[0, 1\)"):
+        y = xi.istft(X, **options)
+    assert y[0] == 0
+    with pytest.raises(xi.NOLAError):
+        xi.istft(X, nola="raise", **options)
+    quiet = xi.istft(X, nola="zero", max_gain=1.5, **options)
+    assert np.abs(quiet[1]) < np.abs(y[1])
+    assert np.abs(quiet[20:30] - y[20:30]).max() < 1e-9
+    with pytest.raises(xi.NOLAError):
+        xi.istft(X, n_fft=N, hop_length=2 * N, frequencies=FULL)
+
+
+def spectrum(n_bins=14):
+    return xi.stft(noise(LENGTH), N, frequencies=FULL)[:n_bins]
+
+
+REFUSED = {
+    "no sampling rate": (
+        dict(n_fft=N, frequencies=np.arange(14.0)),
+        TypeError,
+        r"frequencies: .*Frequencies\(hz",
+    ),
+    "no n_fft": (dict(frequencies=FULL), TypeError, "n_fft: need an integer, with frequencies="),
+    "other bins": (dict(n_fft=N, frequencies=BAND), ValueError, "X: need 7 bins as in frequencies, got 14"),
+    "basis shape": (
+        dict(n_fft=N + 1, frequencies=np.ones((14, N), complex)),
+        ValueError,
+        r"\(n_bins, n_fft=17\)",
+    ),
+    "basis rank": (dict(frequencies=np.ones(14, complex)), ValueError, r"frequencies: need a basis \(n_bins, n_fft\)"),
+    "basis nan": (dict(frequencies=np.full((14, N), np.nan + 0j)), ValueError, "a finite basis"),
+    "two-sided": (dict(n_fft=N, frequencies=FULL, onesided=False), ValueError, "onesided: need True with frequencies="),
+    "synthesis": (dict(n_fft=N, frequencies=FULL, synthesis_window="hann"), ValueError, "synthesis_window: need None"),
+    "fused": (dict(n_fft=N, frequencies=FULL, method="fused"), ValueError, "method: need 'auto', 'dual', 'frame'"),
+    "method": (dict(n_fft=N, frequencies=FULL, method="best"), ValueError, "method: need 'auto' or .*, got 'best'"),
+    "weights": (dict(n_fft=N, frequencies=FULL, weights="heavy"), ValueError, "weights: need 'density' or 'uniform'"),
+    "weights size": (dict(n_fft=N, frequencies=FULL, weights=np.ones(3)), ValueError, r"weights: need shape \(14,\)"),
+    "weights < 0": (dict(n_fft=N, frequencies=FULL, weights=-np.ones(14)), ValueError, "weights: need finite numbers"),
+    "weights kind": (dict(n_fft=N, frequencies=FULL, weights=object()), TypeError, "weights: need 'density'"),
+    "regularization": (dict(n_fft=N, frequencies=FULL, regularization=-1), ValueError, "regularization: need a finite"),
+    "regularization name": (dict(n_fft=N, frequencies=FULL, regularization="x"), ValueError, "need 'band', got 'x'"),
+    "pad_mode": (dict(n_fft=N, frequencies=FULL, pad_mode="x"), ValueError, "pad_mode: need 'constant' or"),
+    "tol": (dict(n_fft=N, frequencies=FULL, tol="x"), TypeError, "tol: need a number"),
+    "maxiter": (dict(n_fft=N, frequencies=FULL, maxiter=0), ValueError, "maxiter: need >= 1, got 0"),
+    "info": (dict(n_fft=N, frequencies=FULL, info=1), TypeError, "info: need a bool"),
+    "info adjoint": (dict(n_fft=N, frequencies=FULL, method="adjoint", info=True), ValueError, "info: need False"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_wrong_arguments_are_refused_by_name(case):
+    options, kind, text = REFUSED[case]
+    with pytest.raises(kind, match=f"istft: .*{text}|{text}"):
+        xi.istft(spectrum(), **options)
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "text"),
+    [
+        (lambda: xi.Frequencies([1, 1], 8), ValueError, "hz: need increasing frequencies, got 1 after 1 at index 1"),
+        (lambda: xi.Frequencies([1, 5], 8), ValueError, "hz: need from 0 to sr / 2 = 4 Hz, got 5 at index 1"),
+        (lambda: xi.Frequencies([np.nan], 8), ValueError, "got nan at index 0"),
+        (lambda: xi.Frequencies([], 8), ValueError, "hz: need at least 1 frequency"),
+        (lambda: xi.Frequencies("a", 8), TypeError, "hz: need numbers"),
+        (lambda: xi.Frequencies([1], 0), ValueError, "sr: need > 0, got 0"),
+        (lambda: xi.log_frequencies(9, 0, 100, 8000), ValueError, "log_frequencies: fmin: need > 0, got 0"),
+        (
+            lambda: xi.linear_frequencies(9, 50, 50, 8000),
+            ValueError,
+            "fmax: need > fmin=50, got 50",
+        ),
+        (lambda: xi.linear_frequencies(9, 50, 9000, 8000), ValueError, "fmax: need frequencies up to sr / 2 = 4000 Hz"),
+        (lambda: xi.linear_frequencies(0, 50, 90, 8000), ValueError, "n: need >= 1, got 0"),
+        (lambda: xi.iSTFT(freq_scale="log", fmin=0), ValueError, "iSTFT: fmin: need > 0"),
+        (lambda: xi.iSTFT(freq_scale="log", freq_bins=0), ValueError, "iSTFT: freq_bins: need >= 1"),
+        (lambda: xi.iSTFT(512, freq_bins=300), ValueError, r"freq_bins: need <= 257, or 512 \(two-sided\)"),
+        (lambda: xi.stft(np.ones(50), 16, frequencies=FULL, onesided=False), ValueError, "stft: onesided: need True"),
+        (
+            lambda: xi.stft(np.ones(50), 16, frequencies=[1.0]),
+            TypeError,
+            "frequencies: need xp_istft.Frequencies",
+        ),
+        (lambda: xi.stft(np.ones(50), 16, frequencies=np.ones((3, 8), complex)), ValueError, "n_fft=16"),
+    ],
+)
+def test_wrong_grids_are_refused_by_name(make, kind, text):
+    with pytest.raises(kind, match=text):
+        make()
+
+
+# ---- classes
+
+
+def test_a_kept_pair_uses_what_it_knows():
+    F, x = xi.linear_frequencies(200, 20, 4000, SR), noise(2, 900)
+    t = xi.STFT(128, frequencies=F, pad_mode="reflect", tol=1e-10)
+    assert np.array_equal(t.bin_frequencies(), F.hz)
+    y = t.istft(t.stft(x), length=900)
+    assert snr(x, y) > 150
+    due = xi.istft(t.stft(x), n_fft=128, frequencies=F, pad_mode="reflect", length=900, tol=1e-10)
+    np.testing.assert_array_equal(y, due)
+    assert snr(x[:, :896], t.istft(t.stft(x))) > 150
+
+
+@pytest.mark.parametrize("scale", ["linear", "log", "log2"])
+def test_nnaudios_class_inverts_its_scales(scale, capsys):
+    make = xi.linear_frequencies if scale == "linear" else xi.log_frequencies
+    x = limited(noise(2000), 200, 3500, SR)
+    X = xi.stft(x, 256, frequencies=make(300, 100, 3900, SR), pad_mode="reflect")
+    inverse = xi.iSTFT(256, freq_bins=300, freq_scale=scale, fmin=100, fmax=3900, sr=SR, verbose=True)
+    assert "300 from 100 to" in capsys.readouterr().out
+    for onesided in (None, True, False):
+        assert snr(x[:-100], inverse(X, onesided, 2000)[:-100]) > 90
+
+
+def test_a_part_of_the_dft_is_inverted_as_far_as_it_goes():
+    x = limited(noise(2000), 0, 1500, SR)
+    X = xi.stft(x, 256, pad_mode="reflect")[:64]
+    assert snr(x[:-100], xi.iSTFT(256, freq_bins=64, sr=SR)(X, length=2000)[:-100]) > 90
+    two = xi.stft(x, 256, onesided=False)
+    assert snr(x, xi.iSTFT(256, freq_bins=256)(two, length=2000)) > 250

@@ -1,0 +1,279 @@
+"""Bins at any frequencies: the grids, their bases, and what a grid can and cannot recover.
+
+A bin at f Hz is the DFT bin b = f n_fft / sr, whole or not: X[k, m] = sum_n w[n] x[m h + n] exp(-2 pi i b_k n / n_fft).
+With weights c on the bins, everything about the inverse follows from the real numbers
+
+    g[d] = sum_k c_k cos(2 pi b_k d / n_fft)
+
+(the Gram matrix of the bins is Toeplitz, whatever the grid) and from the autocorrelation r of the window: the *symbol*
+S(omega) = sum_d g[d] r[d] exp(-i omega d) / h is how strongly the frames see frequency omega.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from .arguments import choice, error, integer, number
+
+FREQUENCY_SCALES = ("no", "linear", "log", "log2")  # nnAudio's
+_SEEN = 0.1  # a frequency can be recovered where the symbol is at least this part of its peak
+
+
+@dataclass(frozen=True, eq=False)
+class Frequencies:
+    """Increasing frequencies of bins in Hz, with the sampling rate that they belong to.
+
+    Compared and hashed by content.
+
+    Parameters
+    ----------
+    hz : real sequence (n_bins,)
+        Increasing, from 0 to sr / 2.
+    sr : float
+        Sampling rate in Hz.
+
+    Raises
+    ------
+    ValueError, TypeError
+        The frequencies are not finite, do not increase, or leave [0, sr / 2]; the text names what came.
+
+    Examples
+    --------
+    >>> import numpy as np, xp_istft as xi
+    >>> notes = xi.Frequencies(110 * 2 ** (np.arange(48) / 12), sr=22050)
+    >>> X = xi.stft(np.ones(22050), 2048, frequencies=notes)
+    >>> X.shape
+    (48, 44)
+    """
+
+    hz: np.ndarray
+    sr: float
+    _digest: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        sr = _positive("Frequencies", "sr", self.sr)
+        try:
+            hz = np.array(self.hz, np.float64)
+        except (TypeError, ValueError) as cause:
+            raise error(TypeError, "Frequencies", "hz", "numbers (n_bins,)", type(self.hz).__name__) from cause
+        if hz.ndim != 1 or not hz.size:
+            raise error(ValueError, "Frequencies", "hz", "at least 1 frequency, shape (n_bins,)", f"shape {hz.shape}")
+        wrong = np.flatnonzero(~((hz >= 0) & (hz <= sr / 2 * (1 + 1e-12))))
+        if wrong.size:
+            got = f"{hz[wrong[0]]:g} at index {wrong[0]}"
+            raise error(ValueError, "Frequencies", "hz", f"from 0 to sr / 2 = {sr / 2:g} Hz", got)
+        falls = np.flatnonzero(np.diff(hz) <= 0)
+        if falls.size:
+            got = f"{hz[falls[0] + 1]:g} after {hz[falls[0]]:g} at index {falls[0] + 1}"
+            raise error(ValueError, "Frequencies", "hz", "increasing frequencies", got)
+        hz.flags.writeable = False
+        object.__setattr__(self, "hz", hz)
+        object.__setattr__(self, "sr", sr)
+        object.__setattr__(self, "_digest", hz.tobytes() + np.float64(sr).tobytes())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Frequencies) and self._digest == other._digest
+
+    def __hash__(self) -> int:
+        return hash(self._digest)
+
+    def __len__(self) -> int:
+        return self.hz.size
+
+    def __repr__(self) -> str:
+        return f"Frequencies({len(self)} from {self.hz[0]:g} to {self.hz[-1]:g} Hz, sr={self.sr:g})"
+
+    def bins(self, n_fft: int) -> np.ndarray:
+        """The frequencies in bins of a DFT of n_fft samples, float64 (n_bins,)."""
+        return self.hz * n_fft / self.sr
+
+    def is_dft(self, n_fft: int) -> bool:
+        """Whether these are exactly the n_fft // 2 + 1 bins of the DFT."""
+        return len(self) == n_fft // 2 + 1 and bool(np.abs(self.bins(n_fft) - np.arange(len(self))).max() < 1e-9)
+
+    def basis(self, n_fft: int) -> np.ndarray:
+        """exp(-2 pi i b n / n_fft), complex128 (n_bins, n_fft): `stft` multiplies it with the windowed frames."""
+        n_fft = integer("basis", "n_fft", n_fft, 2)
+        return np.exp(-2j * np.pi / n_fft * (np.outer(self.bins(n_fft), np.arange(n_fft)) % n_fft))
+
+    def density(self, n_fft: int) -> np.ndarray:
+        """The share of [0, sr / 2] that each bin stands for, float64 (n_bins,), times 2.
+
+        A bin's cell reaches half way to its neighbours; those at the ends are symmetric. Of the bins of the DFT these
+        are (1, 2, ..., 2, 1) / n_fft, the weights of the inverse DFT.
+        """
+        b = self.bins(n_fft)
+        if b.size == 1:
+            return np.full(1, 2 / n_fft)
+        middle = (b[1:] + b[:-1]) / 2
+        lo = np.concatenate([[2 * b[0] - middle[0]], middle])
+        hi = np.concatenate([middle, [2 * b[-1] - middle[-1]]])
+        return 2 / n_fft * (np.clip(hi, 0, n_fft / 2) - np.clip(lo, 0, n_fft / 2))
+
+    def redundancy(self, hop_length: int) -> float:
+        """Numbers that the frames hold for each that they must determine, where the bins lie farthest apart.
+
+        sr / (hop_length * gap). Under 1, what lies between those bins is lost for any method.
+        """
+        hop = integer("redundancy", "hop_length", hop_length, 1)
+        return self.sr / (hop * float(np.diff(self.hz).max())) if len(self) > 1 else float("inf")
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """A complex basis (n_bins, n_fft) on the host, hashed by content: stands for frequencies that it need not have."""
+
+    samples: np.ndarray
+    digest: bytes
+
+    @classmethod
+    def of(cls, samples: np.ndarray) -> Basis:
+        samples = np.ascontiguousarray(samples, np.complex128)
+        return cls(samples, hashlib.sha256(samples.tobytes()).digest())
+
+    sr = 1.0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Basis) and self.digest == other.digest and self.samples.shape == other.samples.shape
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __len__(self) -> int:
+        return self.samples.shape[0]
+
+    def basis(self, n_fft: int) -> np.ndarray:
+        return self.samples
+
+
+def linear_frequencies(n: int, fmin: float, fmax: float, sr: float) -> Frequencies:
+    """Grid of n frequencies from fmin, (fmax - fmin) / n apart: nnAudio's 'linear', which leaves fmax out.
+
+    Parameters
+    ----------
+    n : int
+        Number of bins.
+    fmin, fmax : float
+        In Hz.
+    sr : float
+        Sampling rate in Hz.
+
+    Returns
+    -------
+    Frequencies
+
+    Raises
+    ------
+    ValueError, TypeError
+        fmax is not above fmin, or a frequency lies above sr / 2.
+
+    Examples
+    --------
+    >>> import xp_istft as xi
+    >>> xi.linear_frequencies(4, 100, 500, sr=8000).hz
+    array([100., 200., 300., 400.])
+    """
+    return _grid("linear_frequencies", "n", n, fmin, fmax, sr, logarithmic=False)
+
+
+def log_frequencies(n: int, fmin: float, fmax: float, sr: float) -> Frequencies:
+    """Grid of n frequencies from fmin, each (fmax / fmin)**(1 / n) times the one before: nnAudio's 'log' and 'log2'.
+
+    fmax itself is left out. Parameters, returns and errors as in `linear_frequencies`; fmin must be above 0.
+
+    Examples
+    --------
+    >>> import xp_istft as xi
+    >>> xi.log_frequencies(4, 100, 1600, sr=8000).hz
+    array([100., 200., 400., 800.])
+    """
+    return _grid("log_frequencies", "n", n, fmin, fmax, sr, logarithmic=True)
+
+
+def scale_frequencies(
+    function: str, n_fft: int, freq_bins: Any, freq_scale: Any, fmin: Any, fmax: Any, sr: Any
+) -> Frequencies | None:
+    """The bins that nnAudio's parameters name, for `function`'s errors; None: those of the DFT, all of them."""
+    scale = choice(function, "freq_scale", freq_scale, FREQUENCY_SCALES)
+    n_bins = n_fft // 2 + 1
+    if freq_bins is not None:
+        freq_bins = integer(function, "freq_bins", freq_bins, 1)
+    if scale != "no":
+        count = n_bins if freq_bins is None else freq_bins
+        return _grid(function, "freq_bins", count, fmin, fmax, sr, logarithmic=scale != "linear")
+    for name, value in (("fmin", fmin), ("fmax", fmax), ("sr", sr)):  # they do not move these bins
+        number(function, name, value, 0)
+    if freq_bins in (None, n_bins, n_fft):
+        return None
+    if freq_bins > n_bins:
+        need = f"<= {n_bins}, or {n_fft} (two-sided), for n_fft={n_fft} and freq_scale='no'"
+        raise error(ValueError, function, "freq_bins", need, freq_bins)
+    sr = _positive(function, "sr", sr)
+    return Frequencies(np.arange(freq_bins) * sr / n_fft, sr)
+
+
+def _grid(function: str, count: str, n: Any, fmin: Any, fmax: Any, sr: Any, *, logarithmic: bool) -> Frequencies:
+    n = integer(function, count, n, 1)
+    fmin, fmax, sr = number(function, "fmin", fmin, 0), number(function, "fmax", fmax, 0), _positive(function, "sr", sr)
+    if logarithmic and fmin == 0:
+        raise error(ValueError, function, "fmin", "> 0", 0)
+    if not fmax > fmin:
+        raise error(ValueError, function, "fmax", f"> fmin={fmin:g}", f"{fmax:g}")
+    steps = np.arange(n) / n
+    hz = fmin * (fmax / fmin) ** steps if logarithmic else fmin + (fmax - fmin) * steps
+    if hz[-1] > sr / 2:
+        raise error(ValueError, function, "fmax", f"frequencies up to sr / 2 = {sr / 2:g} Hz", f"{hz[-1]:g}")
+    return Frequencies(hz, sr)
+
+
+def _positive(function: str, name: str, value: Any) -> float:
+    value = number(function, name, value, 0)
+    if value == 0:
+        raise error(ValueError, function, name, "> 0", 0)
+    return value
+
+
+# ---- what the frames see, for any array library (xp)
+
+
+def lags(bins: Frequencies, weights: np.ndarray, n_fft: int) -> np.ndarray:
+    """g[d], float64 (n_fft,): the first column of the Toeplitz Gram matrix of the bins."""
+    return weights @ bins.basis(n_fft).real
+
+
+def even_spectrum(first: Any, n: int, xp: Any) -> Any:
+    """Real spectrum (n // 2 + 1,) of the even sequence of n samples that begins with `first`, n >= 2 first.size - 1."""
+    size = first.shape[0]
+    zeros = xp.zeros((n - 2 * size + 1,), dtype=first.dtype, device=array_api_compat.device(first))
+    return xp.real(xp.fft.rfft(xp.concat([first, zeros, xp.flip(first[1:])])))
+
+
+def autocorrelation(window: Any, xp: Any) -> Any:
+    """sum_n window[n] window[n + d] for d = 0..n_fft - 1."""
+    n_fft = window.shape[0]
+    spectrum = xp.fft.rfft(window, n=2 * n_fft)
+    return xp.fft.irfft(spectrum * xp.conj(spectrum), n=2 * n_fft)[:n_fft]
+
+
+def basis_lags(basis: Any, weights: Any, window: Any, xp: Any) -> Any:
+    """What g[d] r[d] is for a basis whose Gram matrix is not Toeplitz: the sums of its windowed diagonals."""
+    n_fft = basis.shape[1]
+    power = xp.sum(weights[:, None] * xp.abs(xp.fft.fft(basis * window, n=2 * n_fft)) ** 2, axis=0)
+    return xp.real(xp.fft.ifft(xp.astype(power, basis.dtype)))[:n_fft]
+
+
+def bands(symbol: np.ndarray, sr: float) -> tuple[tuple[float, float], ...]:
+    """The bands in Hz that can be recovered, of a symbol on an even grid from 0 to sr / 2.
+
+    >>> bands(np.array([0.0, 1.0, 1.0, 0.0, 0.5]), sr=8)
+    ((1.0, 2.0), (4.0, 4.0))
+    """
+    seen = np.concatenate([[False], symbol >= _SEEN * symbol.max(), [False]])
+    edges = np.flatnonzero(np.diff(seen))
+    step = sr / 2 / (symbol.size - 1)
+    return tuple((float(lo * step), float((hi - 1) * step)) for lo, hi in zip(edges[::2], edges[1::2], strict=True))
