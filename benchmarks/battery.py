@@ -312,8 +312,8 @@ class Scipy(Peer):
 
 
 def _fits(window: Any, size: int) -> bool:
-    return (
-        (isinstance(window, str) and window in ("hann", "hamming", "boxcar")) or getattr(window, "shape", None) == (size,)
+    return (isinstance(window, str) and window in ("hann", "hamming", "boxcar")) or getattr(window, "shape", None) == (
+        size,
     )
 
 
