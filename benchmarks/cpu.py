@@ -2,8 +2,8 @@
 
     python benchmarks/cpu.py [--minutes 12] [--threads 2]
 
-writes benchmarks/results/cpu-<machine>.md and .png, <machine> being the model of the CPU. See harness.py for what is
-measured and how; every figure that README quotes stands there.
+writes benchmarks/results/cpu-<machine>.md and .png, <machine> being the model of the CPU. xp_istft/cli/races.py says
+what is measured and how; every figure that README quotes stands there.
 """
 
 from __future__ import annotations
@@ -17,18 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness import Race, race
-from peers import PEERS, Problem, forward_peers, installed, inverse_peers, ours, ours_forward
 
 import xp_istft as xi
 from xp_istft.backends.fft_engines import Engine, engine_for
 from xp_istft.backends.threads import run as on_threads
+from xp_istft.cli.peers import MAIN, PEERS, Problem, forward_peers, installed, inverse_peers, ours, ours_forward
+from xp_istft.cli.races import Race, race
 
-MAIN = (
-    Problem("60 s at 44.1 kHz", 1, 5168, 2048, 512),
-    Problem("16 x 10 s at 16 kHz", 16, 1251, 512, 128),
-    Problem("8 x 10 s at 22.05 kHz", 8, 862, 1024, 256),
-)
 OTHERS = (
     Problem("64 x 4 s", 64, 401, 400, 160),
     Problem("256 x 0.5 s", 256, 63, 512, 128),

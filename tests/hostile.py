@@ -913,7 +913,7 @@ ROWS = (
             out=np.zeros((2, 2048), "i4")),
     refused("E24", "out of another byte order", TypeError, r"out: need dtype float64, got >f8", libraries=NP,
             out=np.zeros((2, 2048), ">f8")),
-    refused("E24", "out a list", TypeError, r"out: need a NumPy array as the input, got list", libraries=NP, out=[0.0]),
+    refused("E24", "out a list", TypeError, r"out: need (a NumPy array|Tensor) as the input, got (builtins\.)?list", libraries=NP, out=[0.0]),
     refused("E25", "out read-only", ValueError, r"out: need a writeable array, got a read-only one", libraries=NP,
             out=read_only(np.zeros((2, 2048)))),
     refused("E28", "out whose rows overlap", ValueError, r"out: need memory of its own, got rows that overlap",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 
 import numpy as np
@@ -73,3 +74,39 @@ def test_istft(numbers):
         total = envelope(window, hop, FRAMES)
         total = total[nperseg // 2 : -(nperseg // 2)] if boundary else total
         assert_conforms(x, expected, draw, where=total > 1e-10)
+
+
+@pytest.mark.parametrize("name", ["stft", "istft"])
+def test_signatures_are_jaxs(name):
+    mine, other = (inspect.signature(getattr(module, name)).parameters.values() for module in (ours, theirs))
+    assert [(each.name, each.default) for each in mine] == [(each.name, each.default) for each in other]
+
+
+def test_transformations_pass_through(rng):
+    x = jax.numpy.asarray(rng.standard_normal((2, SAMPLES)))
+
+    def loss(x, fs):
+        t, y = ours.istft(abs(ours.stft(x, fs, nperseg=16)[2]) * (1 + 1j), fs, nperseg=16)
+        return (y**2).sum() + t.sum()
+
+    plain = loss(x, 2.0)
+    np.testing.assert_allclose(jax.jit(loss)(x, 2.0), plain, rtol=1e-12)
+    each = jax.vmap(loss, (0, None))(x, 2.0)
+    np.testing.assert_allclose(each, [loss(item, 2.0) for item in x], rtol=1e-12)
+    slope = jax.grad(loss)(x, 2.0)
+    step = 1e-6 * rng.standard_normal(x.shape)
+    np.testing.assert_allclose((slope * step).sum(), (loss(x + step, 2.0) - loss(x - step, 2.0)) / 2, rtol=1e-5)
+
+
+def test_no_overlap_is_none(rng):
+    """JAX's inverse takes noverlap=0 for half a segment."""
+    x = jax.numpy.asarray(rng.standard_normal(SAMPLES))
+    Z = ours.stft(x, nperseg=16, noverlap=0, window="hamming")[2]
+    np.testing.assert_allclose(ours.istft(Z, nperseg=16, noverlap=0, window="hamming")[1][:SAMPLES], x, atol=1e-13)
+    assert theirs.istft(Z, nperseg=16, noverlap=0, window="hamming")[1].shape != (SAMPLES,)
+
+
+def test_odd_segments_are_inverted(rng):
+    x = jax.numpy.asarray(rng.standard_normal(SAMPLES))
+    y = ours.istft(ours.stft(x, nperseg=15)[2], nperseg=15)[1]
+    np.testing.assert_allclose(y[:SAMPLES], x, atol=1e-13)

@@ -92,6 +92,35 @@ def test_bin_gain_is_judged(gain, kind):
             function(array, **options)
 
 
+def test_bin_gain_of_real_and_imaginary_parts(rng):
+    X, gain = xi.stft(rng.standard_normal((2, 300)), 32), np.linspace(0.5, 2, 17)
+    parts = X.real.copy(), X.imag.copy()
+    np.testing.assert_array_equal(xi.istft(parts, bin_gain=gain), xi.istft(X, bin_gain=gain))
+
+
+def test_bin_gain_of_other_frequencies(rng):
+    x, gain = rng.standard_normal(600), np.linspace(0.5, 2, 40)
+    scale = xi.linear_frequencies(40, 0, 8000, 16000)
+    X = xi.stft(x, 64, frequencies=scale, bin_gain=gain)
+    np.testing.assert_allclose(X, xi.stft(x, 64, frequencies=scale) * gain[:, None], atol=1e-13)
+    y = xi.istft(X, n_fft=64, frequencies=scale, bin_gain=gain, length=600)
+    np.testing.assert_allclose(y, xi.istft(X / gain[:, None], n_fft=64, frequencies=scale, length=600), atol=1e-12)
+    with pytest.raises(ValueError, match="normalize"):
+        xi.istft(X, n_fft=64, frequencies=scale, normalize=False)
+
+
+def test_what_only_has_slices_takes_no_bin_gain(rng):
+    class Sliced:
+        def __init__(self, array):
+            self.array, self.shape, self.dtype = array, array.shape, array.dtype
+
+        def __getitem__(self, key):
+            return self.array[key]
+
+    with pytest.raises(TypeError, match="bin_gain"):
+        xi.stft(Sliced(rng.standard_normal(300)), 32, bin_gain=np.ones(17), out=np.empty((17, 38), complex))
+
+
 def test_without_normalization_the_synthesis_window_decides(xp, rng):
     """normalize=False: overlap_add of the segments times the synthesis window."""
     X = rng.standard_normal((2, 17, 12)) + 1j * rng.standard_normal((2, 17, 12))

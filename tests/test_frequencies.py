@@ -541,3 +541,20 @@ def test_a_part_of_the_dft_is_inverted_as_far_as_it_goes():
     assert snr(x[:-100], xi.iSTFT(256, freq_bins=64, sr=SR)(X, length=2000)[:-100]) > 90
     two = xi.stft(x, 256, onesided=False)
     assert snr(x, xi.iSTFT(256, freq_bins=256)(two, length=2000)) > 250
+
+
+def test_a_callback_sees_every_iteration():
+    F = xi.log_frequencies(200, 50, 4000, 8000)
+    X = xi.stft(np.random.default_rng(0).standard_normal((2, 3000)), 256, frequencies=F)
+    seen = []
+    y, report = xi.istft(
+        X, n_fft=256, frequencies=F, info=True, callback=lambda iteration, residual: seen.append((iteration, residual))
+    )
+    assert [iteration for iteration, _ in seen] == list(range(1, int(report.iterations.max()) + 1))
+    assert seen[-1][1] == pytest.approx(report.normal_residual.max())
+    np.testing.assert_array_equal(y, xi.istft(X, n_fft=256, frequencies=F))
+    seen.clear()
+    xi.istft(xi.stft(np.ones(3000), 256), callback=lambda *step: seen.append(step))
+    assert not seen  # the closed form has no iterations
+    with pytest.raises(TypeError, match="istft: callback: need a function"):
+        xi.istft(X, n_fft=256, frequencies=F, callback=3)

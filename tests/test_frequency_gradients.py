@@ -62,12 +62,12 @@ def test_of_the_window_alone(X, window):
     assert gradcheck(inverse, (X, window), fast_mode=True)
 
 
-def test_second_ones_of_the_basis(X, basis):
-    def inverse(X, basis):
-        return xi.istft(X, frequencies=basis, weights=BAND.density(N), **KEPT)
-
-    torch.testing.assert_close(inverse(X, basis), xi.istft(X, frequencies=BAND, **KEPT), atol=1e-9, rtol=0)
-    assert gradgradcheck(inverse, (X, basis), fast_mode=True)
+def test_second_ones_of_the_basis_are_refused(X, basis):
+    y = xi.istft(X, frequencies=basis, weights=BAND.density(N), **KEPT)
+    due = xi.istft(X.detach().numpy(), frequencies=BAND.basis(N), weights=BAND.density(N), **KEPT)
+    torch.testing.assert_close(y.detach(), torch.from_numpy(due), atol=1e-9, rtol=0)
+    with pytest.raises(NotImplementedError, match="istft: frequencies: need first derivatives"):
+        torch.autograd.grad(y.square().sum(), basis, create_graph=True)
 
 
 def test_of_the_forward_map(x, basis, window):
@@ -91,7 +91,7 @@ def test_in_jax():
     jnp = jax.numpy
     x = np.random.default_rng(0).standard_normal(LENGTH)
     X = xi.stft(x, N, hop_length=HOP, frequencies=BAND)
-    due = xi.istft(X, frequencies=BAND, **KEPT)
+    due = xi.istft(X, frequencies=BAND.basis(N), weights=BAND.density(N), **KEPT)
 
     @jax.jit
     def inverse(X, basis):

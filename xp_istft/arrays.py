@@ -95,8 +95,10 @@ def placed(function: str, name: str, array: Any, axes: Any) -> Any:
     return array_api_compat.array_namespace(array).moveaxis(array, last, tuple(axes))
 
 
-def bin_gain(function: str, gain: Any, n_bins: int) -> np.ndarray:
-    """`gain` as host values (n_bins,), finite and not 0, so that the inverse can undo it."""
+def bin_gain(function: str, gain: Any, n_bins: int, array: Any) -> np.ndarray:
+    """`gain` of `array`'s bins as host values (n_bins,), finite and not 0, so that the inverse can undo it."""
+    if isinstance(array, Stored):
+        raise error(TypeError, function, "bin_gain", "None for what only has slices", type(gain).__name__)
     values = np.asarray(gain)
     if values.dtype.kind not in "fiuc":
         raise error(TypeError, function, "bin_gain", "a real or complex dtype", values.dtype)
@@ -109,7 +111,7 @@ def bin_gain(function: str, gain: Any, n_bins: int) -> np.ndarray:
 
 def times_bins(function: str, X: Any, gain: Any, *, reciprocal: bool = False) -> Any:
     """Each bin of X (..., n_bins, n_frames) times its gain, or divided by it."""
-    gain = bin_gain(function, gain, X.shape[-2])
+    gain = bin_gain(function, gain, X.shape[-2], X)
     xp = array_api_compat.array_namespace(X)
     host = (1 / gain if reciprocal else gain).astype("complex128" if dtype_name(X) == "complex128" else "complex64")
     return X * xp.astype(xp.asarray(host, device=array_api_compat.device(X)), X.dtype)[:, None]

@@ -133,7 +133,19 @@ def n_frames(
     center: bool = True,
     padding: Padding = None,
 ) -> int:
-    """Frames that `stft` makes of `n_samples` samples; parameters as there.
+    """Number of frames that `stft` makes of a signal.
+
+    Parameters
+    ----------
+    n_samples : int
+        Samples of the signal.
+    n_fft, hop_length, win_length, center, padding
+        As in `stft`.
+
+    Returns
+    -------
+    int
+        Frames.
 
     Examples
     --------
@@ -155,7 +167,19 @@ def n_samples(
     center: bool = True,
     padding: Padding = None,
 ) -> int:
-    """Samples that `istft` makes of `n_frames` frames without `length=`; parameters as there.
+    """Number of samples that `istft` makes of a spectrum without `length=`.
+
+    Parameters
+    ----------
+    n_frames : int
+        Frames of the spectrum.
+    n_fft, hop_length, win_length, center, padding
+        As in `stft`.
+
+    Returns
+    -------
+    int
+        Samples.
 
     Examples
     --------
@@ -180,7 +204,19 @@ def frame_times(
 ) -> np.ndarray:
     """Time of the middle (sample n_fft // 2) of each frame, in seconds from the first sample of the signal.
 
-    `sr` is the sampling rate in Hz; with its default the times are in samples. Other parameters as in `stft`.
+    Parameters
+    ----------
+    n_frames : int
+        Frames of the spectrum.
+    sr : float
+        Sampling rate in Hz; with its default the times are in samples.
+    n_fft, hop_length, win_length, center, padding
+        As in `stft`.
+
+    Returns
+    -------
+    float64 NumPy array (n_frames,)
+        Seconds.
 
     Examples
     --------
@@ -197,7 +233,20 @@ def frame_times(
 def bin_frequencies(n_fft: int = 2048, *, sr: float = 1.0, onesided: bool = True) -> np.ndarray:
     """Frequency of each bin in Hz, for a sampling rate of `sr` Hz (by default in cycles per sample).
 
-    Two-sided, the upper half is negative, as numpy.fft.fftfreq has it.
+    Parameters
+    ----------
+    n_fft : int
+        Samples of a frame.
+    sr : float
+        Sampling rate in Hz.
+    onesided : bool
+        The n_fft // 2 + 1 bins of a one-sided spectrum; else all n_fft, of which the upper half is negative, as
+        numpy.fft.fftfreq has it.
+
+    Returns
+    -------
+    float64 NumPy array (n_bins,)
+        Frequencies in Hz.
 
     Examples
     --------
@@ -238,11 +287,12 @@ def phase_ramp(n_fft: int, origin: int, *, onesided: bool = True) -> np.ndarray:
     origin : int
         Sample of the frame, of any sign, taken modulo n_fft.
     onesided : bool
-        n_fft // 2 + 1 bins (else n_fft).
+        Make n_fft // 2 + 1 bins (else n_fft).
 
     Returns
     -------
     complex128 NumPy array (n_bins,)
+        The factor of each bin.
 
     Raises
     ------

@@ -166,6 +166,7 @@ def linear_frequencies(n: int, fmin: float, fmax: float, sr: float) -> Frequenci
     Returns
     -------
     Frequencies
+        The grid, with its sampling rate.
 
     Raises
     ------
@@ -184,7 +185,22 @@ def linear_frequencies(n: int, fmin: float, fmax: float, sr: float) -> Frequenci
 def log_frequencies(n: int, fmin: float, fmax: float, sr: float) -> Frequencies:
     """Grid of n frequencies from fmin, each (fmax / fmin)**(1 / n) times the one before: nnAudio's 'log' and 'log2'.
 
-    fmax itself is left out. Parameters, returns and errors as in `linear_frequencies`; fmin must be above 0.
+    fmax itself is left out.
+
+    Parameters
+    ----------
+    n, fmin, fmax, sr
+        As in `linear_frequencies`; fmin must be above 0.
+
+    Returns
+    -------
+    Frequencies
+        The grid, with its sampling rate.
+
+    Raises
+    ------
+    ValueError, TypeError
+        fmax is not above fmin, or a frequency lies above sr / 2.
 
     Examples
     --------

@@ -102,6 +102,7 @@ class Request(NamedTuple):
     weights: str | bytes
     damping: float
     info: bool
+    callback: Callable[[int, float], object] | None
 
 
 # ---- reading arguments
@@ -157,10 +158,13 @@ def read(
     tol: Any,
     maxiter: Any,
     info: Any,
+    callback: Any,
 ) -> tuple[Request | None, Any]:
     """The request that `istft`'s arguments make (None: the closed form serves it), and n_fft."""
     method = choice("istft", "method", method, ("auto", "fused", *METHODS))
     info = boolean("istft", "info", info)
+    if callback is not None and not callable(callback):
+        raise error(TypeError, "istft", "callback", "a function of iteration and residual", type(callback).__name__)
     live = None
     if frequencies is None:
         if method in ("auto", "fused") and not info:
@@ -191,7 +195,7 @@ def read(
     weights = _read_weights(weights, bins)
     if live is not None and method == "frame":
         raise error(ValueError, "istft", "method", "'dual' or 'adjoint' with a basis in this array", "'frame'")
-    return Request(bins, live, method, pad_mode, tol, maxiter, weights, damping, info), n_fft
+    return Request(bins, live, method, pad_mode, tol, maxiter, weights, damping, info, callback), n_fft
 
 
 def _read_weights(weights: Any, bins: Any) -> str | bytes:
@@ -695,6 +699,8 @@ class _Solver:
                     state = advance(state)
                     if self.request.info:
                         steps.append(state._replace(x=None, r=None, p=None))
+                    if self.request.callback is not None:
+                        self.request.callback(*_progress(state, xp))
                     return state
 
                 state = loop(lambda state: xp.any(state.going), followed, state)
@@ -823,6 +829,12 @@ def conjugate_gradients(
     goal = tol**2 * size
     x = xp.where(size < float("inf"), xp.zeros_like(right), xp.full_like(right, float("nan")))
     return advance, State(x, right, xp.zeros_like(right), zero, size, size > goal, zero, zero, zero, goal, size)
+
+
+def _progress(state: State, xp: Any) -> tuple[int, float]:
+    """Iterations so far, and the largest relative residual of all signals."""
+    residual = xp.sqrt(state.residual / xp.where(state.right > 0, state.right, xp.ones_like(state.right)))
+    return int(xp.max(state.count)), float(xp.max(residual))
 
 
 def _loop(unfinished: Callable[[State], Any], advance: Callable[[State], State], state: State) -> State:

@@ -384,8 +384,9 @@ class STFT(_Transform):
 
     Parameters
     ----------
-    n_fft, win_length, freq_bins, hop_length, window, freq_scale, center, fmin, fmax, sr, trainable_kernels,
-    trainable_window, verbose, padding, scaling
+    n_fft, win_length, freq_bins, hop_length, window, freq_scale, center, fmin, fmax, sr, verbose, padding, scaling
+        As in `ISTFT`.
+    trainable_kernels, trainable_window
         As in `ISTFT`. Trained kernels are Parameters ``kernel_real`` and ``kernel_imag`` (n_bins, n_fft) that are
         multiplied with the windowed frames.
     pad_mode : str

@@ -101,7 +101,7 @@ def griffin_lim(
     tol : float, optional
         An iteration that changes the spectral convergence by at most this is the last one ("hybrid": of its half).
     callback : callable, optional
-        callback(iteration, convergence) after each iteration, counted from 1: the spectral convergence
+        Called with (iteration, convergence) after each iteration, counted from 1: the spectral convergence
         norm(abs(P_C c) - S) / norm(S) over the whole of S, as a float. This and `tol` wait for the device in each
         iteration.
     nola : "warn", "raise" or "zero"
@@ -660,7 +660,7 @@ def _layout(
     n_bins, n_frames = array.shape[-2:]
     if n_fft is None and frequencies is not None:
         raise error(TypeError, function, "n_fft", "an integer, with frequencies=", None)
-    if n_fft is None and frequencies is None and n_bins < 2:
+    if n_fft is None and n_bins < 2:
         raise error(ValueError, function, name, "at least 2 bins, or n_fft=", n_bins)
     n_fft = _n_fft(array, n_fft, window, win_length)
     window, _, live = transforms._live(function, required_backend(array), array, window)

@@ -168,8 +168,8 @@ def inverse(
     nola: Any,
     max_gain: Any,
     precision: str,
-    normalize: Any = True,
     floor: float | None = None,
+    normalize: Any = True,
 ) -> Inverse:
     """The inverse of `n_frames` frames, judged: NOLAError, or a warning, where samples asked for are not determined.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -46,6 +47,7 @@ def istft(
     tol: float | None = None,
     maxiter: int = 100,
     info: bool = False,
+    callback: Callable[[int, float], object] | None = None,
     nola: str = "warn",
     max_gain: float | None = None,
     axes: tuple[int, int] = LAST_TWO,
@@ -133,6 +135,9 @@ def istft(
         The most iterations; a `ConvergenceWarning` says that they did not reach `tol` (unless the call is traced).
     info : bool
         Return a `LeastSquaresReport`, too.
+    callback : callable, optional
+        Called with (iteration, residual) after each iteration, counted from 1: the largest residual of the normal
+        equations, relative, of all signals. Not called where the call is traced.
     nola : "warn", "raise" or "zero"
         What happens to samples under no window weight (overlap at most eps**2 of its largest value): at the ends
         they are 0 with a `CoverageWarning` ("warn"), an error ("raise") or 0 in silence ("zero"); inside they are an
@@ -183,7 +188,8 @@ def istft(
     imag = None
     if isinstance(X, tuple):
         X, imag = arrays.planes("istft", "X", X)
-        if imag is not None and not (frequencies is None and method is _AUTO and info is False and bin_gain is None):
+        closed = frequencies is None and method is _AUTO and info is False
+        if imag is not None and not (closed and bin_gain is None):
             X, imag = arrays.as_complex(X, imag), None
     backend, X = arrays.read_or_stored("istft", "X", X, out)
     dtype = dtype_name(X) if imag is None else arrays.complex_dtype(X, dtype_name(X))
@@ -197,13 +203,13 @@ def istft(
     X = arrays.moved("istft", "axes", X, axes, LAST_TWO)
     onesided = boolean("istft", "onesided", onesided)
     window, synthesis_window, live = _live("istft", backend, X, window, synthesis_window)
-    if frequencies is not None or method is not _AUTO or info is not False:
+    if frequencies is not None or method is not _AUTO or info is not False or callback is not None:
         request, n_fft = least_squares.read(
-            X, n_fft, frequencies, method, weights, regularization, pad_mode, tol, maxiter, info
+            X, n_fft, frequencies, method, weights, regularization, pad_mode, tol, maxiter, info, callback
         )
         if request is not None:
             if not boolean("istft", "normalize", normalize):
-                raise error(ValueError, "istft", "normalize", "True with frequencies=", False)
+                raise error(ValueError, "istft", "normalize", f"True for method={request.method!r}", normalize)
             if bin_gain is not None:
                 X = arrays.times_bins("istft", X, bin_gain, reciprocal=True)
             return _least_squares(
@@ -218,7 +224,7 @@ def istft(
     precision = "float64" if dtype == "complex128" else "float32"  # of what is computed
     plan = planned(
         plans.inverse, chosen, v, X.shape[-1], center, read_padding("istft", padding), length, onesided, real, scaling,
-        nola, max_gain, precision, normalize,
+        nola, max_gain, precision, None, normalize,
     )  # fmt: skip
     job = plan.job
     if live is not None:
@@ -340,9 +346,10 @@ def stft(
             return backend.by_signal(lambda x: least_squares.analysis(x, job, bins, basis), x, 1, shape, result)
         return _written(least_squares.analysis(x, job, bins, basis), out)
 
-    n_bins = len(bins) if bins is not None else chosen.n_fft // 2 + 1 if onesided else chosen.n_fft
+    n_bins = chosen.n_fft // 2 + 1 if onesided else chosen.n_fft
+    n_bins = n_bins if bins is None else len(bins)
     if bin_gain is not None:
-        bin_gain = arrays.bin_gain("stft", bin_gain, n_bins)
+        bin_gain = arrays.bin_gain("stft", bin_gain, n_bins, x)
     if out is not None:
         out_last = arrays.moved("stft", "axes", out, axes, LAST_TWO)
         backend.check_out("stft", out_last, x, (*x.shape[:-1], n_bins, job.frames.n_frames), result)
@@ -482,9 +489,13 @@ def overlap_add(
 class Coverage(NamedTuple):
     """What a pair of windows leaves of each sample.
 
-    determined : bool (n_samples,), the frames determine this sample
-    noise_gain : float64 (n_samples,), amplitude of the noise here for white noise in the spectrum, relative to the
-                 noisiest sample of the interior; inf where the sample is not determined
+    Parameters
+    ----------
+    determined : bool NumPy array (n_samples,)
+        The frames determine this sample.
+    noise_gain : float64 NumPy array (n_samples,)
+        Amplitude of the noise here for white noise in the spectrum, relative to the noisiest sample of the interior;
+        inf where the sample is not determined.
     """
 
     determined: np.ndarray
@@ -552,8 +563,17 @@ def coverage(
 class STFT:
     """The parameters of a transform pair, kept: t.stft(x) and t.istft(X) always fit each other.
 
-    Parameters are those of `stft` and `istft`, and are read when they are used. The object holds no other state: it
-    can be shared by threads, pickled and copied.
+    The parameters are read when they are used. The object holds no other state: it can be shared by threads, pickled
+    and copied.
+
+    Parameters
+    ----------
+    n_fft, hop_length, win_length, window, center, padding, onesided, scaling, bin_gain, frequencies, axes, workers
+        As in `stft` and `istft`.
+    pad_mode, axis
+        As in `stft`.
+    synthesis_window, real, method, weights, regularization, tol, maxiter, nola, max_gain, normalize
+        As in `istft`.
 
     Examples
     --------
@@ -637,7 +657,7 @@ class STFT:
 
 
 class iSTFT:  # noqa: N801  the name of nnAudio's layer
-    """nnAudio's inverse layer on arrays of any library, without torch.
+    """The inverse layer of nnAudio on arrays of any library, without torch.
 
     Parameters are nnAudio's, in its order. Training needs torch modules and raises here.
 
@@ -788,7 +808,7 @@ def _least_squares(
     padding = read_padding("istft", padding)
     plan = planned(
         plans.inverse, chosen, chosen.window, n_frames, center, padding, length, onesided, real, scaling, nola,
-        max_gain, precision, True, least_squares.CLIP[precision] if request.method == "dual" else None,
+        max_gain, precision, least_squares.CLIP[precision] if request.method == "dual" else None,
     )  # fmt: skip
     job, forward, scale = plan.job, None, 1.0
     samples = chosen.samples("istft", "window", chosen.window)

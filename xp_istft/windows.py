@@ -262,6 +262,7 @@ def dual_window(window: Any, hop_length: int, *, win_length: int | None = None) 
     Returns
     -------
     float64 NumPy array (win_length,)
+        The dual, in the scale of 1 / window.
 
     Raises
     ------
@@ -284,9 +285,22 @@ def dual_window(window: Any, hop_length: int, *, win_length: int | None = None) 
 def tight_window(window: Any, hop_length: int, *, win_length: int | None = None) -> np.ndarray:
     """The tight window nearest to `window`: w / sqrt(sum_m w[n - m hop]**2), which is its own dual.
 
-    With it sum |stft(x)|**2 / n_fft over all (two-sided) bins is sum x**2 (Parseval), inside the signal.
+    With it ``sum abs(stft(x))**2 / n_fft`` over all (two-sided) bins is ``sum x**2`` (Parseval), inside the signal.
 
-    Parameters, returns and errors as in `dual_window`.
+    Parameters
+    ----------
+    window, hop_length, win_length
+        As in `dual_window`.
+
+    Returns
+    -------
+    float64 NumPy array (win_length,)
+        The tight window.
+
+    Raises
+    ------
+    NOLAError
+        If the shifted windows leave a sample without weight.
 
     Examples
     --------
@@ -329,7 +343,10 @@ def low_latency_windows(n_fft: int, hop_length: int, synthesis_length: int) -> t
 
     Returns
     -------
-    window, synthesis_window : float64 NumPy arrays (n_fft,)
+    window : float64 NumPy array (n_fft,)
+        Analysis window.
+    synthesis_window : float64 NumPy array (n_fft,)
+        Window of the inverse.
 
     Raises
     ------
@@ -357,8 +374,17 @@ def low_latency_windows(n_fft: int, hop_length: int, synthesis_length: int) -> t
 def check_nola(window: Any, hop_length: int, *, win_length: int | None = None, tol: float | None = None) -> bool:
     """Whether every sample can be recovered: sum_m w[n - m hop]**2 > 0 everywhere (nonzero overlap-add).
 
-    Relative to its largest value: more than `tol` of it, by default eps**2 of float64, as `istft` decides. Other
-    parameters as in `dual_window`.
+    Parameters
+    ----------
+    window, hop_length, win_length
+        As in `dual_window`.
+    tol : float, optional
+        The least sum that counts, relative to the largest; default eps**2 of float64, as `istft` decides.
+
+    Returns
+    -------
+    bool
+        Whether the inverse exists.
 
     Examples
     --------
@@ -374,7 +400,19 @@ def check_nola(window: Any, hop_length: int, *, win_length: int | None = None, t
 def check_cola(window: Any, hop_length: int, *, win_length: int | None = None, tol: float = 1e-10) -> bool:
     """Whether sum_m w[n - m hop] is constant to `tol`, relative to its mean (constant overlap-add).
 
-    Not needed for an exact inverse; it makes a synthesis window of ones exact. Parameters as in `dual_window`.
+    Not needed for an exact inverse; it makes a synthesis window of ones exact.
+
+    Parameters
+    ----------
+    window, hop_length, win_length
+        As in `dual_window`.
+    tol : float
+        Largest deviation, relative to the mean.
+
+    Returns
+    -------
+    bool
+        Whether the sum is constant.
 
     Examples
     --------

@@ -181,11 +181,14 @@ _chosen = _AUTO
 
 
 def set_fft_engine(engine: str) -> None:
-    """Who computes the FFTs of NumPy arrays from now on: "auto", "numpy", "scipy" or "mkl" (the extra [mkl]).
+    """Choose who computes the FFTs of NumPy arrays from now on.
 
-    "auto", the default, is numpy.fft, and scipy.fft from SciPy 1.18 on for the float32 transforms that it makes
-    faster. Transforms that an engine makes slower, or with other roundings for several frames than for one, stay with
-    numpy.fft in any case.
+    Parameters
+    ----------
+    engine : "auto", "numpy", "scipy" or "mkl"
+        "auto", the default, is numpy.fft, and scipy.fft from SciPy 1.18 on for the float32 transforms that it makes
+        faster. "mkl" needs the extra [mkl]. Transforms that an engine makes slower, or with other roundings for
+        several frames than for one, stay with numpy.fft in any case.
 
     Examples
     --------
@@ -201,6 +204,11 @@ def set_fft_engine(engine: str) -> None:
 
 def get_fft_engine() -> str:
     """Who computes the FFTs of NumPy arrays: "auto", "numpy", "scipy" or "mkl", as `set_fft_engine` chose.
+
+    Returns
+    -------
+    str
+        Name of the engine.
 
     Examples
     --------

@@ -22,10 +22,15 @@ _chosen: int | None = None
 
 
 def set_workers(workers: int | None) -> None:
-    """Threads that each call may use on the CPU, from now on; None: as at the start.
+    """Set how many threads each call may use on the CPU, from now on.
 
     Without it, the environment variable XP_ISTFT_NUM_THREADS decides, and without that, every CPU that this process
     may run on. The argument `workers` of a single call goes before both. Results have the same bits for any number.
+
+    Parameters
+    ----------
+    workers : int or None
+        Threads, at least 1; None: as at the start.
 
     Examples
     --------
@@ -39,6 +44,11 @@ def set_workers(workers: int | None) -> None:
 
 def get_workers() -> int:
     """Threads that a call may use on the CPU, unless its argument `workers` says otherwise; see `set_workers`.
+
+    Returns
+    -------
+    int
+        Threads.
 
     Examples
     --------

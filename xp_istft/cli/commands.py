@@ -20,6 +20,7 @@ from .. import __version__
 from ..phase_retrieval import ALGORITHMS, STARTS
 from . import many
 from .failures import EXIT_CODES, Exit, Failure, one_line, printable
+from .progress import terminal_progress
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
@@ -232,6 +233,40 @@ def demo(
     return demonstrate(recording, output, seconds, runs, n_fft, hop_length)
 
 
+@xp_istft.command(epilog=EXIT_CODES)
+@click.option("--n-fft", type=click.IntRange(2), help="Samples of a frame [three common problems in turn].")
+@click.option("--hop-length", type=click.IntRange(1), help="Samples between frames [n_fft // 4].")
+@click.option("--samples", type=click.IntRange(1), default=160000, help="Of each signal, with --n-fft [160000].")
+@click.option("--items", type=click.IntRange(1), default=1, help="Signals at a time, with --n-fft [1].")
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", help="With --n-fft [float32].")
+@click.option("--minutes", type=click.FloatRange(0), default=1.0, help="Time for the races [1].")
+@click.option("--workers", type=click.IntRange(1), help="Threads of every contender.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("bench"), help="Directory [./bench].")
+def bench(
+    n_fft: int | None,
+    hop_length: int | None,
+    samples: int,
+    items: int,
+    dtype: str,
+    minutes: float,
+    workers: int | None,
+    output: Path,
+) -> int:
+    """Race istft and stft against the peers that are installed.
+
+    Every contender runs once a round, in a shuffled order, so that what slows the machine for a while slows all of
+    them. Prints two tables, and writes a picture into the output directory (over that of the last time).
+    """
+    from .bench import compare
+    from .peers import MAIN, Problem
+
+    if n_fft is None:
+        return compare(MAIN, minutes, workers, output)
+    hop = hop_length or max(1, n_fft // 4)
+    name = f"{items} x {samples} samples"
+    return compare((Problem(name, items, 1 + samples // hop, n_fft, hop, dtype),), minutes, workers, output)
+
+
 @xp_istft.command()
 def info() -> int:
     """Versions, array libraries and their devices, FFT engines, threads."""
@@ -294,7 +329,7 @@ def _here(pairs: list[tuple[Path, Path]], work: Callable[..., str]) -> Iterator[
 def _on_dask(
     pairs: list[tuple[Path, Path]], work: Callable[..., str], scheduler: str | None, workers: int
 ) -> Iterator[tuple[int, many.Outcome]]:
-    with _bar() as progress:
+    with terminal_progress() as progress:
         task = progress.add_task(f"{len(pairs)} files", total=len(pairs))
         for done in many.on_dask(pairs, work, scheduler, workers):
             progress.advance(task)
@@ -303,8 +338,8 @@ def _on_dask(
 
 @contextmanager
 def _progress(name: str) -> Iterator[Callable[[Iterable[Any], int], Iterator[Any]]]:
-    """Gives advance(blocks, total): the blocks, with a bar that grows by their last axis."""
-    with _bar() as progress:
+    """Gives advance(blocks, total): the blocks, with a bar that grows by their last axis; on a terminal only."""
+    with terminal_progress() as progress:
 
         def advance(blocks: Iterable[Any], total: int) -> Iterator[Any]:
             task = progress.add_task(name, total=total)
@@ -315,21 +350,11 @@ def _progress(name: str) -> Iterator[Callable[[Iterable[Any], int], Iterator[Any
         yield advance
 
 
-def _bar() -> Any:
-    """A progress bar, where there is a terminal to show it."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-
-
 @contextmanager
 def _counted(name: str, total: int) -> Iterator[tuple[Callable[[int, float], None], list[str]]]:
     """Gives callback(iteration, convergence), which moves a bar, and what the iterations have reached, in decibels."""
     reached: list[str] = []
-    with _bar() as progress:
+    with terminal_progress() as progress:
         task = progress.add_task(name, total=total)
 
         def callback(iteration: int, convergence: float) -> None:

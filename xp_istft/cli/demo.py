@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,10 +20,28 @@ import xp_istft as xi
 from . import picture, speech
 from .failures import Exit, Failure
 from .libraries import LIBRARIES
+from .peers import Problem, forward_peers, inverse_peers
+from .progress import terminal_progress
+from .races import Race, race
 from .recordings import NewRecording, Recording, audio_subtype
 from .whole_files import whole_file
 
 _TORCH = next(library for library in LIBRARIES if library.name == "torch")
+
+
+class _Peer(NamedTuple):
+    """Name in peers.py, module that it needs, heading of its column."""
+
+    key: str
+    module: str
+    heading: str
+
+
+_PEERS = {
+    "torch.istft": _Peer("torch", "torch", "torch.\nistft *"),
+    "librosa": _Peer("librosa", "librosa", "librosa\n*"),
+    "ShortTimeFFT": _Peer("ShortTimeFFT", "scipy", "ShortTime\nFFT *"),
+}
 _REASONS = ("not installed", "no usable device")
 _OPTIONAL = ("array-api-strict",)  # made for tests: no row where it is missing
 
@@ -45,12 +61,19 @@ class Candidate:
     inverse: Callable[[], Any]
     host: Callable[[Any], np.ndarray]
     peer: bool = False
-    seconds: list[float] = field(default_factory=list)
     signal: np.ndarray | None = None
+    times: Race = field(default_factory=Race)
+
+    @property
+    def label(self) -> str:
+        return f"{self.name} {self.device}"
 
     @property
     def median(self) -> float:
-        return float(np.median(self.seconds))
+        return self.times.median(self.label)
+
+    def ratio(self, peer: Candidate) -> float:
+        return self.times.ratio(peer.label, self.label)
 
 
 def demonstrate(
@@ -66,14 +89,14 @@ def demonstrate(
     except OSError as cause:
         raise Failure(Exit.OUTPUT, f"{output}: cannot be made: {cause.strerror}") from cause
 
-    waiting = Console(stderr=True)
-    busy = waiting.status("transforming ...") if waiting.is_terminal else nullcontext()
-    with busy, warnings.catch_warnings():
+    with terminal_progress() as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of peers and libraries about themselves
         rows: list[Candidate] = []
         absent = _absent()
+        task = progress.add_task("transforming", total=2 * runs)
         for dtype in ("float32", "float64"):
-            rows += _timed(samples.astype(dtype), transform, runs, dtype, n_samples, absent)
+            x = samples.astype(dtype)
+            rows += _timed(x, transform, runs, dtype, n_samples, absent, lambda: progress.advance(task))
 
     plural = "s" if channels > 1 else ""
     console.print(
@@ -129,7 +152,13 @@ def _absent() -> dict[str, str]:
 
 
 def _timed(
-    x: np.ndarray, transform: xi.STFT, runs: int, dtype: str, n_samples: int, absent: dict[str, str]
+    x: np.ndarray,
+    transform: xi.STFT,
+    runs: int,
+    dtype: str,
+    n_samples: int,
+    absent: dict[str, str],
+    after_round: Callable[[], object],
 ) -> list[Candidate]:
     """The rows of one dtype, each with its signal and times; what fails goes into `absent`."""
     rows = []
@@ -152,14 +181,25 @@ def _timed(
         for name, peer in _PEERS.items():
             if find_spec(peer.module) is not None:
                 for device in _TORCH.usable()[0] if peer.module == "torch" else ["cpu"]:
-                    row = Candidate(name, device, dtype, *peer.make(x, transform, n_samples, device), peer=True)
-                    row.signal = row.host(row.inverse())
-                    rows.append(row)
-        for _ in range(runs):
-            for row in rows:
-                start = time.perf_counter()
-                row.inverse()
-                row.seconds.append(time.perf_counter() - start)
+                    rows += _by_peer(name, x, transform, device, dtype)
+        times = race({row.label: row.inverse for row in rows}, runs, least=0, after_round=after_round)
+        for row in rows:
+            row.times = times
+    return rows
+
+
+def _by_peer(name: str, x: np.ndarray, transform: xi.STFT, device: str, dtype: str) -> list[Candidate]:
+    """The row of a peer, which inverts what its own forward transform made; none where it cannot."""
+    key = (_PEERS[name].key,)
+    items, n_samples = x.shape
+    hop = transform.hop_length or 1
+    problem = Problem("", items, transform.n_frames(n_samples), transform.n_fft, hop, dtype, True, n_samples, device)
+    rows = []
+    for forward in forward_peers(problem, x, None, key).values():
+        for inverse in inverse_peers(problem, forward(), None, key).values():
+            row = Candidate(name, device, dtype, inverse, _host(lambda y: y.cpu().numpy()), peer=True)
+            row.signal = row.host(row.inverse())
+            rows.append(row)
     return rows
 
 
@@ -167,51 +207,11 @@ def _host(get: Callable[[Any], np.ndarray]) -> Callable[[Any], np.ndarray]:
     return lambda y: y if isinstance(y, np.ndarray) else get(y)
 
 
-def _torch(x: np.ndarray, transform: xi.STFT, n_samples: int, device: str) -> tuple[Callable[[], Any], Any]:
-    torch = import_module("torch")
-    signal = torch.asarray(x, device=device)
-    window = torch.hann_window(transform.n_fft, dtype=signal.dtype, device=device)
-    sizes: dict[str, Any] = {"n_fft": transform.n_fft, "hop_length": transform.hop_length, "window": window}
-    X = torch.stft(signal, **sizes, pad_mode="constant", return_complex=True)
-    return lambda: _TORCH.finish(torch.istft(X, **sizes, length=n_samples)), lambda y: y.cpu().numpy()
-
-
-def _librosa(x: np.ndarray, transform: xi.STFT, n_samples: int, device: str) -> tuple[Callable[[], Any], Any]:
-    librosa = import_module("librosa")
-    X = librosa.stft(x, n_fft=transform.n_fft, hop_length=transform.hop_length)
-    return lambda: librosa.istft(X, n_fft=transform.n_fft, hop_length=transform.hop_length, length=n_samples), _same
-
-
-def _scipy(x: np.ndarray, transform: xi.STFT, n_samples: int, device: str) -> tuple[Callable[[], Any], Any]:
-    signal = import_module("scipy.signal")
-    window = signal.get_window("hann", transform.n_fft).astype(x.dtype)
-    sft = signal.ShortTimeFFT(window, transform.hop_length, 1.0)
-    X = sft.stft(x)
-    return lambda: sft.istft(X, k1=n_samples), _same
-
-
-def _same(y: np.ndarray) -> np.ndarray:
-    return y
-
-
-class _Peer(NamedTuple):
-    heading: str
-    module: str
-    make: Callable[..., tuple[Callable[[], Any], Callable[[Any], np.ndarray]]]
-
-
-_PEERS = {
-    "torch.istft": _Peer("torch.\nistft *", "torch", _torch),
-    "librosa": _Peer("librosa\n*", "librosa", _librosa),
-    "ShortTimeFFT": _Peer("ShortTime\nFFT *", "scipy", _scipy),
-}
-
-
 def _table(rows: list[Candidate], absent: dict[str, str], samples: np.ndarray, wide: bool) -> Table:
     table = Table(box=rich.box.SIMPLE_HEAD, show_edge=False, padding=0)  # fits into 80 columns
     for heading in ("library", "device", "dtype"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("SNR\n(dB)", "largest\nerror", "time\n(ms)", *(each.heading for each in _PEERS.values())):
+    for heading in ("SNR\n(dB)", "largest\nerror", "time\n(ms)", *(peer.heading for peer in _PEERS.values())):
         table.add_column(heading, justify="right", no_wrap=True)
     peers = {(row.name, row.device, row.dtype): row for row in rows if row.peer}
     for k, row in enumerate(rows):
@@ -220,7 +220,7 @@ def _table(rows: list[Candidate], absent: dict[str, str], samples: np.ndarray, w
         power = float((error**2).sum())
         snr = 10 * np.log10(float((x**2).sum()) / power) if power else np.inf
         compared = [peers.get((name, row.device, row.dtype)) or peers.get((name, "cpu", row.dtype)) for name in _PEERS]
-        ratios = ["" if row.peer or peer is None else f"{peer.median / row.median:.2f}" for peer in compared]
+        ratios = ["" if row.peer or peer is None else f"{row.ratio(peer):.2f}" for peer in compared]
         last = k + 1 < len(rows) and rows[k + 1].dtype != row.dtype
         table.add_row(
             row.name, row.device, row.dtype, f"{snr:.1f}", f"{np.abs(error).max():.1e}", f"{1e3 * row.median:.2f}",

@@ -37,7 +37,7 @@ def one_line(cause: object) -> str:
 
 
 def printable(text: str) -> str:
-    r"""`text` with the control characters of file names spelled out: it stays one line, and moves no cursor.
+    r"""`text` with line breaks and control characters of file names spelled out: one line, which moves no cursor.
 
     >>> printable("a\nb\x1b[2J: é")
     'a\\nb\\x1b[2J: é'

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure  # without pyplot: no window, no state, any
 
 import xp_istft as xi
 
-_SPAN = 90  # dB of the spectrogram that are shown
+from ..plot import plot_spectrogram
+
 _COLUMNS = 1600  # no more than can be seen
 
 
@@ -29,24 +30,12 @@ def draw(
         waveform.set_ylabel("amplitude\n(full scale = 1)")
         waveform.set_title("Waveform", loc="left")
 
-        spectrum = np.abs(transform.stft(signal))
-        step = max(1, spectrum.shape[-1] // _COLUMNS)
-        level = 20 * np.log10(np.maximum(spectrum[:, ::step], 1e-30))
-        level -= level.max()
-        frames = transform.frame_times(spectrum.shape[-1], sr=sample_rate)
-        half = transform.frame_times(2, sr=sample_rate)
-        half = (half[1] - half[0]) / 2
-        top = sample_rate / 2000
-        bin_width = sample_rate / transform.n_fft / 1000
-        image = spectrogram.imshow(
-            level, origin="lower", aspect="auto", interpolation="nearest", cmap="magma", vmin=-_SPAN, vmax=0,
-            extent=(frames[0] - half, frames[-1] + half, -bin_width / 2, top + bin_width / 2),
-        )  # fmt: skip
-        spectrogram.set_ylim(0, top)
-        spectrogram.set_ylabel("frequency (kHz)")
         hop = transform.hop_length
+        plot_spectrogram(
+            transform.stft(signal), sr=sample_rate, n_fft=transform.n_fft, hop_length=hop, decibels=90, ax=spectrogram
+        )
+        spectrogram.set_xlabel("")
         spectrogram.set_title(f"Spectrogram, n_fft = {transform.n_fft}, hop = {hop} samples", loc="left")
-        figure.colorbar(image, ax=spectrogram, label="level (dB, 0 is the largest)", pad=0.01, fraction=0.05)
 
         for (dtype, values), color in zip(errors.items(), ("#c2571a", "#2a7f5f"), strict=False):
             lows, highs, times = _envelope(values, sample_rate)

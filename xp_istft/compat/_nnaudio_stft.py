@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,7 +60,8 @@ class STFT(NNAudioState, nn.STFT):
             trainable, False, _FORMATS[output_format], verbose,
         )  # fmt: skip
         self.iSTFT, self.trainable, self.stride = iSTFT, trainable, self.hop_length
-        self.bins2freq = bin_frequencies(self.n_fft, sr=float(sr)).tolist()
+        bins = self.frequencies
+        self.bins2freq = (bin_frequencies(self.n_fft, sr=float(sr)) if bins is None else bins.hz).tolist()
 
     def _train_kernels(self, bases: Any) -> None:
         """The kernels hold the window: what is trained outside its samples counts."""
@@ -103,19 +105,24 @@ class STFT(NNAudioState, nn.STFT):
         placed = {**self._placed(), "win_length": self.win_length}
         return transforms.istft(X, n_fft=self.n_fft, window=window, onesided=onesided, length=length, **placed)
 
+    def _kernels(self) -> np.ndarray:
+        """exp(2 pi i b n / n_fft) of the bins b, (n_bins, n_fft)."""
+        if self.frequencies is None:
+            return fourier(self.n_fft)[: self.n_fft // 2 + 1]
+        return self.frequencies.basis(self.n_fft).conj()
+
     def _as_nnaudio(self) -> dict[str, Tensor]:
         window = framed(torch.asarray(self._exact["window"].copy()).to(self.window), self.n_fft)
-        kernels = torch.as_tensor(fourier(self.n_fft)).to(window.device)
+        kernels = torch.as_tensor(self._kernels()).to(window.device)
         sine, cosine = (part.to(window.dtype)[:, None] for part in (kernels.imag, kernels.real))
-        n_bins = self.n_fft // 2 + 1
-        held = {"wsin": sine[:n_bins] * window, "wcos": cosine[:n_bins] * window}
+        held = {"wsin": sine * window, "wcos": cosine * window}
         if self.trainable_kernels:
             held = {"wsin": self.wsin, "wcos": self.wcos}
         held["window_mask"] = window[None, :, None]
         if self.iSTFT:
-            middle = slice(1, n_bins - 1)  # the bins with a mirror; nnAudio leaves one out where n_fft is odd
-            sine = torch.cat([sine[:n_bins], -sine[middle].flip(0)])
-            cosine = torch.cat([cosine[:n_bins], cosine[middle].flip(0)])
+            middle = slice(1, -1)  # the bins with a mirror; nnAudio leaves one out where n_fft is odd
+            sine = torch.cat([sine, -sine[middle].flip(0)])
+            cosine = torch.cat([cosine, cosine[middle].flip(0)])
             held |= {"kernel_sin_inv": sine[..., None], "kernel_cos_inv": cosine[..., None]}
         return held
 
@@ -126,8 +133,8 @@ class STFT(NNAudioState, nn.STFT):
         if self.trainable_kernels or not {"wsin", "wcos", "window"} <= held.keys():
             return held
         window = framed(held["window"].detach().cpu().double(), self.n_fft).numpy()
-        kernels = fourier(self.n_fft)[: self.n_fft // 2 + 1, None] * window
+        kernels = self._kernels()[:, None] * window
         if not (same(held.pop("wsin"), kernels.imag) and same(held.pop("wcos"), kernels.real)):
-            need = "those of the DFT for trainable=False"
+            need = "those of the bins for trainable=False"
             raise error(ValueError, "STFT", "wsin, wcos", need, "trained kernels", "load them with trainable=True")
         return held

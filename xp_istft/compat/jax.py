@@ -1,7 +1,7 @@
 """jax.scipy.signal's stft and istft, for arrays of JAX and of any other library; they can be traced and transformed.
 
-The signatures are JAX's: scipy's without `scaling`. Beyond JAX: noverlap=0 means none (JAX takes half of nperseg), odd
-segments can be inverted, and times belong to the samples also where the signal has several axes.
+The signatures are JAX's: scipy's without `scaling`. Beyond JAX: in `istft`, noverlap=0 means none (JAX takes half of
+nperseg), odd segments can be inverted, and times belong to the samples also where the signal has several axes.
 """
 
 from __future__ import annotations

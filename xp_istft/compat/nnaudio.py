@@ -62,6 +62,9 @@ class iSTFT(NNAudioState, nn.ISTFT):  # noqa: N801  nnAudio's name
         self.stride = self.hop_length
 
     def _train_kernels(self, bases: Any) -> None:
+        if self.frequencies is not None:
+            need = "False for freq_scale other than 'no'"
+            raise error(ValueError, "iSTFT", "trainable_kernels", need, True, "xp_istft.nn.ISTFT trains that basis")
         kernels = fourier(self.n_fft)[:, None, :, None]
         self._hold("kernel_sin", kernels.imag, trainable=True)
         self._hold("kernel_cos", kernels.real, trainable=True)
@@ -103,7 +106,8 @@ class iSTFT(NNAudioState, nn.ISTFT):  # noqa: N801  nnAudio's name
         if self.trainable_kernels or not {"kernel_sin", "kernel_cos"} <= held.keys():
             return held
         kernels = fourier(self.n_fft)[:, None, :, None]
-        if not (same(held.pop("kernel_sin"), kernels.imag) and same(held.pop("kernel_cos"), kernels.real)):
+        sine, cosine = held.pop("kernel_sin"), held.pop("kernel_cos")
+        if self.frequencies is None and not (same(sine, kernels.imag) and same(cosine, kernels.real)):
             need = "those of the DFT for trainable_kernels=False"
             hint = "load them with trainable_kernels=True"
             raise error(ValueError, "iSTFT", "kernel_sin, kernel_cos", need, "trained kernels", hint)

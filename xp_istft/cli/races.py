@@ -43,7 +43,11 @@ class Race:
 
 
 def race(
-    contenders: dict[str, Callable[[], object]], rounds: int = 9, budget: float = 30.0, least: float = 4e-3
+    contenders: dict[str, Callable[[], object]],
+    rounds: int = 9,
+    budget: float = 30.0,
+    least: float = 4e-3,
+    after_round: Callable[[], object] = lambda: None,
 ) -> Race:
     """Run each contender once a round (short ones as often as fills `least` seconds) until rounds or budget end."""
     repeats = {}
@@ -63,17 +67,18 @@ def race(
         for name in order:
             if turn >= 3 and result.seconds[name][-1] > _SLOW_SECONDS:
                 continue
-            best = None
+            best = float("inf")
             for _ in range(_TRIES):
                 seconds, waited = _sample(contenders[name], repeats[name])
                 result.samples += 1
-                best = seconds if best is None else min(best, seconds)
+                best = min(best, seconds)
                 if waited <= _WAITED * seconds * repeats[name] + _SLACK_SECONDS:
                     break
                 result.contended += 1
                 if time.perf_counter() - begin > budget:
                     break
             result.seconds[name].append(best)
+        after_round()
     return result
 
 

@@ -18,7 +18,7 @@ Run = Callable[[], Any]
 
 @dataclass(frozen=True)
 class Problem:
-    """`items` signals whose spectra have `n_frames` frames each."""
+    """`items` signals whose spectra have `n_frames` frames each; `length` samples of each, if that is given."""
 
     name: str
     items: int
@@ -27,9 +27,13 @@ class Problem:
     hop: int
     dtype: str = "float32"
     center: bool = True
+    length: int | None = None
+    device: str = "cpu"
 
     @property
     def n_samples(self) -> int:
+        if self.length is not None:
+            return self.length
         return self.hop * (self.n_frames - 1) + (self.n_fft % 2 if self.center else self.n_fft)
 
     def spectrum(self, order: str) -> np.ndarray:
@@ -96,13 +100,26 @@ def ours_forward(problem: Problem, x: np.ndarray, workers: int, engine: str = "a
     return run
 
 
+MAIN = (
+    Problem("60 s at 44.1 kHz", 1, 5168, 2048, 512),
+    Problem("16 x 10 s at 16 kHz", 16, 1251, 512, 128),
+    Problem("8 x 10 s at 22.05 kHz", 8, 862, 1024, 256),
+)
 PEERS = ("torch", "librosa", "scipy.signal", "ShortTimeFFT", "nnAudio", "jax (jit)", "auvux-dsp")
 
 
 def inverse_peers(
-    problem: Problem, X: np.ndarray, threads: int, names: tuple[str, ...] = PEERS, trial: bool = True
+    problem: Problem,
+    X: Any,
+    threads: int | None,
+    names: tuple[str, ...] = PEERS,
+    trial: bool = True,
+    absent: dict[str, str] | None = None,
 ) -> dict[str, Run]:
-    """istft of X by each of these peers that is installed and takes the problem."""
+    """Inverses of X by those of these peers that are installed and take the problem.
+
+    `absent` is told why the others are not there. With `trial` each runs once.
+    """
     return _ready(
         {
             "torch": lambda: _torch_istft(problem, X, threads),
@@ -115,11 +132,18 @@ def inverse_peers(
         },
         names,
         trial,
+        absent,
     )
 
 
-def forward_peers(problem: Problem, x: np.ndarray, threads: int, names: tuple[str, ...] = PEERS) -> dict[str, Run]:
-    """stft of x by each of these peers that is installed and takes the problem."""
+def forward_peers(
+    problem: Problem,
+    x: np.ndarray,
+    threads: int | None,
+    names: tuple[str, ...] = PEERS,
+    absent: dict[str, str] | None = None,
+) -> dict[str, Run]:
+    """Spectra of x by those of these peers that are installed and take the problem; `absent` as in inverse_peers."""
     return _ready(
         {
             "torch": lambda: _torch_stft(problem, x, threads),
@@ -131,11 +155,14 @@ def forward_peers(problem: Problem, x: np.ndarray, threads: int, names: tuple[st
             "auvux-dsp": lambda: _auvux_stft(problem, x, threads),
         },
         names,
-        trial=True,
+        True,
+        absent,
     )
 
 
-def _ready(makers: dict[str, Callable[[], Run | None]], names: tuple[str, ...], trial: bool) -> dict[str, Run]:
+def _ready(
+    makers: dict[str, Callable[[], Run | None]], names: tuple[str, ...], trial: bool, absent: dict[str, str] | None
+) -> dict[str, Run]:
     ready = {}
     for name in names:
         make = makers[name]
@@ -145,34 +172,53 @@ def _ready(makers: dict[str, Callable[[], Run | None]], names: tuple[str, ...], 
                 run = make()
                 if run is not None and trial:
                     run()
-        except Exception as cause:  # not installed, or cannot do this problem: it says why
-            print(f"  {name} left out: {type(cause).__name__}: {str(cause)[:90]}")
-            continue
+        except Exception as cause:  # it cannot do this problem, and says why
+            run = None
+            if absent is not None:
+                missing = isinstance(cause, ModuleNotFoundError)
+                said = " ".join(str(cause).split())[:90]
+                absent[name] = "not installed" if missing else f"{type(cause).__name__}: {said}"
         if run is not None:
             ready[name] = run
     return ready
 
 
-def _torch_istft(problem: Problem, X: np.ndarray, threads: int) -> Run:
+def _torch(problem: Problem, *arrays: Any) -> tuple[Any, Callable[[Any], Any], list[Any]]:
+    """The module, what makes sure that a result is there, and the arrays on the device of the problem."""
     torch = importlib.import_module("torch")
-    tensor, window = torch.from_numpy(X), torch.from_numpy(problem.window())
+
+    def finish(result: Any) -> Any:
+        if problem.device == "cuda":
+            torch.cuda.synchronize()
+        return result
+
+    return torch, finish, [torch.asarray(array, device=problem.device) for array in arrays]
+
+
+def _torch_istft(problem: Problem, X: Any, threads: int | None) -> Run:
+    torch, finish, (tensor, window) = _torch(problem, X, problem.window())
 
     def run() -> Any:
-        torch.set_num_threads(threads)
-        return torch.istft(tensor, problem.n_fft, problem.hop, window=window, center=problem.center)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        return finish(
+            torch.istft(tensor, problem.n_fft, problem.hop, window=window, center=problem.center, length=problem.length)
+        )
 
     return run
 
 
-def _torch_stft(problem: Problem, x: np.ndarray, threads: int) -> Run:
-    torch = importlib.import_module("torch")
-    tensor, window = torch.from_numpy(x), torch.from_numpy(problem.window())
+def _torch_stft(problem: Problem, x: np.ndarray, threads: int | None) -> Run:
+    torch, finish, (tensor, window) = _torch(problem, x, problem.window())
 
     def run() -> Any:
-        torch.set_num_threads(threads)
-        return torch.stft(
-            tensor, problem.n_fft, problem.hop, window=window, center=problem.center, pad_mode="constant",
-            return_complex=True,
+        if threads is not None:
+            torch.set_num_threads(threads)
+        return finish(
+            torch.stft(
+                tensor, problem.n_fft, problem.hop, window=window, center=problem.center, pad_mode="constant",
+                return_complex=True,
+            )
         )  # fmt: skip
 
     return run
@@ -181,7 +227,9 @@ def _torch_stft(problem: Problem, x: np.ndarray, threads: int) -> Run:
 def _librosa_istft(problem: Problem, X: np.ndarray) -> Run:
     librosa = importlib.import_module("librosa")
     window = problem.window()
-    return lambda: librosa.istft(X, n_fft=problem.n_fft, hop_length=problem.hop, window=window, center=problem.center)
+    return lambda: librosa.istft(
+        X, n_fft=problem.n_fft, hop_length=problem.hop, window=window, center=problem.center, length=problem.length
+    )
 
 
 def _librosa_stft(problem: Problem, x: np.ndarray) -> Run:
@@ -213,7 +261,7 @@ class _short_time_fft:  # noqa: N801  a name of the table above
 
     def inverse(self, X: np.ndarray) -> Run | None:
         problem = self._problem
-        end = min(problem.n_samples, (problem.n_frames - 3) * problem.hop)
+        end = problem.length or min(problem.n_samples, (problem.n_frames - 3) * problem.hop)
         if end < problem.n_fft:
             return None
         return lambda: self._map.istft(X, k1=end)
@@ -263,18 +311,20 @@ def _jax_stft(problem: Problem, x: np.ndarray) -> Run | None:
     return lambda: compiled(array).block_until_ready()
 
 
-def _auvux_istft(problem: Problem, X: np.ndarray, threads: int) -> Run:
+def _auvux_istft(problem: Problem, X: np.ndarray, threads: int | None) -> Run:
     dsp = importlib.import_module("auvux.dsp")
-    dsp.set_num_threads(threads)
+    if threads is not None:
+        dsp.set_num_threads(threads)
     transform = dsp.ISTFT(
         sr=16000.0, n_fft=problem.n_fft, hop_length=problem.hop, window=problem.window(), center=problem.center
     )
     return lambda: transform(X)
 
 
-def _auvux_stft(problem: Problem, x: np.ndarray, threads: int) -> Run:
+def _auvux_stft(problem: Problem, x: np.ndarray, threads: int | None) -> Run:
     dsp = importlib.import_module("auvux.dsp")
-    dsp.set_num_threads(threads)
+    if threads is not None:
+        dsp.set_num_threads(threads)
     transform = dsp.STFT(
         sr=16000.0, n_fft=problem.n_fft, hop_length=problem.hop, window=problem.window(), center=problem.center
     )
