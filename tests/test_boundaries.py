@@ -136,6 +136,9 @@ def test_padding_may_be_zero_on_either_side():
 
 def test_least_values_are_taken():
     assert xi.bin_frequencies(2, sr=0).tolist() == [0, 0]
+    for sr in (0, -1):
+        with pytest.raises(ValueError, match=f"^frame_times: sr: need .*, got {sr}$"):
+            xi.frame_times(3, 8, sr=sr)
     xi.iSTFT(n_fft=8, fmin=0, fmax=0, sr=0, freq_bins=5)
     for name in ("fmin", "fmax", "sr"):
         with pytest.raises(ValueError, match=f"^iSTFT: {name}: need a finite number >= 0, got -0.5"):
