@@ -8,12 +8,13 @@ what it takes: it is then tried on every row about such data, and on every row a
 from __future__ import annotations
 
 import functools
+import importlib.util
 import inspect
 import math
 import re
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ import pytest
 
 import xp_istft as xi
 from xp_istft import blocks
+from xp_istft.compat import librosa
 
 # ------------------------------------------------------------------ outcomes
 
@@ -209,6 +211,19 @@ def _named(function: Callable[..., Any], _: None, **sizes: Any) -> Any:
     return function(**{"window": "hann", "win_length": 256, **sizes})
 
 
+def _modules() -> Iterator[Function]:
+    if importlib.util.find_spec("torch") is None:
+        return
+    from xp_istft import nn
+
+    numbers = dict.fromkeys(("B01", "B02", "B03", "B07"), "the error names both layouts that are taken")
+    kept = {"libraries": ("torch",), "exempt": {**_LAYER, **numbers}}
+    yield public(
+        "nn.ISTFT", "spectrum", _module, [nn.ISTFT, nn.ISTFT.forward], ["onesided"], says="(ISTFT|istft)", **kept
+    )
+    yield public("nn.STFT", "signal", _forward_module, [nn.STFT], says="(STFT|stft)", **kept)
+
+
 FUNCTIONS = (
     public("istft", "spectrum", xi.istft, libraries=ALL),
     public("stft", "signal", xi.stft, libraries=ALL),
@@ -217,6 +232,8 @@ FUNCTIONS = (
     public("iSTFT", "spectrum", _layer, [xi.iSTFT, xi.iSTFT.__call__], ["onesided"], says="(iSTFT|istft)", exempt=_LAYER),
     public("istft_blocks", "spectrum", _istft_by_blocks, [blocks.istft_job], says="istft", exempt=_JOB),
     public("stft_blocks", "signal", _stft_by_blocks, [blocks.stft_job], says="stft", exempt=_JOB),
+    public("compat.librosa.istft", "spectrum", librosa.istft, says="istft", exempt={"D39": "librosa's 0 means unsaid"}),
+    *_modules(),
     public("overlap_add", "segments", xi.overlap_add, libraries=ALL, exact=False, exempt=_OPEN),
     public("frame", "signal", xi.frame, libraries=ALL, exact=False, exempt=_OPEN),
     public("StreamingISTFT", "spectrum", _stream_istft, [xi.StreamingISTFT, xi.StreamingISTFT.flush],
@@ -752,7 +769,7 @@ ROWS = (
             takes=BOTH),
     refused("X02", "synthesis window of zeros", xi.NOLAError, r"synthesis_window: need a non-zero sample",
             synthesis_window=np.zeros(256)),
-    refused("X02", "synthesis window of 5", ValueError, r"synthesis_window: need length 256, got 5",
+    refused("X02", "synthesis window of 5", ValueError, r"(synthesis_)?window: need length 256, got 5",
             n_fft=256, synthesis_window=np.ones(5), takes=ANY),
     gives("D32", "window as a list", window=[float(each) for each in HANN], takes=BOTH),
     gives("D33", "window ('kaiser', 8.0)", lambda: spectrum(window=("kaiser", 8.0)), window=("kaiser", 8.0)),
@@ -896,7 +913,7 @@ ROWS = (
             out=np.zeros((2, 2048), "i4")),
     refused("E24", "out of another byte order", TypeError, r"out: need dtype float64, got >f8", libraries=NP,
             out=np.zeros((2, 2048), ">f8")),
-    refused("E24", "out a list", TypeError, r"out: need a NumPy array as the input, got list", libraries=NP, out=[0.0]),
+    refused("E24", "out a list", TypeError, r"out: need (a NumPy array|Tensor) as the input, got (builtins\.)?list", libraries=NP, out=[0.0]),
     refused("E25", "out read-only", ValueError, r"out: need a writeable array, got a read-only one", libraries=NP,
             out=read_only(np.zeros((2, 2048)))),
     refused("E28", "out whose rows overlap", ValueError, r"out: need memory of its own, got rows that overlap",

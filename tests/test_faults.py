@@ -253,7 +253,7 @@ class FaultyEngine:
     """The FFT engine, whose k-th inverse raises, on whatever thread that falls."""
 
     def __init__(self, cause, k):
-        self.engine, self.cause, self.k = numpy_backend.engine_for(256), cause, k
+        self.engine, self.cause, self.k = numpy_backend.engine_for(256, np.dtype(np.float64)), cause, k
         self.calls, self.lock = 0, threading.Lock()
 
     def __getattr__(self, name):
@@ -276,7 +276,7 @@ def test_G11_G12_whatever_stops_one_block_stops_the_call_and_nothing_else(monkey
     y = xi.istft(X, hop_length=64)
     with monkeypatch.context() as patch:
         engine = FaultyEngine(cause, k)
-        patch.setattr(numpy_backend, "engine_for", lambda n_fft: engine)
+        patch.setattr(numpy_backend, "engine_for", lambda *sizes, **kinds: engine)
         with pytest.raises(cause if isinstance(cause, type) else type(cause)):
             xi.istft(X, hop_length=64)
         assert k <= engine.calls <= k + 2  # each thread ends the block that it is at

@@ -5,8 +5,10 @@ pytest tests/test_properties.py --hypothesis-profile deep
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
+import pickle
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 import xp_istft as xi
 from xp_istft import blocks
@@ -431,3 +434,70 @@ def test_counts_of_frames_and_samples_agree(problem):
     elif n_samples > 0:
         assert n_samples <= problem.n_samples < n_samples + problem.hop_length
         assert xi.n_frames(n_samples, problem.n_fft, **kept) == n_frames
+
+
+# ------------------------------------------------------------------ streams
+
+
+class Streams(RuleBasedStateMachine):
+    """A stream each way, pushed, refused, saved, set back and copied in any order: together they are one call."""
+
+    @initialize(problem=problems(), seed=st.integers(0, 2**32 - 1))
+    def begin(self, problem, seed):
+        self.problem, self.layout = problem, problem.layout
+        self.x = np.random.default_rng(seed).standard_normal((2, 400))
+        self.forward, self.inverse = xi.StreamingSTFT(**self.layout), xi.StreamingISTFT(**self.layout, nola="zero")
+        self.at, self.frames, self.samples = 0, [], []
+
+    @rule(count=st.integers(0, 60))
+    def push(self, count):
+        count = min(count, 400 - self.at)
+        frames = self.forward.push(self.x[:, self.at : self.at + count])
+        self.at += count
+        self.frames.append(frames)
+        self.samples.append(self.inverse.push(frames))
+
+    @precondition(lambda self: self.frames)
+    @rule()
+    def refused(self):
+        """A bad push leaves the stream as it was."""
+        for stream, wrong in (
+            (self.forward, self.x[:1]),
+            (self.forward, None),
+            (self.inverse, self.x),
+            (self.inverse, 3),
+        ):
+            if stream is self.forward and wrong is not None and self.at == 0:
+                continue
+            with pytest.raises((TypeError, ValueError)):
+                stream.push(wrong)
+
+    @rule()
+    def save_and_set_back(self):
+        self.forward, self.inverse = pickle.loads(pickle.dumps((self.forward, self.inverse)))
+
+    @rule(count=st.integers(1, 30))
+    def look_ahead_and_return(self, count):
+        """What a copy is pushed does nothing to the stream itself."""
+        copied = copy.deepcopy(self.forward)
+        copied.push(self.x[:, :count])
+
+    def teardown(self):
+        if not getattr(self, "at", 0):
+            return
+        x, n_samples = self.x[:, : self.at], self.at
+        n_frames = xi.n_frames(n_samples, **{k: v for k, v in self.layout.items() if k != "window"})
+        if n_frames < 1:
+            return
+        last = self.forward.flush()
+        X = np.concatenate([*self.frames, last], axis=-1)
+        np.testing.assert_array_equal(X, xi.stft(x, **self.layout))
+        whole = xi.n_samples(n_frames, **{k: v for k, v in self.layout.items() if k != "window"})
+        if whole < 1:
+            return
+        y = np.concatenate([*self.samples, self.inverse.push(last), self.inverse.flush()], axis=-1)
+        np.testing.assert_array_equal(y, xi.istft(X, **self.layout, nola="zero"))
+
+
+TestStreams = Streams.TestCase
+TestStreams.settings = settings(max_examples=40, stateful_step_count=12)

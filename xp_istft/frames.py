@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import boolean, choice, integer, number
+from .arguments import boolean, choice, error, integer, number
 
 Padding = str | int | tuple[int, int] | None
 
@@ -227,7 +227,10 @@ def frame_times(
     n_fft, hop, win_length = sizes("frame_times", n_fft, hop_length, win_length)
     placement = Placement.of("frame_times", n_fft, hop, win_length, center, padding)
     middles = np.arange(integer("frame_times", "n_frames", n_frames, 0)) * hop + n_fft // 2 - placement.left
-    return middles / number("frame_times", "sr", sr, 0)
+    rate = number("frame_times", "sr", sr, 0)
+    if rate == 0:
+        raise error(ValueError, "frame_times", "sr", "> 0", sr)
+    return middles / rate
 
 
 def bin_frequencies(n_fft: int = 2048, *, sr: float = 1.0, onesided: bool = True) -> np.ndarray:

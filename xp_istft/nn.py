@@ -298,7 +298,7 @@ class ISTFT(_Transform):
         if self.frequencies is not None:
             onesided = True
         elif onesided is None:
-            onesided = X.ndim < 2 or bool(X.shape[-2] == self.n_fft // 2 + 1)
+            onesided = X.ndim < 2 or bool(X.shape[-2] == self.n_fft // 2 + 1 or X.shape[-2] != self.n_fft)
         if self.trainable_kernels and self.frequencies is None:
             if not onesided:
                 raise error(ValueError, "ISTFT", "onesided", "True with trainable_kernels=True", False)

@@ -13,6 +13,8 @@ import numpy as np
 
 from .. import arrays, transforms, windows
 from ..arguments import error, integer
+from ..backends import required_backend
+from ..backends.array_api import dtype_name
 from ._griffinlim import griffinlim
 from ._inputs import cast, given_window, is_complex
 
@@ -104,8 +106,8 @@ def istft(
     )  # fmt: skip
     if out is None:
         return cast(y, dtype)
-    if tuple(out.shape) != tuple(y.shape):
-        raise error(ValueError, "istft", "out", f"shape {tuple(y.shape)}", f"{tuple(out.shape)}")
+    due = dtype_name(out) if getattr(out, "dtype", None) in (np.float32, np.float64) else dtype_name(y)
+    required_backend(y).check_out("istft", out, stft_matrix, tuple(y.shape), due)
     out[...] = y
     return out
 
