@@ -30,6 +30,8 @@ def table(deviations: dict[tuple[str, str], float], sets: int) -> str:
         row = rows.setdefault((Path(file).stem.removeprefix("test_conforms_"), function.removeprefix("test_")), {})
         row[precision] = max(row.get(precision, 0.0), deviation)
     lines = [
+        "# Conformance",
+        "",
         f"Largest deviation from the peer over {sets} random parameter sets a function, relative to the largest value "
         "of each result, and the digits that it leaves. Written by benchmarks/conformance.py.",
         "",

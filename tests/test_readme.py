@@ -56,3 +56,9 @@ def test_the_figures_of_readme_are_those_that_the_benchmarks_wrote():
     rows = [line for line in README.read_text().splitlines() if line.startswith("|")]
     assert rows
     assert set(rows) <= results
+
+
+def test_every_result_has_a_title():
+    """The performance page lists them by it; the memory's stands in the page of the CPU."""
+    for path in (ROOT / "benchmarks" / "results").glob("*.md"):
+        assert path.name.startswith("memory-") or path.read_text().startswith("# "), path.name
