@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -26,6 +27,14 @@ _PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, He
 settings.register_profile("ci", derandomize=True, database=None, **_PATIENT)
 settings.register_profile("deep", max_examples=20_000, **_PATIENT)
 settings.load_profile("ci")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compiled_functions_end_with_their_module():
+    """JAX keeps every program that it has compiled: gigabytes, by the end of the tests."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
 
 
 @dataclass(frozen=True)

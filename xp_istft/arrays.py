@@ -216,7 +216,9 @@ def as_complex(real: Any, imag: Any = None) -> Any:
     backend, real = _real_floating("as_complex", "real", real)
     if imag is None:
         if not real.shape or real.shape[-1] != 2:
-            raise error(ValueError, "as_complex", "real", "a last axis of 2 (pairs), or imag=", f"shape {real.shape}")
+            raise error(
+                ValueError, "as_complex", "real", "a last axis of 2 (pairs), or imag=", f"shape {tuple(real.shape)}"
+            )
         return backend.joined(real)
     other, imag = _real_floating("as_complex", "imag", imag)
     if other is not backend:

@@ -329,7 +329,9 @@ class StreamingISTFT(_Stream):
         if dtype not in ("complex64", "complex128"):
             raise error(TypeError, function, "X", "dtype complex64 or complex128", X.dtype)
         if len(X.shape) < 2:
-            raise error(ValueError, function, "X", "at least 2 dimensions (..., bins, frames)", f"shape {X.shape}")
+            raise error(
+                ValueError, function, "X", "at least 2 dimensions (..., bins, frames)", f"shape {tuple(X.shape)}"
+            )
         if X.shape[-2] != self._n_bins:
             raise error(ValueError, function, "X", f"{self._n_bins} bins for n_fft={self._layout.n_fft}", X.shape[-2])
         running, warning = self._endless("float64" if dtype == "complex128" else "float32")

@@ -210,6 +210,13 @@ def _segments(spectrum: Any, job: Synthesis) -> Any:
     """The inverse FFT of each frame, (..., n_fft, n_frames)."""
     xp = array_api_compat.array_namespace(spectrum)
     n_fft = job.frames.n_fft
+    if 0 in spectrum.shape:  # which not every library's FFT takes
+        empty = xp.zeros(
+            (*spectrum.shape[:-2], n_fft, spectrum.shape[-1]),
+            dtype=spectrum.dtype,
+            device=array_api_compat.device(spectrum),
+        )
+        return xp.real(empty) if job.real else empty
     if job.onesided:
         return xp.fft.irfft(_hermitian_ends(spectrum, n_fft, xp), n=n_fft, axis=-2)
     segments = xp.fft.ifft(spectrum, n=n_fft, axis=-2)
