@@ -404,7 +404,9 @@ def test_an_exception_stops_the_work_and_leaves_the_pool_usable(where):
 
 @pytest.mark.skipif(not hasattr(signals, "SIGALRM"), reason="signals as POSIX has them")
 @pytest.mark.parametrize("where", ["caller", "helper"])
-def test_keyboard_interrupt_stops_every_thread(where):
+def test_keyboard_interrupt_stops_every_thread(where, request):
+    before = signals.signal(signals.SIGINT, signals.default_int_handler)  # shells let background jobs ignore it
+    request.addfinalizer(lambda: signals.signal(signals.SIGINT, before))
     caller = threading.current_thread()
     barrier = threading.Barrier(2)
     pause = threading.Event()
