@@ -120,6 +120,29 @@ def test_stft_is_the_sum_written_out(xp, mode):
         np.testing.assert_allclose(xp.to_numpy(X), due, atol=1e-12)
 
 
+@pytest.mark.parametrize("n_fft", [64, 63])
+@pytest.mark.parametrize("kind", [least_squares._Waves, least_squares._Chirps])
+def test_products_with_the_basis_are_its_sums(kind, n_fft):
+    """In halves, and as a convolution: both are E, and their adjoints Re E' C."""
+    F = xi.linear_frequencies(41, 170, 3900, SR)
+    E, maps, weights = basis(F.hz, n_fft), kind.of(F, n_fft), 1 + noise(41) ** 2
+    segments, X = noise(2, n_fft, 5), noise(2, 41, 5, seed=1) + 1j * noise(2, 41, 5, seed=2)
+    np.testing.assert_allclose(maps.spectrum(segments), E @ segments, atol=1e-12)
+    due = np.real(E.conj().T @ (weights[:, None] * X))
+    np.testing.assert_allclose(maps.adjoint(X, weights), due, atol=1e-11)
+
+
+def test_many_even_bins_are_a_convolution_on_every_library(xp):
+    n_fft, F = 2048, xi.linear_frequencies(300, 50, 3600, SR)
+    x = noise(4000)
+    options = {"n_fft": n_fft, "frequencies": F}
+    X = xi.stft(xp.asarray(x), **options)
+    due = forward(x, basis(F.hz, n_fft), n_fft // 4, window_samples("hann", n_fft, n_fft), n_fft // 2, X.shape[-1])
+    np.testing.assert_allclose(xp.to_numpy(X), due, atol=1e-10)
+    y = xi.istft(X, **options, method="adjoint")
+    np.testing.assert_allclose(xp.to_numpy(y), xi.istft(due, **options, method="adjoint"), atol=1e-10)
+
+
 def test_stft_takes_any_basis_and_options():
     x, E = noise(3, LENGTH), noise(5, N, seed=1) + 1j * noise(5, N, seed=2)
     X = xi.stft(x, N, hop_length=HOP, frequencies=E, scaling="ortho", axes=(0, 1))

@@ -54,6 +54,7 @@ REDUNDANT = 1.5
 CLIP = {"float64": 1e-8, "float32": 1e-4}
 TOLERANCE = {"float64": 1e-6, "float32": 3e-6}
 _MAX_CONDITION = 1e6  # of the Gram matrix that method="frame" inverts
+_CHIRPS = 1 << 19  # bins times n_fft
 _BLOCK_BYTES = 1 << 23  # of the spectra between the two transforms of A' C A
 
 
@@ -471,12 +472,67 @@ class _Waves(NamedTuple):
         return xp.concat([early[..., :-1, :], middle, late[..., 1:, :]], axis=-2)
 
 
+class _Chirps(NamedTuple):
+    """The basis of evenly spaced frequencies, b_k = b_0 + k step, by Bluestein's transform (chirp z).
+
+    With k n = (k^2 + n^2 - (k - n)^2) / 2 the product is a convolution with a chirp, made by two FFTs.
+
+    before : complex (n_fft,), exp(-2 pi i (b_0 n + step n^2 / 2) / n_fft)
+    chirp  : complex (size, 1), the FFT of exp(pi i step d^2 / n_fft) for d = 1 - n_fft ... n_bins - 1, around a circle
+    after  : complex (n_bins,), exp(-pi i step k^2 / n_fft)
+    """
+
+    before: Any
+    chirp: Any
+    after: Any
+
+    @classmethod
+    def of(cls, bins: Frequencies, n_fft: int) -> _Chirps:
+        from scipy.fft import next_fast_len
+
+        b, n_bins = bins.bins(n_fft), len(bins)
+        step = (b[-1] - b[0]) / (n_bins - 1)
+        n, k = np.arange(n_fft), np.arange(n_bins)
+
+        def turned(halves: np.ndarray) -> np.ndarray:  # cycles / 2, wrapped before they become large angles
+            return np.exp(-1j * np.pi * (halves % 2))
+
+        size = next_fast_len(n_fft + n_bins - 1)
+        circle = np.zeros(size, np.complex128)
+        circle[:n_bins] = turned(-step / n_fft * k**2)
+        circle[size - n_fft + 1 :] = turned(-step / n_fft * n[:0:-1] ** 2)
+        before = turned(2 * b[0] / n_fft * n + step / n_fft * n**2)
+        return cls(before, np.fft.fft(circle)[:, None], turned(step / n_fft * k**2))
+
+    def spectrum(self, segments: Any) -> Any:
+        xp = array_api_compat.array_namespace(segments)
+        held = xp.fft.fft(segments * self.before[:, None], n=self.chirp.shape[0], axis=-2) * self.chirp
+        return xp.fft.ifft(held, axis=-2)[..., : self.after.shape[0], :] * self.after[:, None]
+
+    def adjoint(self, X: Any, weights: Any) -> Any:
+        xp = array_api_compat.array_namespace(X)
+        turned = X * (xp.conj(self.after) * weights)[:, None]
+        held = xp.fft.fft(turned, n=self.chirp.shape[0], axis=-2) * xp.conj(self.chirp)
+        n_fft = self.before.shape[0]
+        return xp.real(xp.fft.ifft(held, axis=-2)[..., :n_fft, :] * xp.conj(self.before)[:, None])
+
+
+def _even(bins: Frequencies, n_fft: int) -> bool:
+    """Whether frequencies are evenly spaced, and so many that two FFTs are sooner done than a product."""
+    if len(bins) * n_fft < _CHIRPS:
+        return False
+    b = bins.bins(n_fft)
+    return bool(np.abs(b - np.linspace(b[0], b[-1], len(b))).max() < 1e-9)
+
+
 @lru_cache(maxsize=8)
-def _placed_basis(bins: Any, n_fft: int, dtype: str, xp: Any, device: Any) -> _Matrix | _Waves:
+def _placed_basis(bins: Any, n_fft: int, dtype: str, xp: Any, device: Any) -> _Matrix | _Waves | _Chirps:
     if isinstance(bins, Basis):
         return _Matrix(_place(np.concatenate([bins.samples.real, bins.samples.imag]), dtype, xp, device))
-    waves = _Waves.of(bins, n_fft)
     spectral = "complex128" if dtype == "float64" else "complex64"
+    if _even(bins, n_fft):
+        return _Chirps(*(_place(each, spectral, xp, device) for each in _Chirps.of(bins, n_fft)))
+    waves = _Waves.of(bins, n_fft)
     return waves._replace(
         cosines=_place(waves.cosines, dtype, xp, device),
         sines=_place(waves.sines, dtype, xp, device),
@@ -484,7 +540,7 @@ def _placed_basis(bins: Any, n_fft: int, dtype: str, xp: Any, device: Any) -> _M
     )
 
 
-def _basis(bins: Any, live: Any, n_fft: int, array: Any, xp: Any) -> _Matrix | _Waves:
+def _basis(bins: Any, live: Any, n_fft: int, array: Any, xp: Any) -> _Matrix | _Waves | _Chirps:
     """The basis in the precision of `array`."""
     precision = PRECISION[dtype_name(array)]
     if live is not None:
