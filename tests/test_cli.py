@@ -5,7 +5,6 @@ import json
 import os
 import pickle
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -505,27 +504,17 @@ def test_a_full_disk_is_said_beforehand(cli, monkeypatch):
     fails(cli, 4, "10 are free", "stft", "in.wav", "Y.npz")
 
 
-def shell(*arguments, before=None, **environment):
+def shell(*arguments, **environment):
     root = str(Path(xi.__file__).parents[1])
     return subprocess.run(
         [sys.executable, *arguments],
-        capture_output=True, text=True, timeout=120, preexec_fn=before, check=False,
+        capture_output=True, text=True, timeout=120, check=False,
         env={**os.environ, "PYTHONPATH": root, **environment},
     )  # fmt: skip
 
 
-def test_the_module_runs_and_a_file_size_limit_is_one_line():
-    written(x=noise(200_000))
+def test_the_module_runs():
     assert shell("-m", "xp_istft", "--version").stdout.startswith("xp-istft, version ")
-    before = sorted(Path().iterdir())
-    limited = shell(
-        "-m", "xp_istft", "stft", "in.wav", "X.npz",
-        before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)),
-    )  # fmt: skip
-    assert (limited.returncode, limited.stderr.count("\n")) == (4, 1)
-    assert "cannot be written" in limited.stderr
-    assert sorted(Path().iterdir()) == before
-    assert "%" not in limited.stderr  # no progress bar in a pipe
 
 
 def test_without_its_libraries_the_command_says_how_to_get_them():
