@@ -56,7 +56,8 @@ _TOUCHED_BYTES = 1 << 16
 # Frames of a push from which on those that do not reach the sums of a stream are added as in one call.
 _MANY_FRAMES = 16
 _MANY_OVERLAPS = 3
-_RETRIEVAL_BUFFERS = 5  # arrays of a block's size: frames, spectra, magnitudes, and two that are kept
+_RETRIEVAL_WORK = 4  # a block's FFT, magnitudes and step beside the FFT alone
+_RETRIEVAL_BUFFERS = 3  # arrays of a block that its cache should hold at once: frames, spectra, magnitudes
 
 _FLOAT, _DOUBLE, _SINGLE_COMPLEX, _DOUBLE_COMPLEX = map(np.dtype, "fdFD")
 _REAL = {_SINGLE_COMPLEX: _FLOAT, _DOUBLE_COMPLEX: _DOUBLE}
@@ -609,7 +610,8 @@ def retrieve(
     signal = empty("griffin_lim", (items, frames.n_samples), kind)
     engine = engine_for(frames.n_fft, proposal.dtype, forward=True)
     transform, around, _ = _forward(forward, engine, proposal.dtype)
-    threads = 1 if items * frames.n_frames * seconds(frames.n_fft) < _THREADED_SECONDS else thread_count(workers)
+    work = items * frames.n_frames * seconds(frames.n_fft) * _RETRIEVAL_WORK
+    threads = 1 if work < _THREADED_SECONDS else thread_count(workers)
     held = max(1, _block_bytes(threads, _RETRIEVAL_BUFFERS) // (frames.n_fft * kind.itemsize))
     norm = float(np.linalg.norm(target))
     away = np.zeros(target.shape[:2])
