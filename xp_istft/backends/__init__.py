@@ -21,6 +21,10 @@ and, where phases can be retrieved faster than by `synthesis` and `analysis` in 
 
     retrieve(start, magnitude, inverse, forward, stages, watch=None, workers=None) -> spectrum or None
 
+and, where values can be looked at (None: of these arrays, not without waiting),
+
+    at_hand(array) -> values in NumPy or None
+
 and, where windows can take part in automatic differentiation (else the windows are values),
 
     live(function, array, **windows) -> windows to plan with, and those to follow or None
