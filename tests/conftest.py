@@ -54,8 +54,10 @@ class Library:
         if self.name == "torch":
             return self.namespace.from_numpy(host.copy())
         if self.name == "dask":
-            size = max(1, host.shape[-1] // 3)  # chunks along the last axis and the first of several
-            chunks = (*(1 if i == 0 and host.ndim > 2 else -1 for i in range(host.ndim - 1)), size)
+            size = (
+                max(1, host.shape[-1] // 3) if host.ndim else 1
+            )  # chunks along the last axis and the first of several
+            chunks = (*(1 if i == 0 and host.ndim > 2 else -1 for i in range(host.ndim - 1)), size)[: host.ndim]
             return self.namespace.from_array(host, chunks=chunks)
         return self.namespace.asarray(host)
 

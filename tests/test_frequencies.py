@@ -581,3 +581,36 @@ def test_a_callback_sees_every_iteration():
     assert not seen  # the closed form has no iterations
     with pytest.raises(TypeError, match="istft: callback: need a function"):
         xi.istft(X, n_fft=256, frequencies=F, callback=3)
+
+
+# ---- what is asked for is done: damping, odd frames
+
+
+def test_a_number_damps_where_the_bins_see_every_frequency_too():
+    """Uniform weights see the top of a log scale by less than 0.1 of the best: "band" leaves it, a number does not."""
+    x = noise(2000, seed=30)
+    bins = xi.Frequencies(np.concatenate([[0.0], xi.log_frequencies(200, 50, 4000, SR).hz]), SR)
+    X = xi.stft(x, 64, hop_length=16, frequencies=bins)
+    kept = {"n_fft": 64, "hop_length": 16, "frequencies": bins, "length": 2000, "weights": "uniform", "maxiter": 300}
+    exact, plain, damped = (xi.istft(X, **kept, regularization=each) for each in ("band", 0, 0.1))
+    np.testing.assert_array_equal(exact, plain)
+    assert snr(x, exact) > 100
+    assert snr(x, damped) < 20
+    assert (damped**2).sum() < (exact**2).sum()
+
+
+@pytest.mark.parametrize("n_fft", [63, 64])
+def test_odd_frames_are_the_sum_and_have_an_adjoint(n_fft):
+    F, hop, n_frames = xi.log_frequencies(40, 60, 4000, SR), 16, 9
+    span = n_fft + hop * (n_frames - 1)
+    x, E, w = noise(span, seed=32), basis(F.hz, n_fft), window_samples("hann", n_fft, n_fft)
+    kept = {"hop_length": hop, "frequencies": F, "center": False}
+    X = xi.stft(x, n_fft, **kept)
+    np.testing.assert_allclose(X, forward(x, E, hop, w, 0, n_frames), atol=1e-11)
+    Y = noise(40, n_frames, 2, seed=33).view(complex)[..., 0]
+    y = xi.istft(Y, n_fft=n_fft, method="adjoint", nola="zero", **kept)
+    overlap = np.zeros(span)
+    for m in range(n_frames):
+        overlap[m * hop : m * hop + n_fft] += w**2
+    left = np.real(np.vdot(X, F.density(n_fft)[:, None] * Y))
+    np.testing.assert_allclose(left, x @ (overlap * y), rtol=1e-11)

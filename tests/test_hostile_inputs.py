@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import re
 import warnings
@@ -15,6 +16,8 @@ import pytest
 from hostile import BASE, FUNCTIONS, GOOD, ROWS, Call, Function, Gives, Refused, spectrum
 
 import xp_istft as xi
+from xp_istft import blocks
+from xp_istft.compat import scipy
 
 CASES = [
     pytest.param(row, function, name, id=f"{row.id} {row.what}-{function.name}-{name}")
@@ -211,6 +214,22 @@ SINGLE = {
     ),
     "parts of two shapes": (lambda: xi.istft((np.ones((129, 33)), np.ones((129, 9)))), ValueError, r"istft: X: need parts of one"),
     "no bins, no n_fft": (lambda: xi.istft(spectrum()[:, :0]), ValueError, r"istft: X: need at least 2 bins, or n_fft=, got 0"),
+    "blocks of integers": (
+        lambda: list(blocks.stft_blocks(lambda lo, hi: np.arange(lo, hi), blocks.stft_job(999, 256))),
+        TypeError,
+        r"stft: x: need dtype float32 or float64, got int64",
+    ),
+    "blocks of reals": (
+        lambda: list(blocks.istft_blocks(lambda lo, hi: np.ones((129, hi - lo)), blocks.istft_job((129, 9)))),
+        TypeError,
+        r"istft: X: need dtype complex64 or complex128, got float64",
+    ),
+    "scipy of masked samples": (
+        lambda: scipy.stft(np.ma.masked_array(hostile.signal(2))), TypeError, r"compat: x: need .*, got MaskedArray; fill it first",
+    ),
+    "scipy of a masked spectrum": (
+        lambda: scipy.istft(hostile.masked(spectrum())), TypeError, r"compat: x: need .*, got MaskedArray; fill it first",
+    ),
     "pairs of 3": (lambda: xi.as_complex(np.ones((2, 3))), ValueError, r"as_complex: real: need a last axis of 2 \(pairs\)"),
     "pairs of ints": (lambda: xi.as_complex(np.ones((2, 2), int)), TypeError, r"as_complex: real: need dtype float32"),
     "polar list": (lambda: xi.from_polar([1.0], np.ones(1)), TypeError, r"from_polar: magnitude: need an array of NumPy"),
@@ -234,6 +253,42 @@ def test_what_a_single_function_refuses(case):
     with pytest.raises(kind, match=f"^{text}") as caught:
         call()
     assert type(caught.value) is kind
+
+
+def test_tuples_of_parts_are_checked(xp):
+    real, imag = (xp.asarray(np.ascontiguousarray(part)) for part in (spectrum().real, spectrum().imag))
+    y = xp.to_numpy(xi.istft((real, imag), **BASE))
+    np.testing.assert_allclose(y, hostile.signal(2), atol=1e-12)
+    for pair, kind, text in (
+        ((real,), ValueError, "a tuple of real and imaginary parts, got 1 items"),
+        ((real, imag, imag), ValueError, "a tuple of real and imaginary parts, got 3 items"),
+        ((real, xp.asarray(spectrum())), TypeError, "dtype float32 or float64, got .*complex128"),
+        ((real, xp.asarray(np.ones(real.shape, "f4"))), ValueError, "parts of one library, dtype and shape, got .*float32"),
+        ((real, imag[:, :, :9]), ValueError, r"parts of one library, dtype and shape, got .*\(2, 129, 9\)"),
+        ((real, None), TypeError, "an array of NumPy, .*, got NoneType"),
+    ):  # fmt: skip
+        with pytest.raises(kind, match=f"^istft: X: need .*{text}"):
+            xi.istft(pair, **BASE)
+
+
+@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
+@pytest.mark.parametrize("init", ["zero", "random"])
+def test_X14_magnitudes_on_the_host_are_looked_at_whatever_the_start(init, value):
+    S = np.where(np.arange(33) == 5, value, np.ones((129, 33)))
+    tensor = pytest.importorskip("torch").from_numpy(S)
+    for magnitudes in (S, tensor, tensor.clone().requires_grad_()):
+        with pytest.raises(ValueError, match=f"^griffin_lim: S: need finite magnitudes >= 0, got {value}$"):
+            xi.griffin_lim(magnitudes, n_iter=1, init=init)
+
+
+def test_X14_magnitudes_that_would_be_waited_for_are_not_looked_at():
+    torch, jax = pytest.importorskip("torch"), pytest.importorskip("jax")
+    S = np.ones((1, 129, 9), np.float32)
+    kept = {"n_iter": 1, "init": "zero", "length": 500}
+    want = xi.griffin_lim(S, **kept)
+    tensor = torch.from_numpy(S)
+    np.testing.assert_allclose(torch.func.vmap(lambda S: xi.griffin_lim(S, **kept))(tensor), want, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(lambda S: xi.griffin_lim(S, **kept))(S), want, atol=1e-5)
 
 
 def test_parts_of_two_libraries_are_refused():

@@ -107,3 +107,41 @@ def test_the_public_names_are_those_of_all():
         name for name, value in vars(xp_istft).items()
         if not name.startswith("_") and not isinstance(value, type(sys)) and name != "annotations"
     }  # fmt: skip
+
+
+OLD = {
+    "torch": "class Tensor: pass",
+    "jax": "__version__ = '0.1'",
+    "dask": "__version__ = '0.1'",
+    "cupy": "class ndarray: pass",
+}
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_numpy_works_beside_a_library_that_is_too_old(name, tmp_path):
+    """A library that was imported, but lacks what is needed of it, is in nobody's way but of its own arrays."""
+    (tmp_path / f"{name}.py").write_text(OLD[name])
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+import {name}
+import numpy as np, xp_istft as xi
+x = np.random.default_rng(0).standard_normal(3000)
+error = abs(xi.istft(xi.stft(x, 256), length=3000) - x).max()
+print({name}.__file__ == {str(tmp_path / f"{name}.py")!r}, float(error) < 1e-13)
+"""
+    assert run(code).split() == ["True", "True"]
+
+
+def test_arrays_of_a_torch_that_is_too_old_are_refused(tmp_path):
+    (tmp_path / "torch.py").write_text("__version__ = '0.4'\nclass Tensor: pass")
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+import torch, xp_istft as xi
+try:
+    xi.istft(torch.Tensor())
+except ImportError as cause:
+    print(cause)
+"""
+    assert run(code).startswith("xp_istft: torch: need a complete library of a supported version, got 0.4; ")

@@ -389,3 +389,14 @@ def test_griffin_lim_refuses():
         GriffinLim(32)(torch.ones(17, 4), phase=torch.ones(17, 5))
     with pytest.raises(ValueError, match="GriffinLim: momentum: need a finite number >= 0, got -1"):
         GriffinLim(32, momentum=-1)
+
+
+def test_a_wrong_synthesis_window_is_named():
+    unknown = torch.full((256,), torch.nan)
+    for given, text in (
+        (np.ones(5), "length 256, got 5"),
+        ("hannn", "a known name"),
+        (unknown, "finite values, got nan"),
+    ):
+        with pytest.raises(ValueError, match=f"^ISTFT: synthesis_window: need {text}"):
+            ISTFT(256, synthesis_window=given)

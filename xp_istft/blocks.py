@@ -22,12 +22,15 @@ import numpy as np
 from . import plans
 from .arguments import boolean, error, integer
 from .backends import array_api, required_backend
+from .backends.array_api import dtype_name
 from .frames import Frames, Padding, padding_index
 from .jobs import Analysis, Synthesis
 from .plans import planned, read_padding, read_window
 from .windows import CoverageWarning
 
 Read = Callable[[int, int], Any]
+
+_COMPLEX = ("complex64", "complex128")
 
 BLOCK_BYTES = 16 << 20  # of the spectrum; from 1 to 64 MiB, ten minutes of stereo took the same time but for the noise
 
@@ -57,7 +60,7 @@ def istft_job(
     >>> istft_job((257, 126), hop_length=128).frames.n_samples
     16000
     """
-    if dtype not in ("complex64", "complex128"):
+    if dtype not in _COMPLEX:
         raise error(TypeError, "istft", "X", "dtype complex64 or complex128", dtype)
     if len(shape) < 2:
         raise error(ValueError, "istft", "X", "at least 2 dimensions (..., bins, frames)", f"shape {shape}")
@@ -100,7 +103,7 @@ def istft_blocks(
             step = default_block(frames, math.prod(read(0, 1).shape[:-2]))
         hi = min(lo + step * frames.hop, frames.stop)
         columns, segment = job.segment(lo, hi)
-        spectrum = read(columns.start, columns.stop)
+        spectrum = _checked("istft", "X", read(columns.start, columns.stop), _COMPLEX)
         if segment.frames.n_frames:
             yield required_backend(spectrum).synthesis(spectrum, segment, workers=workers)
         else:  # beyond the last frame: zeros
@@ -160,10 +163,18 @@ def stft_blocks(
         lo = first * frames.hop - frames.start  # the block's samples, counted from the signal's first
         hi = lo + frames.n_fft + frames.hop * (count - 1)
         signal, before = _padded(read, lo, hi, frames.n_samples, job.pad_mode)
+        signal = _checked("stft", "x", signal, ("float32", "float64", *(() if job.onesided else _COMPLEX)))
         laid = Frames(frames.n_fft, frames.hop, count, before, before + signal.shape[-1])
         block = replace(job, frames=laid, pad_mode="constant")
         yield required_backend(signal).analysis(signal, block, workers=workers)
         first += count
+
+
+def _checked(function: str, name: str, block: Any, kinds: tuple[str, ...]) -> Any:
+    """What was read, which must be of one of these dtypes."""
+    if dtype_name(block) not in kinds:
+        raise error(TypeError, function, name, f"dtype {' or '.join(kinds)}", block.dtype)
+    return block
 
 
 def _padded(read: Read, lo: int, hi: int, n_samples: int, mode: str) -> tuple[Any, int]:

@@ -60,7 +60,7 @@ class _Transform(torch.nn.Module):
         self.center, self.padding, self.scaling = boolean(name, "center", center), padding, scaling
         self.trainable_kernels = boolean(name, "trainable_kernels", trainable_kernels)
         self.trainable_window = boolean(name, "trainable_window", trainable_window)
-        self._hold("window", _samples(name, chosen), self.trainable_window)
+        self._hold("window", _samples(name, "window", chosen), self.trainable_window)
         if boolean(name, "verbose", verbose):
             print(f"{name}: {self.extra_repr()}")
 
@@ -249,7 +249,9 @@ class ISTFT(_Transform):
             self.register_buffer("synthesis_window", None)
         else:
             given = window if synthesis_window is None else synthesis_window
-            samples = _samples("ISTFT", _layout("ISTFT", self.n_fft, self.hop_length, self.win_length, given))
+            sizes = _layout("ISTFT", self.n_fft, self.hop_length, self.win_length, "boxcar")
+            key = plans.read_window("ISTFT", "synthesis_window", _on_host(given), self.win_length, None)
+            samples = _samples("ISTFT", "synthesis_window", sizes._replace(window=key))
             self._hold("synthesis_window", samples, self.trainable_synthesis_window)
         if self.frequencies is not None:
             for name, value in (("export", self.export), ("trainable_synthesis_window", trainable_synthesis_window)):
@@ -618,15 +620,17 @@ _HALVES = (torch.float16, torch.bfloat16)
 
 
 def _layout(name: str, n_fft: Any, hop_length: Any, win_length: Any, window: Any) -> plans.Layout:
-    if isinstance(window, Tensor):
-        window = window.detach().cpu().double().numpy()
-    return plans.layout(name, n_fft, hop_length, win_length, window, None)
+    return plans.layout(name, n_fft, hop_length, win_length, _on_host(window), None)
 
 
-def _samples(name: str, chosen: plans.Layout) -> np.ndarray:
+def _on_host(window: Any) -> Any:
+    return window.detach().cpu().double().numpy() if isinstance(window, Tensor) else window
+
+
+def _samples(function: str, name: str, chosen: plans.Layout) -> np.ndarray:
     """The window of a layout, float64 (win_length,)."""
     left = (chosen.n_fft - chosen.win_length) // 2
-    return chosen.samples(name, "window", chosen.window)[left : left + chosen.win_length].copy()
+    return chosen.samples(function, name, chosen.window)[left : left + chosen.win_length].copy()
 
 
 def _full_precision(array: Tensor) -> AbstractContextManager[Any]:

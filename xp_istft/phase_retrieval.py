@@ -76,8 +76,9 @@ def griffin_lim(
     Parameters
     ----------
     S : real array (..., n_bins, n_frames)
-        Magnitudes, not negative, of any library and device; float32 or float64 (float16 and bfloat16 compute in
-        float32).
+        Magnitudes, finite and not negative, of any library and device; float32 or float64 (float16 and bfloat16
+        compute in float32). Values are looked at where nothing waits for it, or init="pghi" needs them: elsewhere (on
+        a GPU, under a transformation, of JAX and Dask) wrong ones pass into the result.
     hop_length, win_length, n_fft, window, center, padding, scaling, frequencies, workers
         As in `istft`: those that S was made with.
     pad_mode : str
@@ -139,6 +140,7 @@ def griffin_lim(
         frequencies, workers, max_gain,
     )  # fmt: skip
     stages = _stages(function, algorithm, n_iter, momentum)
+    _check_values_at_hand(function, magnitude)
     tol = None if tol is None else number(function, "tol", tol, 0)
     if callback is not None and not callable(callback):
         raise error(TypeError, function, "callback", "a function of iteration and convergence", type(callback).__name__)
@@ -522,9 +524,7 @@ def _integrated_items(
     function: str, hop: int, window: np.ndarray, tol: float, seed: int, magnitude: np.ndarray
 ) -> np.ndarray:
     """Spectra of magnitudes (..., n_bins, n_frames), item by item; frame after frame in memory."""
-    for extreme in (magnitude.min(initial=0), magnitude.max(initial=0)):
-        if not 0 <= extreme < np.inf:
-            raise error(ValueError, function, "S", "finite magnitudes >= 0", extreme)
+    _check_values(function, magnitude)
     kind = np.complex64 if magnitude.dtype == np.float32 else np.complex128
     spectrum = np.empty((*magnitude.shape[:-2], magnitude.shape[-1], magnitude.shape[-2]), kind)
     for item in np.ndindex(magnitude.shape[:-2]):
@@ -534,6 +534,20 @@ def _integrated_items(
         np.multiply(np.cos(phase), sizes, out=spectrum[item].real)
         np.multiply(np.sin(phase), sizes, out=spectrum[item].imag)
     return spectrum.swapaxes(-1, -2)
+
+
+def _check_values_at_hand(function: str, magnitude: Any) -> None:
+    """Where that waits for no device: an array on one, or one that is traced, is taken as it is."""
+    backend = required_backend(magnitude)
+    values = backend.at_hand(magnitude) if hasattr(backend, "at_hand") else None
+    if values is not None:
+        _check_values(function, values)
+
+
+def _check_values(function: str, magnitude: np.ndarray) -> None:
+    for extreme in (magnitude.min(initial=0), magnitude.max(initial=0)):
+        if not 0 <= extreme < np.inf:
+            raise error(ValueError, function, "S", "finite magnitudes >= 0", extreme)
 
 
 def _generator(function: str, rng: Any, default: int | None) -> np.random.Generator:

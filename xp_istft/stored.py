@@ -126,3 +126,7 @@ def check_out(function: str, out: Any, array: Stored, shape: tuple[int, ...], dt
     both = isinstance(target, np.ndarray) and isinstance(array.array, np.ndarray)
     if target is array.array or (both and np.shares_memory(target, array.array)):
         raise error(ValueError, function, "out", "memory of its own", "one that overlaps the input")
+    if isinstance(target, np.ndarray) and any(
+        stride == 0 and size > 1 for stride, size in zip(target.strides, target.shape, strict=True)
+    ):
+        raise error(ValueError, function, "out", "memory of its own", "rows that overlap")

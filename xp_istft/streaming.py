@@ -186,6 +186,8 @@ class StreamingISTFT(_Stream):
         n_frames = _ENDLESS // hop
         inside = hop * n_frames - self._placement.left - n_fft  # the signal ends before the frames do
         job, warning = self._inverse(n_frames, inside, precision)
+        if warning is not None:
+            warning = warning.replace(f" of {inside} ", " ")  # a stream has no number of samples
         return _running(job, self._placement.right), warning
 
     def _inverse(self, n_frames: int, length: int | None, precision: str) -> plans.Inverse:

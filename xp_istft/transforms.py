@@ -124,7 +124,7 @@ def istft(
         What each bin counts in the least squares: by default the width of the band that it stands for; the bins of a
         basis count alike. This and the next five are for methods that solve; the closed form has no use for them.
     regularization : "band" or float
-        Frequencies that the bins do not see are damped, by 0.01 of what the bins see best, or by this number; 0 leaves
+        Frequencies that the bins do not see are damped, by 0.1 of what the bins see best, or by this number; 0 leaves
         plain least squares, which amplifies noise.
     pad_mode : str, optional
         What stood before and after the signal in the analysis, as in `stft`, if it is known (`length` must be known,

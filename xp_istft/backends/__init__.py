@@ -21,6 +21,10 @@ and, where phases can be retrieved faster than by `synthesis` and `analysis` in 
 
     retrieve(start, magnitude, inverse, forward, stages, watch=None, workers=None) -> spectrum or None
 
+and, where values can be looked at (None: of these arrays, not without waiting),
+
+    at_hand(array) -> values in NumPy or None
+
 and, where windows can take part in automatic differentiation (else the windows are values),
 
     live(function, array, **windows) -> windows to plan with, and those to follow or None
@@ -52,6 +56,7 @@ from typing import Any, TypeVar
 
 from array_api_compat import is_array_api_obj
 
+from ..arguments import error
 from . import array_api
 
 # Array class -> the module that computes with it, None: refused. Nothing is imported before such an array arrives.
@@ -90,8 +95,18 @@ def _backend_for_type(cls: type) -> ModuleType | None:
     for (library, name), module in _BACKENDS.items():
         known = getattr(sys.modules.get(library), name, None)
         if known is not None and issubclass(cls, known):
-            return import_module(f".{module}", __package__) if module else None
+            return _loaded(module, library.partition(".")[0]) if module else None
     return array_api
+
+
+def _loaded(module: str, library: str) -> ModuleType:
+    try:
+        return import_module(f".{module}", __package__)
+    except (ImportError, AttributeError) as cause:  # what the backend needs of the library is not there
+        got = getattr(sys.modules[library], "__version__", "one without a version")
+        raise error(
+            ImportError, "xp_istft", library, "a complete library of a supported version", got, str(cause)
+        ) from cause
 
 
 # Whether a backend has a function that not every one has; asking for a missing one takes 0.4 us each time.

@@ -98,6 +98,10 @@ def on_host(array: torch.Tensor, function: Callable[[np.ndarray], np.ndarray]) -
     return torch.asarray(function(array.detach().cpu().numpy()), device=array.device)
 
 
+def at_hand(array: torch.Tensor) -> np.ndarray | None:
+    return None if array.device.type != "cpu" or _wrapped(array) else array.detach().resolve_neg().numpy()
+
+
 def as_complex(real: torch.Tensor, imag: torch.Tensor) -> torch.Tensor:
     return torch.complex(real, imag)
 

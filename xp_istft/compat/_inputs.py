@@ -7,12 +7,15 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
+from ..arguments import error
 from ..backends import backend_for
 from ..backends.array_api import dtype_name
 
 
 def floating(x: Any) -> Any:
-    """`x` as it is, integers and bools as float64, lists as NumPy arrays."""
+    """`x` as it is, integers and bools as float64, lists as NumPy arrays; masked values are no data."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise error(TypeError, "compat", "x", "an array of NumPy, CuPy, torch, ...", "MaskedArray", "fill it first")
     x = x if backend_for(x) is not None else np.asarray(x)
     xp = array_api_compat.array_namespace(x)
     return xp.astype(x, xp.float64) if dtype_name(x).startswith(("int", "uint", "bool")) else x
@@ -26,6 +29,16 @@ def complex_floating(X: Any) -> Any:
     if name.startswith("complex"):
         return X
     return xp.astype(X, xp.complex64 if name in ("float16", "bfloat16", "float32") else xp.complex128)
+
+
+def needs_array(function: str, name: str, array: Any, *axes: str) -> None:
+    """TypeError unless `array` has shape and dtype, ValueError unless it has axes beside the leading ones."""
+    if not (hasattr(array, "shape") and hasattr(array, "dtype")):
+        need = "an array of NumPy, CuPy, torch, JAX, Dask, ..."
+        raise error(TypeError, function, name, need, type(array).__name__)
+    if len(array.shape) < len(axes):
+        need = f"at least {len(axes)} dimensions (..., {', '.join(axes)})"
+        raise error(ValueError, function, name, need, f"shape {tuple(array.shape)}")
 
 
 def is_complex(x: Any) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import transforms, windows
 from ..arguments import error
-from ._inputs import is_complex
+from ._inputs import is_complex, needs_array
 
 __all__ = ["istft", "stft"]
 
@@ -77,6 +77,7 @@ def stft(
     """
     if center and align_to_window is not None:
         raise error(ValueError, "stft", "align_to_window", "None with center=True", align_to_window)
+    needs_array("stft", "x", input)
     complex_input = is_complex(input)
     if strict:
         rank = len(input.shape)
@@ -142,6 +143,7 @@ def istft(
     >>> bool((istft(X, 512, window=w, length=4000) - x).abs().max() < 1e-5)
     True
     """
+    needs_array("istft", "X", input, "bins", "frames")
     hop_length = n_fft // 4 if hop_length is None else hop_length
     win_length = n_fft if win_length is None else win_length
     window = "boxcar" if window is None else window
