@@ -96,10 +96,11 @@ def on_dask(
 ) -> Iterator[tuple[int, Outcome]]:
     """(number of the pair, its outcome), as they are done by the workers of `scheduler`, or by some of our own.
 
-    A file whose worker dies is begun again on another one; after several deaths it counts as failed.
+    A file whose worker dies is begun again on another one; after several deaths, the last of them alone, it counts as
+    failed.
     """
     try:
-        from distributed import Client, LocalCluster, as_completed
+        from distributed import Client, KilledWorker, LocalCluster, as_completed, wait
     except ModuleNotFoundError as cause:
         need = "--scheduler, and --workers with several files, need Dask"
         raise Failure(Exit.USAGE, f"{need}: pip install 'xp-istft[distributed]'") from cause
@@ -115,17 +116,28 @@ def on_dask(
                 client = stack.enter_context(Client(scheduler, timeout=_SECONDS))
             except (OSError, ValueError) as cause:
                 raise Failure(Exit.USAGE, f"{scheduler}: no scheduler answers there: {one_line(cause)}") from cause
-        futures = {
-            client.submit(attempted, work, source.absolute(), target.absolute(), pure=False): number
-            for number, (source, target) in enumerate(made)
-        }
-        for future in as_completed(futures):
-            number = futures[future]
+
+        def submitted(number: int) -> Any:
+            source, target = made[number]
+            return client.submit(attempted, work, source.absolute(), target.absolute(), pure=False)
+
+        def outcome(future: Any, number: int) -> Outcome:
             if future.status == "finished":
-                yield number, future.result()
+                return future.result()
+            cause = future.exception()
+            return Outcome(f"{made[number][0]}: {type(cause).__name__}: {one_line(cause)}", (), Exit.UNEXPECTED)
+
+        futures = {submitted(number): number for number in range(len(made))}
+        fallen = []
+        for future in as_completed(futures):
+            if future.status != "finished" and isinstance(future.exception(), KilledWorker):
+                fallen.append(futures[future])
             else:
-                said = f"{made[number][0]}: {type(future.exception()).__name__}: {one_line(future.exception())}"
-                yield number, Outcome(said, (), Exit.UNEXPECTED)
+                yield futures[future], outcome(future, futures[future])
+        for number in fallen:  # a worker that dies takes along what waits for it: each once more, alone
+            future = submitted(number)
+            wait(future)
+            yield number, outcome(future, number)
 
 
 def _clear(made: list[tuple[Path, Path]], began: float) -> None:
