@@ -83,19 +83,19 @@ LIMIT = 3 << 30
 SECONDS = 60
 
 
-class NotApplicable(Exception):  # noqa: N818
+class NotApplicableError(Exception):
     """The implementation has no such parameter."""
 
 
-class Raised(Exception):  # noqa: N818
+class RaisedError(Exception):
     """What the implementation raised, as __cause__."""
 
 
-class BitsDiffer(AssertionError):  # noqa: N818
+class BitsDifferError(AssertionError):
     pass
 
 
-class Mutated(AssertionError):  # noqa: N818
+class MutatedError(AssertionError):
     pass
 
 
@@ -136,26 +136,26 @@ class Implementation:
         self.module.set_workers(count)
 
     def gradients(self) -> None:
-        raise NotApplicable
+        raise NotApplicableError
 
     def call(self, data: Any, **parameters: Any) -> np.ndarray:
         lacking = {
             name for name, value in parameters.items() if name in self.lacks and not self.is_default(name, value)
         }
         if lacking:
-            raise NotApplicable(", ".join(sorted(lacking)))
+            raise NotApplicableError(", ".join(sorted(lacking)))
         given = {name: value for name, value in parameters.items() if name not in self.lacks}
         before = _content(data), _content(given.get("window"))
         try:
             plain = isinstance(data, np.ndarray) and not isinstance(data, (np.ma.MaskedArray, np.matrix))
             result = self.host(self.istft(self.native(data) if plain else data, **given))
-        except NotApplicable:
+        except NotApplicableError:
             raise
         except Exception as cause:
-            raise Raised from cause
+            raise RaisedError from cause
         finally:
             if (_content(data), _content(given.get("window"))) != before:
-                raise Mutated("the caller's array was changed")
+                raise MutatedError("the caller's array was changed")
         return result
 
     def is_default(self, name: str, value: Any) -> bool:
@@ -175,14 +175,14 @@ class OnTorch(Implementation):
 
     def __init__(self) -> None:
         super().__init__()
-        self.library = importlib.import_module("torch")
+        self.tensors = importlib.import_module("torch")
 
     def native(self, array: np.ndarray) -> Any:
         if array.dtype.kind not in "biufc" or array.dtype == np.clongdouble:
-            raise NotApplicable("tensors have no such dtype")
+            raise NotApplicableError("tensors have no such dtype")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of arrays that cannot be written
-            return self.library.from_numpy(array)
+            return self.tensors.from_numpy(array)
 
     def host(self, array: Any) -> np.ndarray:
         return array.detach().resolve_conj().resolve_neg().numpy()
@@ -190,12 +190,12 @@ class OnTorch(Implementation):
     def istft(self, X: Any, **given: Any) -> Any:
         if isinstance(out := given.get("out"), np.ndarray):
             if not out.flags.writeable or out.dtype.byteorder == ">":
-                raise NotApplicable("there is no such tensor")
-            given["out"] = self.library.from_numpy(out)
+                raise NotApplicableError("there is no such tensor")
+            given["out"] = self.tensors.from_numpy(out)
         return super().istft(X, **given)
 
     def gradients(self) -> None:
-        torch = self.library
+        torch = self.tensors
         X = torch.randn(1, 9, 5, dtype=torch.complex128, generator=torch.Generator().manual_seed(0), requires_grad=True)
         assert torch.autograd.gradcheck(lambda X: self.istft(X, **_sixteen(self)), (X,))
 
@@ -208,13 +208,13 @@ class Peer(Implementation):
     ours = False
 
     def plan(self) -> Callable[[Any], Any]:
-        raise NotApplicable("a function only")
+        raise NotApplicableError("a function only")
 
     def call(self, data: Any, real: bool = True, **parameters: Any) -> np.ndarray:
         return super().call(data, **parameters)  # complex or not: as it comes
 
     def threads(self, count: int) -> None:
-        raise NotApplicable("no threads to choose")
+        raise NotApplicableError("no threads to choose")
 
 
 class Torch(Peer, OnTorch):
@@ -223,19 +223,19 @@ class Torch(Peer, OnTorch):
 
     def istft(self, X: Any, n_fft: Any = None, window: Any = "hann", win_length: Any = None, **given: Any) -> Any:
         if n_fft is None or isinstance(window, (tuple, list)):
-            raise NotApplicable("n_fft is needed, windows are tensors")
+            raise NotApplicableError("n_fft is needed, windows are tensors")
         if isinstance(window, str):
             size = win_length if isinstance(win_length, int) and win_length > 0 else n_fft
             if window not in ("hann", "hamming", "boxcar") or not isinstance(size, (int, np.integer)) or size < 1:
-                raise NotApplicable("windows are tensors")
+                raise NotApplicableError("windows are tensors")
             window = hostile.definition.window_samples(window, int(size), int(size))
         if isinstance(window, np.ndarray):
-            single = getattr(X, "dtype", None) in (self.library.complex64, self.library.float32)
-            window = self.library.from_numpy(window.astype(np.float32) if single and window.dtype == float else window)
-        return self.library.istft(X, n_fft, window=window, win_length=win_length, **given)
+            single = getattr(X, "dtype", None) in (self.tensors.complex64, self.tensors.float32)
+            window = self.tensors.from_numpy(window.astype(np.float32) if single and window.dtype == float else window)
+        return self.tensors.istft(X, n_fft, window=window, win_length=win_length, **given)
 
     def threads(self, count: int) -> None:
-        self.library.set_num_threads(count)
+        self.tensors.set_num_threads(count)
 
 
 class NnAudio(Torch):
@@ -245,14 +245,14 @@ class NnAudio(Torch):
 
     def layer(self, **given: Any) -> Any:
         if not isinstance(given.get("window", "hann"), str) or given.get("n_fft", 0) is None:
-            raise NotApplicable("windows by name, n_fft needed")
+            raise NotApplicableError("windows by name, n_fft needed")
         return self.module.iSTFT(**given, verbose=False)
 
     def istft(self, X: Any, onesided: Any = True, length: Any = None, **given: Any) -> Any:
         layer = self.layer(**given)
-        if isinstance(X, self.library.Tensor) and X.is_complex():
-            layer = layer.double() if X.dtype == self.library.complex128 else layer
-            X = self.library.view_as_real(X.resolve_conj())
+        if isinstance(X, self.tensors.Tensor) and X.is_complex():
+            layer = layer.double() if X.dtype == self.tensors.complex128 else layer
+            X = self.tensors.view_as_real(X.resolve_conj())
         return layer(X, onesided=onesided, length=length)
 
     def plan(self) -> Callable[[Any], Any]:
@@ -260,7 +260,7 @@ class NnAudio(Torch):
         return _Pairs(layer)
 
     def gradients(self) -> None:
-        raise NotApplicable("single precision")
+        raise NotApplicableError("single precision")
 
 
 class _Pairs:
@@ -290,7 +290,7 @@ class Scipy(Peer):
         if size is None and isinstance(window, np.ndarray):
             size = len(window)
         if size is None or isinstance(hop_length, (str, bool)) or window is None:
-            raise NotApplicable("the hop is given as noverlap")
+            raise NotApplicableError("the hop is given as noverlap")
         if (
             isinstance(win_length, int)
             and isinstance(n_fft, int)
@@ -325,12 +325,12 @@ class Jax(Scipy):
 
         jax.config.update("jax_enable_x64", True)
         super().__init__()
-        self.library = jax.numpy
+        self.tensors = jax.numpy
 
     def native(self, array: np.ndarray) -> Any:
         if array.dtype.kind not in "biufc" or array.dtype == np.clongdouble:
-            raise NotApplicable("its arrays have no such dtype")
-        return self.library.asarray(array)
+            raise NotApplicableError("its arrays have no such dtype")
+        return self.tensors.asarray(array)
 
     def host(self, array: Any) -> np.ndarray:
         return np.array(array)
@@ -352,18 +352,18 @@ class ShortTime(Peer):
         self, n_fft: Any, hop_length: Any, win_length: Any = None, window: Any = "hann", onesided: Any = True
     ) -> Any:
         if n_fft is None or hop_length is None or not isinstance(onesided, bool):
-            raise NotApplicable("the sizes are needed")
+            raise NotApplicableError("the sizes are needed")
         if isinstance(win_length, (int, np.integer)) and isinstance(window, (str, np.ndarray)):
             if not 0 < win_length <= n_fft or not _fits(window, win_length):
-                raise NotApplicable("windows are arrays")
+                raise NotApplicableError("windows are arrays")
             window = hostile.definition.window_samples(window, int(win_length), n_fft)
         elif win_length is not None:
-            raise NotApplicable("windows are arrays")
+            raise NotApplicableError("windows are arrays")
         if isinstance(window, str) and window not in ("hann", "hamming", "boxcar"):
             return self.module.ShortTimeFFT.from_window(window, 1.0, n_fft, n_fft - hop_length, mfft=n_fft)
         if isinstance(window, (str, tuple)):
             if not isinstance(n_fft, int) or n_fft < 1:
-                raise NotApplicable("windows are arrays")
+                raise NotApplicableError("windows are arrays")
             window = hostile.definition.window_samples(window, n_fft, n_fft)
         mode = "onesided" if onesided else "twosided"
         return self.module.ShortTimeFFT(window, hop_length, 1.0, fft_mode=mode, mfft=n_fft, phase_shift=None)
@@ -376,7 +376,7 @@ class ShortTime(Peer):
 
     def spectrum(self, x: np.ndarray | None = None, **sizes: Any) -> np.ndarray:
         if sizes.pop("center", True) is not True:
-            raise NotApplicable("no center")
+            raise NotApplicableError("no center")
         return self.transform(**{**BASE, **sizes}).stft(signal(2) if x is None else x)
 
     def inverse(self, X: np.ndarray, length: Any = None, **sizes: Any) -> np.ndarray:
@@ -410,7 +410,7 @@ def row_case(row: Row, im: Implementation) -> None:
     """Returns where the value is right, else raises what judge() knows how to take."""
     outcome, call = row.outcome, im.call
     if row.outcome is hostile.real_part and not im.ours:
-        raise NotApplicable("no real=")
+        raise NotApplicableError("no real=")
     if isinstance(outcome, (Refused, Gives)):
         data = (row.data or spectrum)()
         given = {**BASE, **row.parameters}
@@ -471,7 +471,7 @@ def same(a: np.ndarray, b: np.ndarray, what: str) -> None:
     assert a.shape == b.shape, what
     if not np.array_equal(a, b):
         off = np.abs(a - b).max() / np.abs(a).max()
-        raise (AssertionError if off > 2e-5 else BitsDiffer)(f"{what}: {off:.1e} of the peak")
+        raise (AssertionError if off > 2e-5 else BitsDifferError)(f"{what}: {off:.1e} of the peak")
 
 
 def C12(im: Implementation) -> None:
@@ -481,10 +481,10 @@ def C12(im: Implementation) -> None:
 def D52(im: Implementation) -> None:
     try:
         im.istft(im.native(spectrum()), n_fft=256, hop=64)
-    except NotApplicable:
+    except NotApplicableError:
         raise
     except Exception as cause:
-        raise Raised from cause
+        raise RaisedError from cause
     raise AssertionError("accepted")
 
 
@@ -495,7 +495,7 @@ def foreign(im: Implementation, change: Callable[[Any], Any] = lambda X: X) -> n
     try:
         y = im.istft(X, **BASE)
     except Exception as cause:
-        raise Raised from cause
+        raise RaisedError from cause
     return np.asarray(y.detach() if hasattr(y, "detach") else y)
 
 
@@ -505,7 +505,7 @@ def E17(im: Implementation) -> None:
 
 def E18(im: Implementation) -> None:
     if im.torch:
-        raise NotApplicable
+        raise NotApplicableError
     np.testing.assert_allclose(foreign(im, lambda X: X.requires_grad_()), inverse(spectrum()), atol=1e-4)
 
 
@@ -516,35 +516,35 @@ def E19(im: Implementation) -> None:
     istft = im.library.istft if isinstance(im, Torch) and type(im) is Torch else im.istft
     try:
         y = im.host(istft(im.native(spectrum()), n_fft=256, hop_length=64, window=window))
-    except NotApplicable:
+    except NotApplicableError:
         raise
     except Exception as cause:
-        raise Raised from cause
+        raise RaisedError from cause
     np.testing.assert_allclose(np.asarray(y), inverse(spectrum()), atol=1e-4)
 
 
 def E20(im: Implementation) -> None:
     if not im.torch or isinstance(im, NnAudio):
-        raise NotApplicable
+        raise NotApplicableError
     torch = im.library
     window = torch.ones(256, device="meta", dtype=torch.float64)
     try:
         im.istft(im.native(spectrum()), n_fft=256, hop_length=64, window=window)
     except Exception as cause:
-        raise Raised from cause
+        raise RaisedError from cause
     raise AssertionError("accepted")
 
 
 def E21(im: Implementation) -> None:
     if not im.torch:
-        raise NotApplicable
+        raise NotApplicableError
     y = im.host(im.istft(im.native(spectrum().conj()).conj(), **BASE))
     np.testing.assert_allclose(y, inverse(spectrum()), atol=1e-4)
 
 
 def out_view(im: Implementation) -> None:
     if "out" in im.lacks or im.torch:
-        raise NotApplicable
+        raise NotApplicableError
     big = np.full((2, 4096), 7.0)
     good(im, out=big[:, ::2])
     np.testing.assert_allclose(big[:, ::2], inverse(spectrum()), atol=1e-9)
@@ -553,12 +553,12 @@ def out_view(im: Implementation) -> None:
 
 def out_of_the_input(im: Implementation) -> None:
     if "out" in im.lacks or im.torch:
-        raise NotApplicable
+        raise NotApplicableError
     X = spectrum()
     try:
         im.istft(X, **BASE, out=X.view(float).reshape(-1)[:4096].reshape(2, 2048))
     except Exception as cause:
-        raise Raised from cause
+        raise RaisedError from cause
     raise AssertionError("accepted")
 
 
@@ -581,7 +581,7 @@ def resident() -> int:
 
 def leak(im: Implementation, **wrong: Any) -> None:
     def once() -> None:
-        with contextlib.suppress(Raised):
+        with contextlib.suppress(RaisedError):
             good(im, **wrong)
 
     for _ in range(60):
@@ -662,7 +662,7 @@ def G06(im: Implementation) -> None:
             backend._BLOCK_BYTES = backend._BLOCK_BYTES_THREADED = n_bytes
             same(y, good(im), f"blocks of {n_bytes} bytes")
     else:
-        raise NotApplicable
+        raise NotApplicableError
 
 
 def G07(im: Implementation) -> None:
@@ -696,7 +696,7 @@ def in_a_child(work: Callable[[], bool], seconds: float) -> None:
 
 
 def G09(im: Implementation) -> None:
-    with contextlib.suppress(NotApplicable):
+    with contextlib.suppress(NotApplicableError):
         im.threads(2)
     X = spectrum(signal(8, n_samples=16384))
     y = good(im, X)
@@ -782,7 +782,7 @@ def G13(im: Implementation) -> None:
         resource.setrlimit(resource.RLIMIT_AS, limits)
     assert said is not None, "no error under the limit"
     if not re.search("memory|RESOURCE_EXHAUSTED", f"{type(said).__name__} {said}", re.IGNORECASE):
-        raise Raised from said
+        raise RaisedError from said
     same(y, good(im, X), "afterwards")
 
 
@@ -790,10 +790,10 @@ def G14(im: Implementation) -> None:
     X = np.broadcast_to(np.ones((1, 3, 1), complex), (1, 3, 2**29 + 10))
     try:
         im.istft(im.native(X), n_fft=4, hop_length=4, window="boxcar")
-    except NotApplicable:
+    except NotApplicableError:
         raise
     except Exception as cause:
-        raise Raised from cause
+        raise RaisedError from cause
     raise AssertionError("accepted")
 
 
@@ -820,7 +820,7 @@ def G17(im: Implementation) -> None:
         return bool(right and right[0])
 
     if isinstance(im, Jax):
-        raise NotApplicable("fork")
+        raise NotApplicableError("fork")
     in_a_child(work, 40)
 
 
@@ -861,11 +861,11 @@ def words(number: str) -> str:
 def judged(number: str, want: str, im: Implementation, part: Callable[[Implementation], None]) -> tuple[str, str]:
     try:
         part(im)
-    except NotApplicable as cause:
+    except NotApplicableError as cause:
         return "n/a", str(cause)
-    except Mutated as cause:
+    except MutatedError as cause:
         return "mutates", str(cause)
-    except BitsDiffer as cause:
+    except BitsDifferError as cause:
         return "bits differ", str(cause)
     except UserWarning as cause:
         return "warned", str(cause)
@@ -873,7 +873,7 @@ def judged(number: str, want: str, im: Implementation, part: Callable[[Implement
         return "hang", ""
     except AssertionError as cause:
         return "silent wrong", " ".join(str(cause).split())[:200]
-    except Raised as raised:
+    except RaisedError as raised:
         return refusal(number, want, im, part, raised.__cause__)
     except Exception as cause:  # of a procedure's own call
         return "unclear error", f"{type(cause).__name__}: {cause}"

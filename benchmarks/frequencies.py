@@ -10,6 +10,7 @@ of band-limited scales are limited to that band first. nnAudio's own class `iSTF
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import warnings
 
 import numpy as np
@@ -74,12 +75,7 @@ def nnaudio(scale: tuple, X: np.ndarray, hop: int, length: int) -> np.ndarray | 
 
 
 def guarantee(path: str | None) -> None:
-    try:
-        import nnAudio  # noqa: F401
-
-        peer = True
-    except ImportError:
-        peer = False
+    peer = importlib.util.find_spec("nnAudio") is not None
     print("| bins | window, hop | float64: full / in band (iterations) | noisy | float32 | adjoint | nnAudio |")
     print("|---|---|---|---|---|---|---|")
     signals = recordings(path)

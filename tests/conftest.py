@@ -22,6 +22,8 @@ from hypothesis import HealthCheck, settings
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
 
+collect_ignore = ["fuzz_readers.py"]  # a program of its own, which needs atheris
+
 # No test depends on the clock, nor on chance; "deep" takes an hour and other numbers each time.
 _PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much]}
 settings.register_profile("ci", derandomize=True, database=None, **_PATIENT)

@@ -18,10 +18,10 @@ import pytest
 import xp_istft as xi
 from xp_istft import blocks
 
-for library in ("click", "rich", "soundfile", "matplotlib"):
+for library in ("click", "rich", "matplotlib"):
     pytest.importorskip(library, reason="the extra [cli] is not installed")
 
-import soundfile  # noqa: E402
+soundfile = pytest.importorskip("soundfile")
 
 from xp_istft.cli import commands, jobs, recordings, speech, whole_files  # noqa: E402
 

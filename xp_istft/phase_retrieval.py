@@ -677,7 +677,7 @@ def _layout(
     if n_fft is None and n_bins < 2:
         raise error(ValueError, function, name, "at least 2 bins, or n_fft=", n_bins)
     n_fft = _n_fft(array, n_fft, window, win_length)
-    window, _, live = transforms._live(function, required_backend(array), array, window)
+    window, _, live = transforms.live_windows(function, required_backend(array), array, window)
     chosen = plans.layout(function, n_fft, hop_length, win_length, window, array)
     chosen.samples(function, "window", chosen.window)  # an unknown name is refused here
     due = chosen.n_fft // 2 + 1

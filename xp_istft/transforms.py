@@ -202,7 +202,7 @@ def istft(
         raise error(ValueError, "istft", "X", "at least 2 dimensions (..., bins, frames)", f"shape {tuple(X.shape)}")
     X = arrays.moved("istft", "axes", X, axes, LAST_TWO)
     onesided = boolean("istft", "onesided", onesided)
-    window, synthesis_window, live = _live("istft", backend, X, window, synthesis_window)
+    window, synthesis_window, live = live_windows("istft", backend, X, window, synthesis_window)
     if frequencies is not None or method is not _AUTO or info is not False or callback is not None:
         request, n_fft = least_squares.read(
             X, n_fft, frequencies, method, weights, regularization, pad_mode, tol, maxiter, info, callback
@@ -322,7 +322,7 @@ def stft(
     if len(x.shape) < 1:
         raise error(ValueError, "stft", "x", "at least 1 dimension (..., samples)", f"shape {tuple(x.shape)}")
     x = arrays.moved("stft", "axis", x, axis, LAST)
-    window, _, live = _live("stft", backend, x, window)
+    window, _, live = live_windows("stft", backend, x, window)
     chosen = plans.layout("stft", n_fft, hop_length, win_length, window, x)
     bins = basis = None
     if frequencies is not None:
@@ -410,7 +410,7 @@ def frame(
     backend, x = arrays.read("frame", "x", x)
     _floating("frame", "x", x)
     x = arrays.moved("frame", "axis", x, axis, (-1,))
-    window, _, live = _live("frame", backend, x, window)
+    window, _, live = live_windows("frame", backend, x, window)
     chosen = _optional_window("frame", n_fft, hop_length, window, x)
     padding = read_padding("frame", padding)
     job = planned(plans.forward, "frame", chosen, x.shape[-1], center, padding, pad_mode, False, None)
@@ -474,7 +474,7 @@ def overlap_add(
     n_fft, n_frames = segments.shape[-2:]
     if n_frames < 1:
         raise error(ValueError, "overlap_add", "segments", "at least 1 frame", f"shape {tuple(segments.shape)}")
-    window, _, live = _live("overlap_add", backend, segments, window)
+    window, _, live = live_windows("overlap_add", backend, segments, window)
     chosen = _optional_window("overlap_add", n_fft, hop_length, window, segments)
     padding = read_padding("overlap_add", padding)
     placement = Placement.of("overlap_add", chosen.n_fft, chosen.hop, chosen.win_length, center, padding)
@@ -747,7 +747,9 @@ class iSTFT:  # noqa: N801  the name of nnAudio's layer
         return istft(X, onesided=onesided, length=length, **self._inverse)
 
 
-def _live(function: str, backend: Any, array: Any, window: Any, synthesis_window: Any = None) -> tuple[Any, Any, Any]:
+def live_windows(
+    function: str, backend: Any, array: Any, window: Any, synthesis_window: Any = None
+) -> tuple[Any, Any, Any]:
     """The windows to plan with, and those that automatic differentiation or a compiler follows (None: none)."""
     if not offers(backend, "live"):
         return window, synthesis_window, None
