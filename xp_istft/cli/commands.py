@@ -21,6 +21,7 @@ from ..phase_retrieval import ALGORITHMS, STARTS
 from . import many
 from .failures import EXIT_CODES, Exit, Failure, one_line, printable
 from .progress import terminal_progress
+from .whole_files import remove_stale_parts
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
@@ -290,6 +291,8 @@ def _each(
     pairs, several = many.pairs(tuple(sources), out, suffix, suffixes)
     clustered = scheduler is not None or (several and (workers or 1) > 1)
     work = partial(work, workers=1 if clustered and scheduler is None else workers, resume=several)
+    if several:
+        remove_stale_parts(target for _, target in pairs)
     return _reported(
         pairs, _on_dask(pairs, work, scheduler, workers or 1) if clustered else _here(pairs, work), several
     )
