@@ -133,7 +133,8 @@ def stft(
     IN are recordings, patterns ('**/*.flac') and directories, of which all recordings are meant. OUT is a file .npz;
     for several recordings, or where OUT is a directory, a directory that gets one for each. The file carries its
     parameters, and NumPy reads it too: numpy.load(OUT)["spectrum"] is (channels, bins, frames). Nothing that is there
-    is overwritten without --force; of several files, those that a former run has finished are left as they are.
+    is overwritten without --force; of several files, those that a former run has finished with the same options are
+    left as they are.
     """
     from .jobs import recording_to_spectrogram
     from .recordings import SUFFIXES
@@ -169,8 +170,8 @@ def istft(
     several files, or where OUT is a directory, a directory that gets a .wav for each. A spectrogram file of `xp-istft
     stft` says by itself how it is inverted; options come before what it says. Plain .npy and .npz of complex spectra
     (..., bins, frames), or of pairs (..., bins, frames, 2), need --sr and the options that they were made with.
-    Nothing that is there is overwritten without --force; of several files, those that a former run has finished are
-    left as they are.
+    Nothing that is there is overwritten without --force; of several files, those that a former run has finished with
+    the same options are left as they are.
     """
     from .jobs import spectrogram_to_recording
 
