@@ -224,8 +224,8 @@ class _Known:
         return cls(tokenize(job), job)
 
 
-# Jobs of parts: those of most chunks are equal, and backends keep what they derive from a job (a tenth of the time of
-# 500 frames).
+# Jobs of parts: those of most chunks are equal, and backends keep what they derive from a job. Derived anew for each
+# chunk it took 4 % of the time of 2000 frames.
 @lru_cache(maxsize=64)
 def _synthesis(whole: _Known, frames: Frames, origin: int) -> Synthesis:
     return replace(whole.job, frames=frames, origin=origin)
@@ -314,7 +314,7 @@ def _of_chunks(
 
     kept : by the number of a chunk along the last axis; where a chunk has no neighbour, the task is given None
 
-    By hand: `map_blocks` copies chunks of which it drops an axis (a sixth of the time of 2000 frames).
+    By hand: `map_blocks` copies chunks of which it drops an axis (a sixth of the time of a round trip).
     """
     last = array.numblocks[-1] - 1
     ends = _ends(array, before, after) if last and (before or after) else None
