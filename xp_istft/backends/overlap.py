@@ -106,12 +106,12 @@ class Overlap:
 
 
 @lru_cache(maxsize=128)
-def overlap_of(job: Synthesis, dtype: np.dtype, lanes: int) -> Overlap:
-    """The plan of a job for real numbers of this dtype."""
+def overlap_of(job: Synthesis, dtype: np.dtype, lanes: int, factor: float) -> Overlap:
+    """The plan of a job for real numbers of this dtype, whose frames still want this factor."""
     frames = job.frames
     n_fft, hop = frames.n_fft, frames.hop
     steady, corrections, zeros = _gains(job)
-    window = np.ones(n_fft) if job.window is None else job.window
+    window = np.full(n_fft, factor) if job.window is None else job.window * factor
     weights = window * steady[(job.origin + np.arange(n_fft)) % hop]
     first, shift = divmod(frames.start, hop)
 
