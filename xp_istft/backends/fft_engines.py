@@ -5,8 +5,8 @@ An engine has four maps over the last axis, each with a given result array, of t
     irfft(x, n, out), ifft(x, out), rfft(x, out), fft(x, out)
 
 It says whether these divide by n or leave that to the windows (`divides`: a pass over the data less, 5 to 12 % of the
-time), how it wants frames to lie that are strided in memory (`reads`), and how many arrays of the result's size it
-makes on the way (`copies`).
+time), how it wants frames to lie that are strided in memory (`reads`), and whether it `makes` new arrays, which are
+then copied to their place: its irfft gives one where there is no place.
 
 The engine of a transform follows from its size, precision and kind alone, never from how many frames there are: a
 part of a job must have the bits of the whole. For the same reason an engine that transforms several frames in the
@@ -43,7 +43,7 @@ class Engine(Protocol):
     name: str
     divides: bool
     reads: Reads
-    copies: int
+    makes: bool
 
     def suits(self, n_fft: int, onesided: bool) -> bool:
         """Whether to take it for this size and kind, where it is asked for by name."""
@@ -52,7 +52,7 @@ class Engine(Protocol):
         """Entered by each thread of a call: no floating-point warnings, no threads of the engine's own."""
 
     def __hash__(self) -> int: ...
-    def irfft(self, x: np.ndarray, n: int, out: np.ndarray) -> Any: ...
+    def irfft(self, x: np.ndarray, n: int, out: np.ndarray | None = None) -> Any: ...
     def ifft(self, x: np.ndarray, out: np.ndarray) -> Any: ...
     def rfft(self, x: np.ndarray, out: np.ndarray) -> Any: ...
     def fft(self, x: np.ndarray, out: np.ndarray) -> Any: ...
@@ -64,7 +64,7 @@ class NumpyEngine:
     name = "numpy"
     divides = True
     reads = Reads.AS_THEY_LIE
-    copies = 0
+    makes = False
 
     def suits(self, n_fft: int, onesided: bool) -> bool:
         return True
@@ -72,8 +72,8 @@ class NumpyEngine:
     def on_this_thread(self) -> AbstractContextManager[Any]:
         return np.errstate(all="ignore")
 
-    def irfft(self, x: np.ndarray, n: int, out: np.ndarray) -> Any:
-        np.fft.irfft(x, n, -1, None, out)
+    def irfft(self, x: np.ndarray, n: int, out: np.ndarray | None = None) -> Any:
+        return np.fft.irfft(x, n, -1, None, out)
 
     def ifft(self, x: np.ndarray, out: np.ndarray) -> Any:
         np.fft.ifft(x, out=out)
@@ -90,7 +90,7 @@ class ScipyEngine:
 
     name = "scipy"
     divides = False
-    copies = 1
+    makes = True
 
     def __init__(self) -> None:
         import scipy.fft
@@ -115,8 +115,11 @@ class ScipyEngine:
     def on_this_thread(self) -> AbstractContextManager[Any]:
         return np.errstate(all="ignore")
 
-    def irfft(self, x: np.ndarray, n: int, out: np.ndarray) -> Any:
-        out[...] = self._fft.irfft(x, n, norm="forward")
+    def irfft(self, x: np.ndarray, n: int, out: np.ndarray | None = None) -> Any:
+        made = self._fft.irfft(x, n, norm="forward")
+        if out is not None:
+            out[...] = made
+        return made
 
     def ifft(self, x: np.ndarray, out: np.ndarray) -> Any:
         out[...] = self._fft.ifft(x, norm="forward")
@@ -134,7 +137,7 @@ class MklEngine:
     name = "mkl"
     divides = False
     reads = Reads.PACKED
-    copies = 0
+    makes = False
 
     def __init__(self) -> None:
         try:
@@ -159,8 +162,8 @@ class MklEngine:
         finally:
             self._set_threads(before)
 
-    def irfft(self, x: np.ndarray, n: int, out: np.ndarray) -> Any:
-        self._fft.irfft(x, n, norm="forward", out=out)
+    def irfft(self, x: np.ndarray, n: int, out: np.ndarray | None = None) -> Any:
+        return self._fft.irfft(x, n, norm="forward", out=out)
 
     def ifft(self, x: np.ndarray, out: np.ndarray) -> Any:
         self._fft.ifft(x, norm="forward", out=out)

@@ -29,6 +29,7 @@ from ..windows import HopPeriodic
 from .array_api import dtype_name
 from .fft_engines import Engine, Reads, engine_for
 from .overlap import (
+    Make,
     Overlap,
     Transform,
     add_frames,
@@ -89,12 +90,11 @@ def synthesis(
 def _inverse_of(sources: tuple[np.ndarray, ...], job: Synthesis, kind: np.dtype) -> _Inverse:
     """The inverse FFTs of spectra of dtype `kind`, given as such or as real and imaginary parts."""
     engine = engine_for(job.frames.n_fft, kind, job.onesided)
+    prepared: Callable[[Any], np.ndarray]
     if len(sources) == 2:
         prepared = _joined_packed if engine.reads is Reads.PACKED else _joined
-    elif sources[0].strides[-2] == sources[0].itemsize:  # the bins of a frame lie side by side
-        prepared = _touched if engine.reads is Reads.PACKED else _as_they_lie
     else:
-        prepared = _STRIDED[engine.reads]
+        prepared = _PREPARED[engine.reads](sources[0])
     return _inverse(job, engine, prepared)
 
 
@@ -114,16 +114,23 @@ class _Inverse(NamedTuple):
     around: Around
     buffers: int  # arrays of a block's size that it takes, the segments among them
     factor: float  # that the segments still want
+    make: Make | None  # for an engine that makes new segments anyway
 
 
 @lru_cache(maxsize=128)
 def _inverse(job: Synthesis, engine: Engine, prepared: Callable[[Any], np.ndarray]) -> _Inverse:
     """The inverse FFTs of a job, of spectra that are `prepared` for its engine."""
     n_fft = job.frames.n_fft
+    make: Make | None = None
     if job.onesided:
 
         def transform(spectra: np.ndarray, segments: np.ndarray) -> None:
             engine.irfft(prepared(spectra), n_fft, segments)
+
+        if engine.makes:
+
+            def make(spectra: np.ndarray) -> np.ndarray:
+                return engine.irfft(prepared(spectra), n_fft)
 
     elif job.real:
 
@@ -140,9 +147,9 @@ def _inverse(job: Synthesis, engine: Engine, prepared: Callable[[Any], np.ndarra
             engine.ifft(ready, segments.view(ready.dtype))
 
     halves = not job.onesided and job.real
-    copies = engine.copies + _COPIES.get(prepared, 0)
+    copies = (engine.makes and make is None) + _COPIES.get(prepared, 0)
     factor = 1 if engine.divides else 1 / n_fft
-    return _Inverse(transform, engine.on_this_thread, 1 + copies + (2 + copies) * halves, factor)
+    return _Inverse(transform, engine.on_this_thread, 1 + copies + (2 + copies) * halves, factor, make)
 
 
 def _copied(source: np.ndarray, segments: np.ndarray) -> None:
@@ -150,7 +157,7 @@ def _copied(source: np.ndarray, segments: np.ndarray) -> None:
 
 
 _quiet = partial(np.errstate, all="ignore")
-_COPY = _Inverse(_copied, _quiet, 1, 1)
+_COPY = _Inverse(_copied, _quiet, 1, 1, None)
 
 
 def _as_they_lie(spectra: np.ndarray) -> np.ndarray:
@@ -181,7 +188,21 @@ def _transposed(spectra: np.ndarray) -> np.ndarray:
     return packed
 
 
-_STRIDED = {Reads.AS_THEY_LIE: _as_they_lie, Reads.NEARBY: _nearby, Reads.PACKED: _transposed}
+def _is_packed(spectrum: np.ndarray) -> bool:
+    """Whether the bins of a frame lie side by side."""
+    return spectrum.strides[-2] == spectrum.itemsize
+
+
+def _is_aligned(spectrum: np.ndarray) -> bool:
+    """Whether the rows of bins lie alike in cache lines: columns of such rows are read as fast from afar."""
+    return spectrum.strides[-2] % 64 == 0
+
+
+_PREPARED: dict[Reads, Callable[[np.ndarray], Callable[[Any], np.ndarray]]] = {
+    Reads.AS_THEY_LIE: lambda spectrum: _as_they_lie,
+    Reads.NEARBY: lambda spectrum: _as_they_lie if _is_packed(spectrum) or _is_aligned(spectrum) else _nearby,
+    Reads.PACKED: lambda spectrum: _touched if _is_packed(spectrum) else _transposed,
+}
 
 
 class _Planes:
@@ -237,7 +258,7 @@ def _overlap_added(
 
 def _one_batch(plan: Overlap, inverse: _Inverse, frames: Any, signal: np.ndarray, workers: int | None) -> None:
     """Signal (items, n_samples) of frames (items, n_frames, bins)."""
-    transform, around, buffers, _ = inverse
+    transform, around, buffers, _, make = inverse
     items = signal.shape[0]
     packed = signal.strides[1] == signal.itemsize
     if packed and (whole := known_views((plan, items))):
@@ -258,14 +279,14 @@ def _one_batch(plan: Overlap, inverse: _Inverse, frames: Any, signal: np.ndarray
             if packed and plan.size % plan.hop == 0:
                 gather_whole(whole_of(plan, items), transform, frames, signal)
             else:
-                gather(plan, transform, frames, signal, (0, rows), rows, None)
+                gather(plan, transform, frames, signal, (0, rows), rows, None, make)
                 plan.finish(signal)
         return
     tasks, per_block = _cut(items, rows, history, held, threads)
 
     def work(task: Task, share: Share) -> None:
         batch, (lo, hi) = task
-        gather(plan, transform, frames[batch], signal[batch], (lo, hi), per_block, share)
+        gather(plan, transform, frames[batch], signal[batch], (lo, hi), per_block, share, make)
 
     run(work, tasks, threads, around)
     with around():
@@ -445,7 +466,7 @@ def _forward(job: Analysis, engine: Engine, kind: np.dtype) -> _Forward:
         _multiplied(segments.reshape(-1).view(windows.dtype), windows)
         transform(segments, spectra)
 
-    return _Forward(windowed, engine.on_this_thread, 1 + engine.copies)
+    return _Forward(windowed, engine.on_this_thread, 1 + engine.makes)
 
 
 @lru_cache(maxsize=128)
@@ -462,7 +483,7 @@ def _windows(job: Analysis, kind: np.dtype, divided: bool) -> np.ndarray:
 
 
 def _multiplied(numbers: np.ndarray, windows: np.ndarray) -> None:
-    """Multiply frames in place. As copies of them this took two thirds of the time of one product from there to here."""
+    """Multiply copies of frames in place: copy and product took two thirds of the time of a product elsewhere."""
     whole = numbers.size // windows.size * windows.size
     rows = numbers[:whole].reshape(-1, windows.size)
     np.multiply(rows, windows, rows)
