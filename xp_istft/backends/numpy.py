@@ -470,22 +470,26 @@ class _Forward(NamedTuple):
     buffers: int  # arrays of a block's size that it takes
 
 
+@lru_cache(maxsize=128)
 def _forward(job: Analysis, engine: Engine, kind: np.dtype) -> _Forward:
     """Frames of a signal (items, frames, n_fft) to spectra (items, frames, bins) of this dtype."""
     segment_kind = _REAL[kind] if job.onesided else kind
     transform = engine.rfft if job.onesided else engine.fft
     windows = _windows(job, segment_kind, engine.divides)
+    at_once = windows.size if segment_kind == windows.dtype else 0  # numbers: few, where calls cost more than memory
 
     def windowed(spectra: np.ndarray, framed: np.ndarray) -> None:
         segments = scratch("segments", framed.shape, segment_kind)
-        np.copyto(segments, framed)
-        _multiplied(segments.reshape(-1).view(windows.dtype), windows)
+        if framed.size <= at_once:
+            np.multiply(framed, windows[: framed.shape[-1]], segments)
+        else:
+            np.copyto(segments, framed)
+            _multiplied(segments.reshape(-1).view(windows.dtype), windows)
         transform(segments, spectra)
 
     return _Forward(windowed, engine.on_this_thread, 1 + engine.makes)
 
 
-@lru_cache(maxsize=128)
 def _windows(job: Analysis, kind: np.dtype, divided: bool) -> np.ndarray:
     """Copies of the window one after the other, as real numbers for segments of this dtype.
 
