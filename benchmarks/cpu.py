@@ -69,7 +69,7 @@ def floor_parts(problem: Problem, X: np.ndarray, engine: Engine, threads: int) -
 
     def transforms(task: int, share: Any) -> None:
         for _ in range(turns):
-            engine.irfft(inputs[task], problem.n_fft, outputs[task])
+            engine.irfft(inputs[task], problem.n_fft, None if engine.makes else outputs[task])
 
     numbers = lying.view(kind).reshape(-1)
     parts = [numbers[task * (numbers.size // threads) :][: numbers.size // threads] for task in range(threads)]

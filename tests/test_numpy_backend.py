@@ -563,6 +563,39 @@ def test_threads_and_blocks_change_no_bit_of_any_engine(engine, n_fft, onesided,
         assert np.array_equal(backend.analysis(signal, forward, workers=workers), forward_plain)
 
 
+@pytest.mark.parametrize("n_frames", [61, 64, 512])  # of 64 and 512, rows of bins lie alike in cache lines
+def test_where_columns_are_read_changes_no_bit(n_frames, many_blocks, monkeypatch):
+    """SciPy's engine reads bins that lie row by row in a copy of the block, from 1.18 on."""
+    job = synthesis_job((64, 16, n_frames, 32, 16 * (n_frames - 1)))
+    spectrum = spectrum_of(job, batch=(2,))
+    xi.set_fft_engine("scipy")
+    try:
+        many_blocks(4 * 13 * 64)
+        plain = backend.synthesis(LAYOUTS["frame-major"](spectrum), job)
+        for reads in fft_engines.Reads:
+            monkeypatch.setattr(fft_engines._engine("scipy"), "reads", reads)
+            for layout in ("C", "every other"):
+                assert np.array_equal(backend.synthesis(LAYOUTS[layout](spectrum), job, workers=2), plain)
+    finally:
+        xi.set_fft_engine("auto")
+
+
+def test_a_small_spectrum_met_before(engine):
+    """The second call takes a shorter way: the same bits, in a new array, for any layout, also after other sizes."""
+    job, other = synthesis_job((64, 16, 9, 32, 128)), synthesis_job((512, 128, 40, 256, 128 * 39))
+    spectra = [spectrum_of(job, seed=seed) for seed in (0, 1)]
+    first = [backend.synthesis(X, job, workers=1, out=np.empty(128, "f")) for X in spectra]
+    seen = []
+    for layout in ("C", "frame-major", "C", "frame-major"):
+        for X, exact in zip(spectra, first, strict=True):
+            y = backend.synthesis(LAYOUTS[layout](X), job)
+            assert np.array_equal(y, exact)
+            assert y.base is None
+            seen.append(y)
+        backend.synthesis(spectrum_of(other), other)
+    assert all(np.array_equal(y, exact) for y, exact in zip(seen, itertools.cycle(first)))
+
+
 def test_engines_are_named():
     for wrong, kind in (("fftw", ValueError), (None, TypeError), (3, TypeError)):
         with pytest.raises(kind, match="set_fft_engine: engine: need 'auto' or 'numpy' or 'scipy' or 'mkl'"):
@@ -578,9 +611,9 @@ def test_auto_takes_scipy_where_it_is_faster():
     scipy = fft_engines.ScipyEngine()
     sizes = (16, 32, 400, 511, 1018, 2048, 16384, 65536)
     for scipy._vectors, forward in itertools.product((False, True), (False, True)):
-        fast = [n for n in sizes if scipy.is_fastest(n, True, True, forward)]
-        assert fast == ([32, 400] + [2048, 16384] * forward if scipy._vectors else [])
-        assert not scipy.is_fastest(512, False, True, forward)
+        single, double = ([n for n in sizes if scipy.is_fastest(n, one, True, forward)] for one in (True, False))
+        assert single == ([32, 400, 2048, 16384] if scipy._vectors else [])
+        assert double == ([400, 2048] if scipy._vectors and forward else [])
         assert not scipy.is_fastest(512, True, False, forward)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import io
 import pickle
 import tracemalloc
@@ -379,6 +380,7 @@ def test_memory_does_not_grow_with_what_was_pushed(rng):
             for _ in range(300):
                 forward.push(x)
                 inverse.push(X)
+            gc.collect()  # tuples that Python keeps for the next ones
             held.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()

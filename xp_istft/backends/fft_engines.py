@@ -2,24 +2,25 @@
 
 An engine has four maps over the last axis, each with a given result array, of the precision of its input:
 
-    irfft(x, n, out), ifft(x, out)     divided by n
-    rfft(x, out), fft(x, out)          divided by n as well: the windows carry the factor n
+    irfft(x, n, out), ifft(x, out), rfft(x, out), fft(x, out)
 
-and says whether it reads frames that lie strided in memory (`gathers`), or wants them packed, and how many arrays of
-the result's size it makes on the way (`copies`).
+It says whether these divide by n or leave that to the windows (`divides`: a pass over the data less, 5 to 12 % of the
+time), how it wants frames to lie that are strided in memory (`reads`), and whether it `makes` new arrays, which are
+then copied to their place: its irfft gives one where there is no place.
 
 The engine of a transform follows from its size, precision and kind alone, never from how many frames there are: a
 part of a job must have the bits of the whole. For the same reason an engine that transforms several frames in the
 lanes of a vector, with other roundings than one alone, is not taken where it does so.
 
-NumPy's forward transforms run in float64 over float32 data unless norm="forward" is given (4.2 to 8 times slower
-with numpy 2.4: the factor 1, a Python integer, picks the loop), hence the division everywhere.
+NumPy's run in float64 over float32 data wherever they need not divide (4.2 to 8 times slower with numpy 2.4: the
+factor 1, a Python integer, picks the loop), so it divides both ways.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from enum import Enum, auto
 from functools import cache, lru_cache
 from typing import Any, Protocol
 
@@ -28,12 +29,21 @@ import numpy as np
 from ..arguments import choice, error
 
 
+class Reads(Enum):
+    """How an engine wants the bins of frames that do not lie side by side in memory."""
+
+    AS_THEY_LIE = auto()
+    NEARBY = auto()  # strided, in a copy that stays in cache
+    PACKED = auto()
+
+
 class Engine(Protocol):
     """What the NumPy backend asks of an FFT library."""
 
     name: str
-    gathers: bool
-    copies: int
+    divides: bool
+    reads: Reads
+    makes: bool
 
     def suits(self, n_fft: int, onesided: bool) -> bool:
         """Whether to take it for this size and kind, where it is asked for by name."""
@@ -42,7 +52,7 @@ class Engine(Protocol):
         """Entered by each thread of a call: no floating-point warnings, no threads of the engine's own."""
 
     def __hash__(self) -> int: ...
-    def irfft(self, x: np.ndarray, n: int, out: np.ndarray) -> Any: ...
+    def irfft(self, x: np.ndarray, n: int, out: np.ndarray | None = None) -> Any: ...
     def ifft(self, x: np.ndarray, out: np.ndarray) -> Any: ...
     def rfft(self, x: np.ndarray, out: np.ndarray) -> Any: ...
     def fft(self, x: np.ndarray, out: np.ndarray) -> Any: ...
@@ -52,8 +62,9 @@ class NumpyEngine:
     """numpy.fft: writes where it is told, reads any strides, releases the GIL."""
 
     name = "numpy"
-    gathers = True
-    copies = 0
+    divides = True
+    reads = Reads.AS_THEY_LIE
+    makes = False
 
     def suits(self, n_fft: int, onesided: bool) -> bool:
         return True
@@ -61,8 +72,8 @@ class NumpyEngine:
     def on_this_thread(self) -> AbstractContextManager[Any]:
         return np.errstate(all="ignore")
 
-    def irfft(self, x: np.ndarray, n: int, out: np.ndarray) -> Any:
-        np.fft.irfft(x, n, -1, None, out)
+    def irfft(self, x: np.ndarray, n: int, out: np.ndarray | None = None) -> Any:
+        return np.fft.irfft(x, n, -1, None, out)
 
     def ifft(self, x: np.ndarray, out: np.ndarray) -> Any:
         np.fft.ifft(x, out=out)
@@ -78,23 +89,25 @@ class ScipyEngine:
     """scipy.fft: makes a new array each time, which is then copied to its place."""
 
     name = "scipy"
-    gathers = True
-    copies = 1
+    divides = False
+    makes = True
 
     def __init__(self) -> None:
         import scipy.fft
 
         self._fft = scipy.fft
         self._vectors = tuple(map(int, scipy.__version__.split(".")[:2])) >= (1, 18)
+        self.reads = Reads.NEARBY if self._vectors else Reads.AS_THEY_LIE
 
     def is_fastest(self, n_fft: int, single: bool, onesided: bool, forward: bool) -> bool:
-        """From 1.18 on, real float32 transforms of even, smooth size: 0.8 to 0.9 of numpy's time with the copy.
+        """From 1.18 on, real transforms of even, smooth size, of float64 only the forward ones.
 
-        With float64, below 32 and above 16384 samples it took 0.9 to 1.3 times numpy's. Of spectra that lie bin by bin
-        the inverse takes 1.03 to 1.2 times numpy's, frame by frame 0.74 to 0.95, the least gain at 2048.
+        A whole stft then took 0.69 to 0.89 of the time that numpy's takes with float32 (0.97 at 32 samples), 0.74 to
+        0.96 with float64; an istft of float32 0.70 to 0.91 frame by frame in memory, 0.82 to 1.04 bin by bin. An istft
+        of float64 took 0.9 to 1.09, and both ways 0.95 to 1.26 at 65536.
         """
-        most = 16384 if forward else 1024
-        return self._vectors and single and onesided and 32 <= n_fft <= most and _smooth(n_fft)
+        least, most = (32, 16384) if single else (64, 4096)
+        return self._vectors and onesided and (single or forward) and least <= n_fft <= most and _smooth(n_fft)
 
     def suits(self, n_fft: int, onesided: bool) -> bool:
         """Before 1.18 all. Since then, the bits of complex transforms depend on other frames and on the layout."""
@@ -103,25 +116,29 @@ class ScipyEngine:
     def on_this_thread(self) -> AbstractContextManager[Any]:
         return np.errstate(all="ignore")
 
-    def irfft(self, x: np.ndarray, n: int, out: np.ndarray) -> Any:
-        out[...] = self._fft.irfft(x, n)
+    def irfft(self, x: np.ndarray, n: int, out: np.ndarray | None = None) -> Any:
+        made = self._fft.irfft(x, n, norm="forward")
+        if out is not None:
+            out[...] = made
+        return made
 
     def ifft(self, x: np.ndarray, out: np.ndarray) -> Any:
-        out[...] = self._fft.ifft(x)
+        out[...] = self._fft.ifft(x, norm="forward")
 
     def rfft(self, x: np.ndarray, out: np.ndarray) -> Any:
-        out[...] = self._fft.rfft(x, norm="forward")
+        out[...] = self._fft.rfft(x)
 
     def fft(self, x: np.ndarray, out: np.ndarray) -> Any:
-        out[...] = self._fft.fft(x, norm="forward")
+        out[...] = self._fft.fft(x)
 
 
 class MklEngine:
     """mkl_fft: fast on packed frames; uses every core unless each thread forbids it."""
 
     name = "mkl"
-    gathers = False
-    copies = 0
+    divides = False
+    reads = Reads.PACKED
+    makes = False
 
     def __init__(self) -> None:
         try:
@@ -146,17 +163,17 @@ class MklEngine:
         finally:
             self._set_threads(before)
 
-    def irfft(self, x: np.ndarray, n: int, out: np.ndarray) -> Any:
-        self._fft.irfft(x, n, out=out)
+    def irfft(self, x: np.ndarray, n: int, out: np.ndarray | None = None) -> Any:
+        return self._fft.irfft(x, n, norm="forward", out=out)
 
     def ifft(self, x: np.ndarray, out: np.ndarray) -> Any:
-        self._fft.ifft(x, out=out)
+        self._fft.ifft(x, norm="forward", out=out)
 
     def rfft(self, x: np.ndarray, out: np.ndarray) -> Any:
-        self._fft.rfft(x, norm="forward", out=out)
+        self._fft.rfft(x, out=out)
 
     def fft(self, x: np.ndarray, out: np.ndarray) -> Any:
-        self._fft.fft(x, norm="forward", out=out)
+        self._fft.fft(x, out=out)
 
 
 def _smooth(n_fft: int) -> bool:
@@ -186,8 +203,8 @@ def set_fft_engine(engine: str) -> None:
     Parameters
     ----------
     engine : "auto", "numpy", "scipy" or "mkl"
-        "auto", the default, is numpy.fft, and scipy.fft from SciPy 1.18 on for the float32 transforms that it makes
-        faster. "mkl" needs the extra [mkl]. Transforms that an engine makes slower, or with other roundings for
+        "auto", the default, is numpy.fft, and scipy.fft from SciPy 1.18 on for the transforms that it makes faster.
+        "mkl" needs the extra [mkl]. Transforms that an engine makes slower, or with other roundings for
         several frames than for one, stay with numpy.fft in any case.
 
     Examples

@@ -34,11 +34,13 @@ _SCATTER_HOP = 16
 _SCATTER_OVERLAP = 32
 _HISTORY_BYTES = 1 << 19
 _GROUP_BYTES = 3 << 17
+_SHORT_HISTORY = 16  # rows of a block for each frame of its history
 _SHORT = 4096  # samples that are multiplied by 1 in less time than a call takes
 _SECONDS_PER_FLOP = 1 / 15e9
 
-# Frames of a spectrum (items, frames, bins), an array or what can be indexed as one, to segments.
+# Frames of a spectrum (items, frames, bins), an array or what can be indexed as one, to segments; `Make`: new ones.
 Transform = Callable[[Any, np.ndarray], None]
+Make = Callable[[Any], np.ndarray]
 
 
 class Columns(NamedTuple):
@@ -106,12 +108,12 @@ class Overlap:
 
 
 @lru_cache(maxsize=128)
-def overlap_of(job: Synthesis, dtype: np.dtype, lanes: int) -> Overlap:
-    """The plan of a job for real numbers of this dtype."""
+def overlap_of(job: Synthesis, dtype: np.dtype, lanes: int, factor: float) -> Overlap:
+    """The plan of a job for real numbers of this dtype, whose frames still want this factor."""
     frames = job.frames
     n_fft, hop = frames.n_fft, frames.hop
     steady, corrections, zeros = _gains(job)
-    window = np.ones(n_fft) if job.window is None else job.window
+    window = np.full(n_fft, factor) if job.window is None else job.window * factor
     weights = window * steady[(job.origin + np.arange(n_fft)) % hop]
     first, shift = divmod(frames.start, hop)
 
@@ -198,31 +200,35 @@ def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
 
 
 class _Block(NamedTuple):
-    """Views of this thread's buffer for `rows` rows of `items` signals."""
+    """Views of segments for `rows` rows of `items` signals."""
 
-    memory: np.ndarray
     segments: np.ndarray  # (items, history + rows, width)
     sums: tuple[tuple[np.ndarray, Columns], ...]  # each (items, rows, parts, columns)
 
 
 def _block(plan: Overlap, items: int, rows: int) -> _Block:
+    """In this thread's buffer."""
     key = (plan, items, rows)
     known = known_views(key)
     if known is not None:
         return known
+    memory = buffer("segments", items * (plan.history + rows) * plan.width * plan.weights.itemsize)
+    block = _block_in(memory, plan, items, rows)
+    keep_views(key, block, memory)
+    return block
+
+
+def _block_in(memory: np.ndarray, plan: Overlap, items: int, rows: int) -> _Block:
     dtype, hop, width = plan.weights.dtype, plan.hop, plan.width
     size = dtype.itemsize
     pitch = (plan.history + rows) * width
-    memory = buffer("segments", items * pitch * size)
     sums = []
     for each in plan.columns:
         parts, n_columns = each.weights.shape
         offset = (plan.oldest - each.oldest) * width + each.sample
         strides = tuple(size * step for step in (pitch, width, width - hop, 1))
         sums.append((np.ndarray((items, rows, parts, n_columns), dtype, memory, offset * size, strides), each))
-    block = _Block(memory, np.ndarray((items, plan.history + rows, width), dtype, memory), tuple(sums))
-    keep_views(key, block, memory)
-    return block
+    return _Block(np.ndarray((items, plan.history + rows, width), dtype, memory), tuple(sums))
 
 
 class Whole(NamedTuple):
@@ -252,7 +258,7 @@ def whole_of(plan: Overlap, items: int) -> Whole:
     )
     present = None if (lo, hi) == (0, plan.n_frames) else slice(lo, hi)
     whole = Whole(plan, outside, present, block.segments[:, a:b], sums, (items, rows, plan.hop))
-    keep_views((plan, items), whole, block.memory)
+    keep_views((plan, items), whole, block.segments)
     return whole
 
 
@@ -279,8 +285,12 @@ def gather(
     rows: tuple[int, int],
     rows_per_block: int,
     share: Share | None,
+    make: Make | None = None,
 ) -> None:
-    """Rows [lo, hi) of signal (items, n_samples), of frames (items, n_frames, n_bins), up to the gain's ends."""
+    """Rows [lo, hi) of signal (items, n_samples), of frames (items, n_frames, n_bins), up to the gain's ends.
+
+    With `make`, the history of a block is transformed again where it is short, for less than a copy of all.
+    """
     items = signal.shape[0]
     dtype, hop, n_frames, history = plan.weights.dtype, plan.hop, plan.n_frames, plan.history
     packed = signal.strides[1] == signal.itemsize
@@ -291,22 +301,13 @@ def gather(
         if share is not None and share.stopped:
             return
         count = min(rows_per_block, end_row - row)
-        block = _block(plan, items, count)
-        segments = block.segments
         oldest = row + plan.first - plan.oldest  # frame of the buffer's first row
-        new = oldest  # the first frame that is not yet there
-        if before is not None and history:
-            segments[:, :history] = before
-            new += history
         end = oldest + history + count
-        lo = min(max(new, 0), end)
-        hi = max(lo, min(end, n_frames))
-        if lo > new:
-            segments[:, new - oldest : lo - oldest] = 0
-        if hi > lo:
-            transform(frames[:, lo:hi], segments[:, lo - oldest : hi - oldest])
-        if end > hi:
-            segments[:, hi - oldest :] = 0
+        if make and oldest >= 0 and end <= n_frames and history * _SHORT_HISTORY <= count:
+            block = _block_in(make(frames[:, oldest:end]), plan, items, count)
+        else:
+            block = _block(plan, items, count)
+            _fill(block.segments, transform, frames, oldest, n_frames, before)
         whole = max(0, min(count, plan.size // hop - row)) if packed else 0
         if whole:
             target = numbers[:, row * hop : (row + whole) * hop].reshape(items, whole, hop)
@@ -318,8 +319,26 @@ def gather(
             values = staged.reshape(items, -1)[:, : stop - start].view(signal.dtype)
             lanes = signal.itemsize // dtype.itemsize
             signal[:, start // lanes : stop // lanes] = values
-        before = segments[:, count:]
+        before = block.segments[:, count:]
         row += count
+
+
+def _fill(
+    segments: np.ndarray, transform: Transform, frames: Any, oldest: int, n_frames: int, before: np.ndarray | None
+) -> None:
+    """Segments (items, count, width) of frames [oldest, oldest + count), of which `before` are the first; beyond: 0."""
+    new, end = oldest, oldest + segments.shape[1]
+    if before is not None:
+        segments[:, : before.shape[1]] = before
+        new += before.shape[1]
+    lo = min(max(new, 0), end)
+    hi = max(lo, min(end, n_frames))
+    if lo > new:
+        segments[:, new - oldest : lo - oldest] = 0
+    if hi > lo:
+        transform(frames[:, lo:hi], segments[:, lo - oldest : hi - oldest])
+    if end > hi:
+        segments[:, hi - oldest :] = 0
 
 
 def _sum_rows(plan: Overlap, block: _Block, lo: int, hi: int, target: np.ndarray) -> None:

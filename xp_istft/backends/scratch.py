@@ -46,7 +46,7 @@ def known_views(key: Any) -> Any:
 
 def keep_views(key: Any, views: Any, *memory: np.ndarray) -> None:
     """Have `known_views(key)` give these views of buffers, for as long as the thread keeps all of them."""
-    if all(each.size <= KEPT_BYTES for each in memory):
+    if all(each.nbytes <= KEPT_BYTES for each in memory):
         if len(_kept.views) >= _KEPT_VIEWS:
             _kept.views.clear()
         _kept.views[key] = views
