@@ -152,6 +152,37 @@ def test_a_second_run_does_what_is_missing(client, cli):
     assert files("out") == ["a.npz", "b.npz", "c.npz"]
 
 
+def test_a_second_run_with_other_options_is_refused(cli):
+    for name in "ab":
+        written(f"in/{name}.wav")
+    cli("stft", "in", "X", "--n-fft", 256)
+    assert cli("istft", "X", "y")[0] == 0
+    assert cli("istft", "X", "y")[1] == ["y/a.wav: there already", "y/b.wav: there already"]
+    before = Path("y/a.wav").read_bytes()
+    other = ("--max-gain", 3)  # neither length nor format says so
+    code, out, err = cli("istft", "X", "y", *other)
+    assert (code, out) == (4, [])
+    assert "y/a.wav: exists already, and it was made with other options" in err[1]
+    assert Path("y/a.wav").read_bytes() == before
+    assert cli("istft", "X", "y", *other, "--force")[0] == 0
+    assert Path("y/a.wav").read_bytes() != before
+    assert cli("istft", "X", "y", *other)[1] == ["y/a.wav: there already", "y/b.wav: there already"]
+
+
+def test_parts_that_killed_workers_left_are_removed_when_nobody_writes_them_any_more(cli):
+    for name in "ab":
+        written(f"in/{name}.wav")
+    assert cli("stft", "in", "X", "--n-fft", 256)[0] == 0
+    left, written_now, of_others = ".a.npz.ab12_xyz.part", ".b.npz.ab12_xyz.part", ".a.npz.c.npz.ab12_xyz.part"
+    for name in (left, written_now, of_others):
+        Path("X", name).write_bytes(b"half")
+    long_ago = os.stat("X/a.npz").st_mtime - 2 * 3600
+    for name in (left, of_others):
+        os.utime(Path("X", name), (long_ago, long_ago))
+    assert cli("stft", "in", "X", "--n-fft", 256)[1] == ["X/a.npz: there already", "X/b.npz: there already"]
+    assert files("X") == sorted([written_now, of_others, "a.npz", "b.npz"])
+
+
 def half_written(source, target):
     """Writes in two halves; the first process that is between them is killed."""
     with whole_file(target) as temporary:

@@ -95,8 +95,8 @@ class StreamingISTFT(_Stream):
     """The inverse transform of frames that come one after the other, any number at a time.
 
     All samples that come out, one after the other, are `istft` of all frames with the same parameters: the same bits
-    on NumPy, the same to rounding elsewhere. (A NaN reaches only samples under the weights of its frame; `istft`
-    also spreads it to samples with weight 0.) What is kept between two pushes is `latency` samples of each signal.
+    on NumPy, the same to rounding elsewhere. (A NaN may stay away from samples to which the window of its frame gives
+    weight 0; `istft` spreads it to these, too.) What is kept between two pushes is `latency` samples of each signal.
 
     Parameters
     ----------

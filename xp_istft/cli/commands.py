@@ -21,6 +21,7 @@ from ..phase_retrieval import ALGORITHMS, STARTS
 from . import many
 from .failures import EXIT_CODES, Exit, Failure, one_line, printable
 from .progress import terminal_progress
+from .whole_files import remove_stale_parts
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
@@ -132,7 +133,8 @@ def stft(
     IN are recordings, patterns ('**/*.flac') and directories, of which all recordings are meant. OUT is a file .npz;
     for several recordings, or where OUT is a directory, a directory that gets one for each. The file carries its
     parameters, and NumPy reads it too: numpy.load(OUT)["spectrum"] is (channels, bins, frames). Nothing that is there
-    is overwritten without --force; of several files, those that a former run has finished are left as they are.
+    is overwritten without --force; of several files, those that a former run has finished with the same options are
+    left as they are.
     """
     from .jobs import recording_to_spectrogram
     from .recordings import SUFFIXES
@@ -168,8 +170,8 @@ def istft(
     several files, or where OUT is a directory, a directory that gets a .wav for each. A spectrogram file of `xp-istft
     stft` says by itself how it is inverted; options come before what it says. Plain .npy and .npz of complex spectra
     (..., bins, frames), or of pairs (..., bins, frames, 2), need --sr and the options that they were made with.
-    Nothing that is there is overwritten without --force; of several files, those that a former run has finished are
-    left as they are.
+    Nothing that is there is overwritten without --force; of several files, those that a former run has finished with
+    the same options are left as they are.
     """
     from .jobs import spectrogram_to_recording
 
@@ -290,6 +292,8 @@ def _each(
     pairs, several = many.pairs(tuple(sources), out, suffix, suffixes)
     clustered = scheduler is not None or (several and (workers or 1) > 1)
     work = partial(work, workers=1 if clustered and scheduler is None else workers, resume=several)
+    if several:
+        remove_stale_parts(target for _, target in pairs)
     return _reported(
         pairs, _on_dask(pairs, work, scheduler, workers or 1) if clustered else _here(pairs, work), several
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -65,7 +67,7 @@ def recording_to_spectrogram(
         kind = {"float32": "complex64", "float64": "complex128"}[recording.dtype]
         if resume and not force and is_newer(target, source) and _holds(target, shape, kind, parameters):
             return THERE
-        check_target(target, force)
+        _check_remade(target, force, resume)
         check_space(target, spectrogram_bytes(shape, kind))
         with whole_file(target, force) as temporary, NewSpectrogram(temporary, shape, kind, parameters) as file:
             for spectrum in advance(stft_blocks(recording.read, job, workers=workers), frames.n_frames):
@@ -84,7 +86,7 @@ def spectrogram_to_recording(
 ) -> str:
     """Write `target`; a line that says what it holds. `options` are those that were given: they come first.
 
-    resume : a target that is newer than its source, and a recording of this kind and length, is left as it is
+    resume : a .wav that is newer than its source, and says that it was made with the same options, is left as it is
     """
     audio_format(target)
     chosen = dict(options)
@@ -108,12 +110,14 @@ def spectrogram_to_recording(
         job = istft_job(spectrogram.shape, spectrogram.dtype, **chosen)
         n_samples = job.frames.n_samples
         kind = (sample_rate, channels, n_samples, subtype)
-        if resume and not force and is_newer(target, source) and _sounds(target, kind):
+        made = _made_with({**chosen, "key": key, "frames_first": frames_first, "phase_shift": phase_shift})
+        if resume and not force and is_newer(target, source) and _sounds(target, kind, made):
             return THERE
+        _check_remade(target, force, resume)
         read = spectrogram.read if phase_shift is None else _turned_back(spectrogram, phase_shift, job.frames.n_fft)
         with (
             whole_file(target, force) as temporary,
-            NewRecording(temporary, target, sample_rate, channels, subtype, n_samples) as recording,
+            NewRecording(temporary, target, sample_rate, channels, subtype, n_samples, made) as recording,
         ):
             for signal in advance(istft_blocks(read, job, workers=workers), n_samples):
                 recording.write(signal)
@@ -153,13 +157,27 @@ def _holds(path: Path, shape: tuple[int, int, int], dtype: str, parameters: Para
         return False
 
 
-def _sounds(path: Path, kind: tuple[int, int, int, str]) -> bool:
-    """Whether a file is a recording of this sampling rate, channels, samples and subtype."""
+def _sounds(path: Path, kind: tuple[int, int, int, str], made: str) -> bool:
+    """Whether a file is a recording of this sampling rate, channels, samples, subtype and comment."""
     try:
         with Recording(path) as there:
-            return (there.sample_rate, there.channels, there.n_samples, there.subtype) == kind
+            return (there.sample_rate, there.channels, there.n_samples, there.subtype, there.comment) == (*kind, made)
     except Failure:
         return False
+
+
+def _made_with(options: dict[str, Any]) -> str:
+    """A line that differs where any option does: what a second run knows a finished recording by."""
+    text = json.dumps({name: value for name, value in options.items() if value is not None}, sort_keys=True)
+    return f"xp-istft {hashlib.sha256(text.encode()).hexdigest()[:32]}"
+
+
+def _check_remade(target: Path, force: bool, resume: bool) -> None:
+    """Failure where `target` cannot be written, with the reason why a second run does not take what is there."""
+    if resume and not force and target.is_file():
+        why = "it was made with other options or by other means, or its source is newer"
+        raise Failure(Exit.OUTPUT, f"{target}: exists already, and {why}; --force overwrites it")
+    check_target(target, force)
 
 
 def _turned_back(spectrogram: Spectrogram, phase_shift: int, n_fft: int) -> Callable[[int, int], np.ndarray]:

@@ -142,5 +142,4 @@ def on_dask(
 
 def _clear(made: list[tuple[Path, Path]], began: float) -> None:
     """Remove what workers that died since then have left half written."""
-    for _, target in made:
-        remove_parts(target, began)
+    remove_parts((target for _, target in made), began)

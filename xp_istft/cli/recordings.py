@@ -44,6 +44,7 @@ class Recording:
 
     sample_rate, channels, n_samples : of the recording
     subtype, format                  : soundfile's names
+    comment                          : text that the file carries, or ""
     dtype                            : "float32" or "float64"; by default the smaller one that holds its samples
     """
 
@@ -58,6 +59,7 @@ class Recording:
         self.sample_rate, self.channels = self._file.samplerate, self._file.channels
         self.subtype, self.format = self._file.subtype, self._file.format
         self.n_samples = self._file.frames
+        self.comment = self._file.comment
         self.dtype = dtype or ("float64" if self.subtype in ("DOUBLE", "PCM_32") else "float32")
         self._block, self._lo = np.zeros((self.channels, 0), self.dtype), 0  # the last samples that were read
         claimed = _claimed_and_there(self._file.extra_info)
@@ -108,7 +110,16 @@ class Recording:
 class NewRecording:
     """A recording to write block by block; `target` is the name that the user knows, for errors and the format."""
 
-    def __init__(self, path: Path, target: Path, sample_rate: int, channels: int, subtype: str, n_samples: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        target: Path,
+        sample_rate: int,
+        channels: int,
+        subtype: str,
+        n_samples: int,
+        comment: str = "",
+    ) -> None:
         self.target, self.subtype = target, subtype
         name = audio_format(target)
         if name == "WAV" and n_samples * channels * _BITS.get(subtype, 64) // 8 > _WAV_BYTES:
@@ -119,6 +130,8 @@ class NewRecording:
             text = str(getattr(cause, "error_string", cause)).rstrip(".")
             what = f"{name} {subtype} with {channels} channels at {sample_rate} Hz"
             raise Failure(Exit.OUTPUT, f"{target}: cannot be written as {what}: {text}") from cause
+        if comment and name in ("WAV", "RF64"):  # others may have no place for it
+            self._file.comment = comment
 
     def write(self, signal: np.ndarray) -> None:
         """Append (channels, samples)."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import glob
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .failures import Exit, Failure
+
+_PART = re.compile(r"\.(.*)\.[a-z0-9_]{8}\.part", re.DOTALL)  # as tempfile names them
+_STALE_SECONDS = 3600
 
 
 def check_target(path: Path, force: bool) -> None:
@@ -62,13 +65,41 @@ def whole_file(path: Path, force: bool = False) -> Iterator[Path]:
         raise
 
 
-def remove_parts(path: Path, since: float) -> None:
-    """Remove what processes that were killed since then (seconds since the epoch) have left of `path`."""
-    target = Path(os.path.realpath(path))
-    with suppress(OSError):
-        for part in target.parent.glob(f".{glob.escape(target.name[:64])}.*.part"):
+def remove_parts(paths: Iterable[Path], since: float) -> None:
+    """Remove what processes that were killed since then (seconds since the epoch) have left of `paths`."""
+    for part in _parts(paths):
+        with suppress(OSError):
             if part.stat().st_mtime >= since:
                 part.unlink()
+
+
+def remove_stale_parts(paths: Iterable[Path]) -> None:
+    """Remove what processes that were killed have left of `paths`: parts that nobody has written to for an hour.
+
+    By the clock of the file system that they lie on. Who was only slow fails when the part becomes the file, aloud.
+    """
+    now: dict[Path, float] = {}
+    for part in _parts(paths):
+        with suppress(OSError):
+            if part.parent not in now:
+                with tempfile.TemporaryFile(dir=part.parent) as file:
+                    now[part.parent] = os.fstat(file.fileno()).st_mtime
+            if part.stat().st_mtime < now[part.parent] - _STALE_SECONDS:
+                part.unlink()
+
+
+def _parts(paths: Iterable[Path]) -> Iterator[Path]:
+    """The temporary files of `paths`; each folder is read once."""
+    folders: dict[Path, set[str]] = {}
+    for path in paths:
+        target = Path(os.path.realpath(path))
+        folders.setdefault(target.parent, set()).add(target.name[:64])
+    for folder, names in folders.items():
+        with suppress(OSError):
+            for file in os.listdir(folder):
+                found = _PART.fullmatch(file)
+                if found and found[1] in names:
+                    yield folder / file
 
 
 def is_newer(path: Path, source: Path) -> bool:
