@@ -274,3 +274,33 @@ def test_a_segment_of_a_segment_is_a_segment():
         assert twice.frames == direct.frames
         np.testing.assert_array_equal(direct.signal_gain(), job.gain.samples(30 + lo, 30 + hi))
         assert columns.stop - columns.start == direct.frames.n_frames
+
+
+# ------------------------------------------------------------------ what texts say
+
+
+def said(kind, function, *arguments, **options):
+    with pytest.raises(kind) as caught:
+        function(*arguments, **options)
+    return str(caught.value)
+
+
+def test_hints_are_given_where_they_help_alone():
+    pairs = "join the pairs first"
+    assert pairs in said(TypeError, xi.istft, np.ones((5, 4, 2)))
+    for array in (np.ones((5, 4)), np.ones((2, 4)), np.ones((2, 4, 2), int)):
+        assert pairs not in said(TypeError, xi.istft, array)
+    options = {"n_fft": 16, "frequencies": xi.linear_frequencies(7, 0, 4000, 8000)}
+    swapped = "are the last two axes swapped?"
+    assert swapped in said(ValueError, xi.istft, ones(20, 7), **options)
+    assert swapped not in said(ValueError, xi.istft, ones(20, 8), **options)
+    for name in ("trainable_kernels", "trainable_window"):
+        assert f"{name}: need False, got True; xp_istft.nn.ISTFT trains" in said(ValueError, xi.iSTFT, **{name: True})
+
+
+def test_ways_that_a_library_does_not_have_are_judged_too():
+    X = ones(9, 5)
+    assert "'fused'" in said(ValueError, xi.istft, X, method="fused")
+    for name in ("tune", "overwrite"):
+        assert f"{name}: need a bool" in said(TypeError, xi.istft, X, **{name: "yes"})
+        np.testing.assert_array_equal(xi.istft(X, **{name: True}), xi.istft(X))
