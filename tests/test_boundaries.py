@@ -304,3 +304,19 @@ def test_ways_that_a_library_does_not_have_are_judged_too():
     for name in ("tune", "overwrite"):
         assert f"{name}: need a bool" in said(TypeError, xi.istft, X, **{name: "yes"})
         np.testing.assert_array_equal(xi.istft(X, **{name: True}), xi.istft(X))
+
+
+def test_too_few_axes_and_frames_are_said():
+    one_sided = "onesided: need True with frequencies= (bins of real signals), got False"
+    scale = xi.linear_frequencies(7, 0, 4000, 8000)
+    for text, kind, function, *arguments in (
+        ("x: need at least 1 dimension (..., samples), got shape ()", ValueError, xi.stft, np.zeros((), float)),
+        ("scale integers to floats first", TypeError, xi.stft, np.ones(20, int)),
+        ("at least 2 dimensions (..., n_fft, n_frames), got shape (4,)", ValueError, xi.overlap_add, np.ones(4), 2),
+        ("segments: need at least 1 frame, got shape (4, 0)", ValueError, xi.overlap_add, np.ones((4, 0)), 2),
+        ("n_frames: need >= 1, got 0", ValueError, xi.coverage, 0),
+        ("X: need at least 2 dimensions (..., bins, frames), got shape (9,)", ValueError, xi.iSTFT(16), ones(9)),
+    ):
+        assert text in said(kind, function, *arguments)
+    assert "scale integers" not in said(TypeError, xi.stft, np.ones(20, "datetime64[s]"))
+    assert one_sided in said(ValueError, xi.stft, np.ones(50), 16, frequencies=scale, onesided=False)
