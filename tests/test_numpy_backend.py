@@ -346,6 +346,32 @@ def test_scratch_is_bounded(n_fft, hop, dtype, monkeypatch):
             assert scratch_of(lambda one=one, job=each: backend.analysis(one, job)) <= 1.2 * 2**20
 
 
+def test_scratch_is_had_again_but_for_what_is_large():
+    small, large = scratch.KEPT_BYTES, scratch.KEPT_BYTES + 1
+
+    def call():
+        first = scratch.buffer("a", small)
+        assert first.size == small
+        assert scratch.buffer("a", small) is first
+        assert scratch.buffer("a", small - 1) is first
+        assert scratch.buffer("b", small) is not first
+        apart = scratch.buffer("c", large)
+        assert scratch.buffer("c", large) is not apart
+        scratch.keep_views("small", 1, first)
+        scratch.keep_views("large", 2, first, apart)
+        assert (scratch.known_views("small"), scratch.known_views("large")) == (1, None)
+        scratch.buffer("c", 8)  # memory that is new: views of what it may replace are forgotten
+        assert scratch.known_views("small") is None
+        for key in range(scratch._KEPT_VIEWS):
+            scratch.keep_views(key, key, first)
+        assert [scratch.known_views(key) for key in range(scratch._KEPT_VIEWS)] == list(range(scratch._KEPT_VIEWS))
+        scratch.keep_views("one more", 3, first)
+        assert (scratch.known_views(0), scratch.known_views("one more")) == (None, 3)
+        scratch.buffer("a", large)
+
+    assert 2**20 <= scratch_of(call) == 2 * small + 8  # a, b and c
+
+
 def test_workers():
     try:
         xi.set_workers(3)
@@ -365,6 +391,8 @@ def test_workers_of_the_environment(monkeypatch):
     monkeypatch.setenv("XP_ISTFT_NUM_THREADS", "5")
     assert threads.thread_count(None) == 5
     assert threads.thread_count(1) == 1
+    monkeypatch.setenv("XP_ISTFT_NUM_THREADS", "1")
+    assert threads.thread_count(None) == 1
     for wrong in ("0", "-2", "many", "2.5"):
         monkeypatch.setenv("XP_ISTFT_NUM_THREADS", wrong)
         with pytest.raises(ValueError, match="XP_ISTFT_NUM_THREADS: need an integer >= 1"):
@@ -438,6 +466,18 @@ def test_the_caller_works_alone_where_no_thread_starts(monkeypatch):
     done = []
     threads.run(lambda task, share: done.append(task), [1, 2, 3], 3, nullcontext)
     assert done == [1, 2, 3]
+
+
+def test_no_more_threads_start_than_have_work(monkeypatch):
+    started, start = [], threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: (started.append(thread), start(thread)))
+    monkeypatch.setattr(threads, "_pool", threads._Pool())
+    for tasks, workers, helpers in ((5, 1, 0), (1, 8, 0), (2, 8, 1), (9, 3, 2), (9, 2, 2), (4, 9, 3)):
+        done = []
+        threads.run(lambda task, share, done=done: done.append(task), list(range(tasks)), workers, nullcontext)
+        assert sorted(done) == list(range(tasks))
+        assert len(started) == helpers
+    assert all(thread.daemon and thread.name == "xp_istft" for thread in started)
 
 
 def test_a_busy_pool_delays_nobody():
