@@ -7,7 +7,9 @@ import math
 import multiprocessing
 import os
 import signal as signals
+import sys
 import threading
+import types
 from contextlib import nullcontext
 
 import numpy as np
@@ -616,12 +618,76 @@ def test_mkl_takes_the_sizes_it_is_faster_at():
 
 def test_auto_takes_scipy_where_it_is_faster():
     scipy = fft_engines.ScipyEngine()
-    sizes = (16, 32, 400, 511, 1018, 2048, 16384, 65536)
+    sizes = (16, 32, 400, 511, 1018, 1024, 1040, 2048, 16384, 65536)
     for scipy._vectors, forward in itertools.product((False, True), (False, True)):
         fast = [n for n in sizes if scipy.is_fastest(n, True, True, forward)]
-        assert fast == ([32, 400] + [2048, 16384] * forward if scipy._vectors else [])
+        assert fast == ([32, 400, 1024] + [1040, 2048, 16384] * forward if scipy._vectors else [])
         assert not scipy.is_fastest(512, False, True, forward)
         assert not scipy.is_fastest(512, True, False, forward)
+
+
+@pytest.mark.parametrize(
+    ("version", "vectors"),
+    [("1.10.1", False), ("1.17.9", False), ("1.18.0", True), ("1.18.0rc1", True), ("1.20.2", True), ("2.0.0", True)],
+)
+def test_scipy_has_vectors_from_version_1_18_on(version, vectors, monkeypatch):
+    import scipy
+
+    monkeypatch.setattr(scipy, "__version__", version)
+    assert fft_engines.ScipyEngine()._vectors is vectors
+
+
+def test_auto_asks_scipy_for_what_it_makes_faster_alone(monkeypatch):
+    monkeypatch.setattr(fft_engines._engine("scipy"), "_vectors", True)
+    monkeypatch.setattr(fft_engines, "_is_steady", lambda *_: True)
+    fft_engines._engine_for.cache_clear()
+    single, double = np.dtype("F"), np.dtype("D")
+    cases = {(512, single): "scipy", (512, double): "numpy", (2048, single): "numpy", (2048, single, True, True): "scipy",
+             (512, single, False): "numpy", (509, single): "numpy"}  # fmt: skip
+    try:
+        assert {case: fft_engines.engine_for(*case).name for case in cases} == cases
+    finally:
+        fft_engines._engine_for.cache_clear()
+
+
+def test_smooth_sizes_are_even_and_have_small_factors():
+    def largest_factor(n):
+        return max(p for p in range(2, n + 1) if n % p == 0 and all(p % q for q in range(2, math.isqrt(p) + 1)))
+
+    for n in range(2, 400):
+        assert fft_engines._smooth(n) == (n % 2 == 0 and largest_factor(n) <= 13)
+
+
+def test_mkl_works_on_one_thread_and_gives_the_others_back(monkeypatch):
+    """With MKL's interface and NumPy's arithmetic."""
+    allowed = [4]
+
+    def set_num_threads_local(count):
+        before, allowed[0] = allowed[0], count
+        return before
+
+    mkl, mkl_fft = types.ModuleType("mkl"), types.ModuleType("mkl_fft")
+    mkl.set_num_threads_local = set_num_threads_local
+    for name in ("rfft", "irfft", "fft", "ifft"):
+        setattr(mkl_fft, name, getattr(np.fft, name))
+    monkeypatch.setitem(sys.modules, "mkl", mkl)
+    monkeypatch.setitem(sys.modules, "mkl_fft", mkl_fft)
+    engine, numpy = fft_engines.MklEngine(), fft_engines.NumpyEngine()
+    with pytest.raises(RefusedError), np.errstate(all="raise"), engine.on_this_thread():
+        assert allowed == [1]
+        assert set(np.geterr().values()) == {"ignore"}
+        raise RefusedError
+    assert allowed == [4]
+    assert [n for n in (64, 400, 511, 1009, 1022) if engine.suits(n, True)] == [64, 400]
+    x = np.random.default_rng(3).standard_normal((3, 16))
+    for name, source, shape, arguments in (
+        ("rfft", x, (3, 9), ()), ("fft", x + 0j, (3, 16), ()), ("ifft", x + 0j, (3, 16), ()),
+        ("irfft", np.fft.rfft(x), (3, 16), (16,)),
+    ):  # fmt: skip
+        made, due = (np.empty(shape, float if name == "irfft" else complex) for _ in range(2))
+        getattr(engine, name)(source, *arguments, made)
+        getattr(numpy, name)(source, *arguments, due)
+        np.testing.assert_array_equal(made, due)
 
 
 def _with_other_bits(transform):
@@ -661,8 +727,6 @@ def test_complex_transforms_of_newer_scipy_are_numpys():
 
 
 def test_missing_mkl_is_named(monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "mkl_fft", None)
     with pytest.raises(
         ImportError, match=r"set_fft_engine: engine: need mkl_fft and mkl-service, got .*xp-istft\[mkl\]"
