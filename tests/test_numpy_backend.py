@@ -348,6 +348,29 @@ def test_scratch_is_bounded(n_fft, hop, dtype, monkeypatch):
             assert scratch_of(lambda one=one, job=each: backend.analysis(one, job)) <= 1.2 * 2**20
 
 
+def test_a_strided_result_after_a_packed_one():
+    """A small problem is known from its first call; its views fit packed signals alone."""
+    job = synthesis_job((16, 4, 9, 8, 32))
+    spectrum = spectrum_of(job)
+    packed = backend.synthesis(spectrum, job)
+    assert np.array_equal(backend.synthesis(spectrum, job), packed)
+    strided = np.full((*packed.shape[:-1], 3 * 32), 7, packed.dtype)[..., ::3]
+    backend.synthesis(spectrum, job, strided)
+    assert np.array_equal(strided, packed)
+
+
+def test_frames_longer_than_a_group_of_them():
+    """131072 samples: no two frames are added at once, and every loop ends."""
+    x = np.random.default_rng(2).standard_normal(100_000).astype(np.float32)
+    y = xi.istft(xi.stft(x, 2**17), length=x.size)
+    assert np.abs(y - x).max() < 1e-5
+
+
+def test_the_scale_of_magnitudes_is_a_power_of_two():
+    peaks = np.array([0, 1, 3, 1e-20, np.inf, np.nan], np.float32)[:, None, None]
+    np.testing.assert_array_equal(backend._scale(peaks).ravel(), [1, 1, 2, 2.0**-67, 1, 1])
+
+
 def test_scratch_is_had_again_but_for_what_is_large():
     small, large = scratch.KEPT_BYTES, scratch.KEPT_BYTES + 1
 
@@ -534,14 +557,47 @@ def test_many_callers_at_once(many_blocks):
     assert not wrong
 
 
-@pytest.fixture(params=["numpy", "scipy", "mkl"])
-def engine(request):
+def with_mkls_interface(monkeypatch):
+    """MKL's interface to NumPy's arithmetic, of frames whose bins lie side by side alone; the threads it may use."""
+    allowed = [4]
+
+    def set_num_threads_local(count):
+        before, allowed[0] = allowed[0], count
+        return before
+
+    def packed(transform):
+        def made(x, *arguments, **options):
+            assert x.strides[-1] == x.itemsize
+            return transform(x, *arguments, **options)
+
+        return made
+
+    mkl, mkl_fft = types.ModuleType("mkl"), types.ModuleType("mkl_fft")
+    mkl.set_num_threads_local = set_num_threads_local
+    for name in ("irfft", "ifft"):
+        setattr(mkl_fft, name, packed(getattr(np.fft, name)))
+    mkl_fft.rfft, mkl_fft.fft = np.fft.rfft, np.fft.fft
+    monkeypatch.setitem(sys.modules, "mkl", mkl)
+    monkeypatch.setitem(sys.modules, "mkl_fft", mkl_fft)
+    return allowed
+
+
+@pytest.fixture(params=["numpy", "scipy", "mkl", "as mkl"])
+def engine(request, monkeypatch):
     if request.param == "mkl":
         pytest.importorskip("mkl_fft")
         pytest.importorskip("mkl")
-    xi.set_fft_engine(request.param)
-    yield request.param
+    name = request.param.removeprefix("as ")
+    known = (fft_engines._engine, fft_engines._engine_for)
+    if name != request.param:
+        with_mkls_interface(monkeypatch)
+        for cache in known:
+            cache.cache_clear()
+    xi.set_fft_engine(name)
+    yield name
     xi.set_fft_engine("auto")
+    for cache in known if name != request.param else ():
+        cache.cache_clear()
 
 
 @pytest.mark.parametrize("dtype", ["f", "d"])
@@ -605,6 +661,47 @@ def test_threads_and_blocks_change_no_bit_of_any_engine(engine, n_fft, onesided,
         assert np.array_equal(backend.analysis(signal, forward, workers=workers), forward_plain)
 
 
+@pytest.mark.parametrize("threads_", [1, 2, 5])
+def test_tasks_are_every_row_of_every_item_once_in_blocks_of_their_size(threads_):
+    grid = itertools.product((1, 2, 7, 40), (1, 3, 9, 50, 1000), (0, 1, 3, 30), (1, 10, 64, 3000))
+    for items, rows, history, held in grid:
+        tasks, per_block = backend._cut(items, rows, history, held, threads_)
+        count = np.zeros((items, rows), int)
+        for batch, (lo, hi) in tasks:
+            assert lo < hi <= rows
+            count[batch, lo:hi] += 1
+            together = batch.stop - batch.start
+            assert together == 1 or ((lo, hi) == (0, rows) and together * (rows + history) <= held)
+        assert (count == 1).all()
+        assert 1 <= per_block <= max(rows, 1)
+        assert per_block <= max(rows if 2 * rows <= held else 0, held - history, history, backend._LEAST_ROWS)
+        if threads_ == 1 and 2 * rows > max(backend._LEAST_ROWS, history, held - history):
+            assert len(tasks) == items
+
+
+def test_long_signals_keep_every_thread_busy():
+    for items in (1, 2, 3):
+        tasks, _ = backend._cut(items, 100_000, 3, 500, 4)
+        assert 16 <= len(tasks) <= 16 + items * 2
+    few, per_block = backend._cut(1, 40, 4, 500, 8)  # a part has four histories of rows at least
+    assert (len(few), per_block) == (1, 40)
+    assert len(backend._cut(8, 40, 4, 5000, 8)[0]) == 8  # an item a thread, though all would make one block
+
+
+def test_axes_that_lie_evenly_are_one():
+    whole = np.zeros((3, 4, 5, 6))
+    assert [part.shape for (part,) in backend._batches(3, whole)] == [(60, 6)]
+    assert [part.shape for (part,) in backend._batches(3, whole[::2])] == [(20, 6)] * 2
+    assert [part.shape for (part,) in backend._batches(3, whole[:, :2])] == [(10, 6)] * 3
+    assert [part.shape for (part,) in backend._batches(3, whole[:, ::2])] == [(5, 6)] * 6
+    assert [part.shape for (part,) in backend._batches(3, whole[:, :, :3])] == [(3, 6)] * 12
+    apart = np.zeros((4, 10, 6))[:, ::2]  # one of two arrays is enough to part them
+    assert [[part.shape for part in pair] for pair in backend._batches(2, whole[0], apart)] == [[(20, 6)] * 2]
+    apart = np.zeros((4, 7, 6))[:, :5]
+    assert [[part.shape for part in pair] for pair in backend._batches(2, whole[0], apart)] == [[(5, 6)] * 2] * 4
+    assert all(np.shares_memory(part, whole) for (part,) in backend._batches(3, whole[:, ::2]))
+
+
 def test_engines_are_named():
     for wrong, kind in (("fftw", ValueError), (None, TypeError), (3, TypeError)):
         with pytest.raises(kind, match="set_fft_engine: engine: need 'auto' or 'numpy' or 'scipy' or 'mkl'"):
@@ -659,19 +756,7 @@ def test_smooth_sizes_are_even_and_have_small_factors():
 
 
 def test_mkl_works_on_one_thread_and_gives_the_others_back(monkeypatch):
-    """With MKL's interface and NumPy's arithmetic."""
-    allowed = [4]
-
-    def set_num_threads_local(count):
-        before, allowed[0] = allowed[0], count
-        return before
-
-    mkl, mkl_fft = types.ModuleType("mkl"), types.ModuleType("mkl_fft")
-    mkl.set_num_threads_local = set_num_threads_local
-    for name in ("rfft", "irfft", "fft", "ifft"):
-        setattr(mkl_fft, name, getattr(np.fft, name))
-    monkeypatch.setitem(sys.modules, "mkl", mkl)
-    monkeypatch.setitem(sys.modules, "mkl_fft", mkl_fft)
+    allowed = with_mkls_interface(monkeypatch)
     engine, numpy = fft_engines.MklEngine(), fft_engines.NumpyEngine()
     with pytest.raises(RefusedError), np.errstate(all="raise"), engine.on_this_thread():
         assert allowed == [1]
