@@ -157,6 +157,22 @@ def test_padding_of_any_number_of_axes(rng, shape, padding):
     np.testing.assert_array_equal(lazy.compute(), xi.stft(x, 32, padding=padding, pad_mode="reflect"))
 
 
+@pytest.mark.parametrize("shape", [(), (2, 2)])
+def test_long_chunks_of_any_number_of_axes(rng, shape):
+    X = xi.stft(rng.standard_normal((*shape, 4000)), 8)
+    lazy = xi.istft(da.from_array(X, chunks=(*(1,) * len(shape), -1, 900)))
+    np.testing.assert_array_equal(lazy.compute(), xi.istft(X))
+
+
+def test_other_bins_are_solved_for_whole_signals(X):
+    options = dict(n_fft=32, frequencies=xi.linear_frequencies(17, 0, 4000, 8000))
+    lazy = xi.istft(da.from_array(X, chunks=(1, 5, 9)), **options)
+    whole = xi.istft(X, **options)
+    assert (lazy.shape, lazy._meta.ndim, lazy.dtype) == (whole.shape, 2, whole.dtype)
+    assert lazy.chunks == ((1, 1, 1), whole.shape[-1:])
+    np.testing.assert_allclose(lazy.compute(), whole, atol=1e-9)
+
+
 def test_phases_of_chunked_bins_and_frames(rng):
     magnitude = np.abs(xi.stft(rng.standard_normal((3, 300)), 32))
     for chunks in ((1, 5, 9), (3, 17, 9), (2, 5, -1)):
@@ -188,6 +204,9 @@ def test_nothing_is_computed_before_it_is_asked_for(X):
         z = xi.as_complex(y, y)
     dtypes = [array.dtype for array in (y, again, both, segments, total, z)]
     assert dtypes == [np.float64, np.complex128, np.complex128, np.float64, np.float64, np.complex128]
+    for array in (y, again, both, segments, total, z):
+        assert array._meta.ndim == array.ndim
+        assert array._meta.dtype == array.dtype
     with pytest.raises(AssertionError), dask.config.set(scheduler=forbid_computing):
         y.compute()
 
