@@ -348,9 +348,10 @@ def test_scratch_is_bounded(n_fft, hop, dtype, monkeypatch):
             assert scratch_of(lambda one=one, job=each: backend.analysis(one, job)) <= 1.2 * 2**20
 
 
-def test_a_strided_result_after_a_packed_one():
+@pytest.mark.parametrize("real", [True, False])
+def test_a_strided_result_after_a_packed_one(real):
     """A small problem is known from its first call; its views fit packed signals alone."""
-    job = synthesis_job((16, 4, 9, 8, 32))
+    job = synthesis_job((16, 4, 9, 8, 32), onesided=real, real=real)
     spectrum = spectrum_of(job)
     packed = backend.synthesis(spectrum, job)
     assert np.array_equal(backend.synthesis(spectrum, job), packed)
