@@ -360,6 +360,24 @@ def test_a_strided_result_after_a_packed_one(real):
     assert np.array_equal(strided, packed)
 
 
+@pytest.mark.parametrize("real", [True, False])
+def test_strided_results_in_many_blocks(real, many_blocks):
+    job = synthesis_job((16, 4, 900, 7, 3500), onesided=real, real=real)
+    spectrum = spectrum_of(job)
+    packed = backend.synthesis(spectrum, job, workers=1)
+    many_blocks(3000)
+    strided = np.full((*packed.shape[:-1], 2 * 3500), 7, packed.dtype)[..., ::2]
+    backend.synthesis(spectrum, job, strided, workers=1)
+    assert np.array_equal(strided, packed)
+
+
+def test_ends_that_one_frame_of_two_reaches_count_twice():
+    x = np.random.default_rng(8).standard_normal(80)
+    for hop in (4, 8):  # the quotient of gains at the ends is 2, and 1
+        X = xi.stft(x, 8, hop_length=hop, window="boxcar", center=False)
+        np.testing.assert_allclose(xi.istft(X, hop_length=hop, window="boxcar", center=False), x, atol=1e-14)
+
+
 def test_frames_longer_than_a_group_of_them():
     """131072 samples: no two frames are added at once, and every loop ends."""
     x = np.random.default_rng(2).standard_normal(100_000).astype(np.float32)
