@@ -10,6 +10,7 @@ import pytest
 
 import xp_istft as xi
 from xp_istft import blocks
+from xp_istft.backends import backend_for
 from xp_istft.frames import Frames, Placement
 from xp_istft.jobs import Analysis, Synthesis
 
@@ -320,3 +321,10 @@ def test_too_few_axes_and_frames_are_said():
         assert text in said(kind, function, *arguments)
     assert "scale integers" not in said(TypeError, xi.stft, np.ones(20, "datetime64[s]"))
     assert one_sided in said(ValueError, xi.stft, np.ones(50), 16, frequencies=scale, onesided=False)
+
+
+def test_the_least_number_of_workers_and_what_no_backend_computes_with():
+    for function, array in ((xi.istft, ones(9, 5)), (xi.stft, np.ones(5000))):
+        assert "workers: need >= 1, got 0" in said(ValueError, function, array, workers=0)
+    assert backend_for([1.0, 2.0]) is None
+    assert backend_for(np.ones(2)).__name__ == "xp_istft.backends.numpy"
