@@ -10,6 +10,7 @@ import pytest
 
 import xp_istft as xi
 from xp_istft import blocks
+from xp_istft.backends import backend_for
 from xp_istft.frames import Frames, Placement
 from xp_istft.jobs import Analysis, Synthesis
 
@@ -274,3 +275,56 @@ def test_a_segment_of_a_segment_is_a_segment():
         assert twice.frames == direct.frames
         np.testing.assert_array_equal(direct.signal_gain(), job.gain.samples(30 + lo, 30 + hi))
         assert columns.stop - columns.start == direct.frames.n_frames
+
+
+# ------------------------------------------------------------------ what texts say
+
+
+def said(kind, function, *arguments, **options):
+    with pytest.raises(kind) as caught:
+        function(*arguments, **options)
+    return str(caught.value)
+
+
+def test_hints_are_given_where_they_help_alone():
+    pairs = "join the pairs first"
+    assert pairs in said(TypeError, xi.istft, np.ones((5, 4, 2)))
+    for array in (np.ones((5, 4)), np.ones((2, 4)), np.ones((2, 4, 2), int)):
+        assert pairs not in said(TypeError, xi.istft, array)
+    options = {"n_fft": 16, "frequencies": xi.linear_frequencies(7, 0, 4000, 8000)}
+    swapped = "are the last two axes swapped?"
+    assert swapped in said(ValueError, xi.istft, ones(20, 7), **options)
+    assert swapped not in said(ValueError, xi.istft, ones(20, 8), **options)
+    for name in ("trainable_kernels", "trainable_window"):
+        assert f"{name}: need False, got True; xp_istft.nn.ISTFT trains" in said(ValueError, xi.iSTFT, **{name: True})
+
+
+def test_ways_that_a_library_does_not_have_are_judged_too():
+    X = ones(9, 5)
+    assert "'fused'" in said(ValueError, xi.istft, X, method="fused")
+    for name in ("tune", "overwrite"):
+        assert f"{name}: need a bool" in said(TypeError, xi.istft, X, **{name: "yes"})
+        np.testing.assert_array_equal(xi.istft(X, **{name: True}), xi.istft(X))
+
+
+def test_too_few_axes_and_frames_are_said():
+    one_sided = "onesided: need True with frequencies= (bins of real signals), got False"
+    scale = xi.linear_frequencies(7, 0, 4000, 8000)
+    for text, kind, function, *arguments in (
+        ("x: need at least 1 dimension (..., samples), got shape ()", ValueError, xi.stft, np.zeros((), float)),
+        ("scale integers to floats first", TypeError, xi.stft, np.ones(20, int)),
+        ("at least 2 dimensions (..., n_fft, n_frames), got shape (4,)", ValueError, xi.overlap_add, np.ones(4), 2),
+        ("segments: need at least 1 frame, got shape (4, 0)", ValueError, xi.overlap_add, np.ones((4, 0)), 2),
+        ("n_frames: need >= 1, got 0", ValueError, xi.coverage, 0),
+        ("X: need at least 2 dimensions (..., bins, frames), got shape (9,)", ValueError, xi.iSTFT(16), ones(9)),
+    ):
+        assert text in said(kind, function, *arguments)
+    assert "scale integers" not in said(TypeError, xi.stft, np.ones(20, "datetime64[s]"))
+    assert one_sided in said(ValueError, xi.stft, np.ones(50), 16, frequencies=scale, onesided=False)
+
+
+def test_the_least_number_of_workers_and_what_no_backend_computes_with():
+    for function, array in ((xi.istft, ones(9, 5)), (xi.stft, np.ones(5000))):
+        assert "workers: need >= 1, got 0" in said(ValueError, function, array, workers=0)
+    assert backend_for([1.0, 2.0]) is None
+    assert backend_for(np.ones(2)).__name__ == "xp_istft.backends.numpy"

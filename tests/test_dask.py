@@ -169,11 +169,44 @@ def test_chunked_bins_are_joined(X):
     np.testing.assert_array_equal(xi.istft(da.from_array(X, chunks=(1, 5, 9))).compute(), xi.istft(X))
 
 
+@pytest.mark.parametrize("shape", [(200,), (2, 200), (2, 3, 200), (1, 2, 2, 200)])
+@pytest.mark.parametrize("padding", [(0, 40), (40, 0), (9, 9)])
+def test_padding_of_any_number_of_axes(rng, shape, padding):
+    x = rng.standard_normal(shape)
+    lazy = xi.stft(da.from_array(x, chunks=(*(1,) * (len(shape) - 1), 60)), 32, padding=padding, pad_mode="reflect")
+    np.testing.assert_array_equal(lazy.compute(), xi.stft(x, 32, padding=padding, pad_mode="reflect"))
+
+
+@pytest.mark.parametrize("shape", [(), (2, 2)])
+def test_long_chunks_of_any_number_of_axes(rng, shape):
+    X = xi.stft(rng.standard_normal((*shape, 4000)), 8)
+    lazy = xi.istft(da.from_array(X, chunks=(*(1,) * len(shape), -1, 900)))
+    np.testing.assert_array_equal(lazy.compute(), xi.istft(X))
+
+
+def test_other_bins_are_solved_for_whole_signals(X):
+    options = dict(n_fft=32, frequencies=xi.linear_frequencies(17, 0, 4000, 8000))
+    lazy = xi.istft(da.from_array(X, chunks=(1, 5, 9)), **options)
+    whole = xi.istft(X, **options)
+    assert (lazy.shape, lazy._meta.ndim, lazy.dtype) == (whole.shape, 2, whole.dtype)
+    assert lazy.chunks == ((1, 1, 1), whole.shape[-1:])
+    np.testing.assert_allclose(lazy.compute(), whole, atol=1e-9)
+
+
+def test_phases_of_chunked_bins_and_frames(rng):
+    magnitude = np.abs(xi.stft(rng.standard_normal((3, 300)), 32))
+    for chunks in ((1, 5, 9), (3, 17, 9), (2, 5, -1)):
+        lazy = xi.pghi(da.from_array(magnitude, chunks=chunks), rng=0)
+        assert (lazy.dtype, lazy._meta.ndim) == (np.complex128, 3)
+        np.testing.assert_array_equal(lazy.compute(), xi.pghi(magnitude, rng=0))
+
+
 def test_pairs_are_joined_as_numpys_are(rng):
     pairs = rng.standard_normal((3, 17, 40, 2))
     pairs[0, 0, 0] = np.inf, -0.0
     lazy = xi.as_complex(da.from_array(pairs, chunks=(1, -1, 7, 1)))
     assert lazy.chunks[-1] == (7, 7, 7, 7, 7, 5)
+    assert lazy._meta.shape == (0, 0, 0)
     np.testing.assert_array_equal(lazy.compute().view(float), xi.as_complex(pairs).view(float))
     re, im = pairs[..., 0], pairs[..., 1]
     parts = xi.as_complex(da.from_array(re, chunks=(1, -1, 7)), da.from_array(im, chunks=(3, 5, -1)))
@@ -191,6 +224,9 @@ def test_nothing_is_computed_before_it_is_asked_for(X):
         z = xi.as_complex(y, y)
     dtypes = [array.dtype for array in (y, again, both, segments, total, z)]
     assert dtypes == [np.float64, np.complex128, np.complex128, np.float64, np.float64, np.complex128]
+    for array in (y, again, both, segments, total, z):
+        assert array._meta.ndim == array.ndim
+        assert array._meta.dtype == array.dtype
     with pytest.raises(AssertionError), dask.config.set(scheduler=forbid_computing):
         y.compute()
 
@@ -263,6 +299,12 @@ def test_a_task_takes_one_thread_unless_told_otherwise(X, monkeypatch):
     for hop, workers in ((11, None), (13, 3)):  # hops that no other test plans
         xi.istft(lazy, hop_length=hop, workers=workers).compute()
     assert set(seen) == {1, 3}
+    del seen[:]
+    y = da.from_array(np.zeros((3, 500)), chunks=(1, 100))
+    xi.stft(y, 32).compute()
+    assert set(seen) == {1}
+    xi.stft(y, 32, workers=2).compute()
+    assert set(seen) == {1, 2}
 
 
 def test_what_cannot_be_is_refused(X):

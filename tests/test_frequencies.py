@@ -455,6 +455,52 @@ def test_ends_under_too_little_weight_are_zero_and_warned_of():
         xi.istft(X, n_fft=N, hop_length=2 * N, frequencies=FULL)
 
 
+def test_what_counts_as_determined_is_the_solvers_where_it_solves():
+    """Sample 0 has 6e-6 of the largest overlap: above the 1e-8 of float64, below the 1e-4 of float32."""
+    window = np.hanning(N + 2)[1:-1]
+    window[0] = 3e-3
+    X = xi.stft(noise(LENGTH), N, hop_length=HOP, window=window, frequencies=FULL, center=False)
+    options = dict(n_fft=N, hop_length=HOP, window=window, frequencies=FULL, center=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", xi.CoverageWarning)
+        warnings.simplefilter("ignore", xi.ConvergenceWarning)
+        xi.istft(X, **options)
+        xi.istft(X.astype(np.complex64), method="adjoint", **options)
+    with pytest.warns(xi.CoverageWarning, match=r"samples \[0, 1\)"):
+        y = xi.istft(X.astype(np.complex64), **options)
+    assert y[0] == 0
+
+
+def test_one_frame_is_enough():
+    x = noise(N)
+    X = xi.stft(x, N, frequencies=FULL, center=False, window="boxcar")
+    assert X.shape == (14, 1)
+    y = xi.istft(X, n_fft=N, frequencies=FULL, center=False, window="boxcar", tol=1e-12)
+    assert snr(x, y) > 150
+    with pytest.raises(ValueError, match="X: need at least 1 frame"):
+        xi.istft(X[:, :0], n_fft=N, frequencies=FULL)
+
+
+@pytest.mark.parametrize("options", [dict(frequencies=FULL, n_fft=N), dict(method="dual"), dict(info=True)])
+def test_real_and_imaginary_parts_are_joined_where_it_is_solved(options):
+    X = xi.stft(noise(2, LENGTH), N, frequencies=options.get("frequencies"))
+    parts, whole = (xi.istft(each, **options) for each in ((X.real.copy(), X.imag.copy()), X))
+    if "info" in options:
+        (parts, report), (whole, _) = parts, whole
+        assert np.all(report.iterations >= 1)
+    np.testing.assert_array_equal(parts, whole)
+
+
+def test_out_takes_a_batch():
+    X = xi.stft(noise(3, LENGTH), N, frequencies=FULL)
+    exact = xi.istft(X, n_fft=N, frequencies=FULL)
+    out = np.empty_like(exact)
+    assert xi.istft(X, n_fft=N, frequencies=FULL, out=out) is out
+    np.testing.assert_array_equal(out, exact)
+    with pytest.raises(ValueError, match=r"out: need shape \(3, 48\)"):
+        xi.istft(X, n_fft=N, frequencies=FULL, out=out[:2])
+
+
 def spectrum(n_bins=14):
     return xi.stft(noise(LENGTH), N, frequencies=FULL)[:n_bins]
 
@@ -466,7 +512,7 @@ REFUSED = {
         r"frequencies: .*Frequencies\(hz",
     ),
     "no n_fft": (dict(frequencies=FULL), TypeError, "n_fft: need an integer, with frequencies="),
-    "other bins": (dict(n_fft=N, frequencies=BAND), ValueError, "X: need 7 bins as in frequencies, got 14"),
+    "other bins": (dict(n_fft=N, frequencies=BAND), ValueError, "X: need 7 bins as in frequencies, got 14$"),
     "basis shape": (
         dict(n_fft=N + 1, frequencies=np.ones((14, N), complex)),
         ValueError,
@@ -497,6 +543,12 @@ def test_wrong_arguments_are_refused_by_name(case):
     options, kind, text = REFUSED[case]
     with pytest.raises(kind, match=f"istft: .*{text}|{text}"):
         xi.istft(spectrum(), **options)
+
+
+def test_nothing_is_reported_before_it_is_computed():
+    da = pytest.importorskip("dask.array")
+    with pytest.raises(ValueError, match="info: need False for arrays that are not computed yet, got True"):
+        xi.istft(da.from_array(spectrum()), n_fft=N, frequencies=FULL, info=True)
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,16 @@ import math
 import multiprocessing
 import os
 import signal as signals
+import sys
 import threading
+import types
 from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
 import xp_istft as xi
-from xp_istft.backends import array_api, fft_engines, scratch, threads
+from xp_istft.backends import array_api, fft_engines, overlap, scratch, threads
 from xp_istft.backends import numpy as backend
 from xp_istft.frames import PAD_MODES, Frames
 from xp_istft.jobs import Analysis, Synthesis
@@ -346,6 +348,81 @@ def test_scratch_is_bounded(n_fft, hop, dtype, monkeypatch):
             assert scratch_of(lambda one=one, job=each: backend.analysis(one, job)) <= 1.2 * 2**20
 
 
+@pytest.mark.parametrize("real", [True, False])
+def test_a_strided_result_after_a_packed_one(real):
+    """A small problem is known from its first call; its views fit packed signals alone."""
+    job = synthesis_job((16, 4, 9, 8, 32), onesided=real, real=real)
+    spectrum = spectrum_of(job)
+    packed = backend.synthesis(spectrum, job)
+    assert np.array_equal(backend.synthesis(spectrum, job), packed)
+    strided = np.full((*packed.shape[:-1], 3 * 32), 7, packed.dtype)[..., ::3]
+    backend.synthesis(spectrum, job, strided)
+    assert np.array_equal(strided, packed)
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_strided_results_in_many_blocks(real, many_blocks):
+    job = synthesis_job((16, 4, 900, 7, 3500), onesided=real, real=real)
+    spectrum = spectrum_of(job)
+    packed = backend.synthesis(spectrum, job, workers=1)
+    many_blocks(3000)
+    strided = np.full((*packed.shape[:-1], 2 * 3500), 7, packed.dtype)[..., ::2]
+    backend.synthesis(spectrum, job, strided, workers=1)
+    assert np.array_equal(strided, packed)
+
+
+def test_ends_that_one_frame_of_two_reaches_count_twice():
+    x = np.random.default_rng(8).standard_normal(80)
+    for hop in (4, 8):  # the quotient of gains at the ends is 2, and 1
+        X = xi.stft(x, 8, hop_length=hop, window="boxcar", center=False)
+        np.testing.assert_allclose(xi.istft(X, hop_length=hop, window="boxcar", center=False), x, atol=1e-14)
+
+
+def test_frames_longer_than_a_group_of_them():
+    """131072 samples: no two frames are added at once, and every loop ends."""
+    x = np.random.default_rng(2).standard_normal(100_000).astype(np.float32)
+    y = xi.istft(xi.stft(x, 2**17), length=x.size)
+    assert np.abs(y - x).max() < 1e-5
+
+
+def test_the_scale_of_magnitudes_is_a_power_of_two():
+    peaks = np.array([0, 1, 3, 1e-20, np.inf, np.nan], np.float32)[:, None, None]
+    np.testing.assert_array_equal(backend._scale(peaks).ravel(), [1, 1, 2, 2.0**-67, 1, 1])
+
+
+def test_runs_are_where_a_mask_is_true():
+    for mask in ([], [0, 0], [1], [1, 0, 1, 1, 0, 0, 1], [0, 1, 1, 0, 1, 0]):
+        runs = overlap._runs(np.array(mask, bool))
+        assert [i for lo, hi in runs for i in range(lo, hi)] == np.flatnonzero(mask).tolist()
+        assert all(before[1] < after[0] for before, after in itertools.pairwise(runs))
+
+
+def test_scratch_is_had_again_but_for_what_is_large():
+    small, large = scratch.KEPT_BYTES, scratch.KEPT_BYTES + 1
+
+    def call():
+        first = scratch.buffer("a", small)
+        assert first.size == small
+        assert scratch.buffer("a", small) is first
+        assert scratch.buffer("a", small - 1) is first
+        assert scratch.buffer("b", small) is not first
+        apart = scratch.buffer("c", large)
+        assert scratch.buffer("c", large) is not apart
+        scratch.keep_views("small", 1, first)
+        scratch.keep_views("large", 2, first, apart)
+        assert (scratch.known_views("small"), scratch.known_views("large")) == (1, None)
+        scratch.buffer("c", 8)  # memory that is new: views of what it may replace are forgotten
+        assert scratch.known_views("small") is None
+        for key in range(scratch._KEPT_VIEWS):
+            scratch.keep_views(key, key, first)
+        assert [scratch.known_views(key) for key in range(scratch._KEPT_VIEWS)] == list(range(scratch._KEPT_VIEWS))
+        scratch.keep_views("one more", 3, first)
+        assert (scratch.known_views(0), scratch.known_views("one more")) == (None, 3)
+        scratch.buffer("a", large)
+
+    assert 2**20 <= scratch_of(call) == 2 * small + 8  # a, b and c
+
+
 def test_workers():
     try:
         xi.set_workers(3)
@@ -365,6 +442,8 @@ def test_workers_of_the_environment(monkeypatch):
     monkeypatch.setenv("XP_ISTFT_NUM_THREADS", "5")
     assert threads.thread_count(None) == 5
     assert threads.thread_count(1) == 1
+    monkeypatch.setenv("XP_ISTFT_NUM_THREADS", "1")
+    assert threads.thread_count(None) == 1
     for wrong in ("0", "-2", "many", "2.5"):
         monkeypatch.setenv("XP_ISTFT_NUM_THREADS", wrong)
         with pytest.raises(ValueError, match="XP_ISTFT_NUM_THREADS: need an integer >= 1"):
@@ -440,6 +519,18 @@ def test_the_caller_works_alone_where_no_thread_starts(monkeypatch):
     assert done == [1, 2, 3]
 
 
+def test_no_more_threads_start_than_have_work(monkeypatch):
+    started, start = [], threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: (started.append(thread), start(thread)))
+    monkeypatch.setattr(threads, "_pool", threads._Pool())
+    for tasks, workers, helpers in ((5, 1, 0), (1, 8, 0), (2, 8, 1), (9, 3, 2), (9, 2, 2), (4, 9, 3)):
+        done = []
+        threads.run(lambda task, share, done=done: done.append(task), list(range(tasks)), workers, nullcontext)
+        assert sorted(done) == list(range(tasks))
+        assert len(started) == helpers
+    assert all(thread.daemon and thread.name == "xp_istft" for thread in started)
+
+
 def test_a_busy_pool_delays_nobody():
     """Helpers that come when the work is done leave at once; a call inside a call is no deadlock."""
     inner = []
@@ -492,14 +583,47 @@ def test_many_callers_at_once(many_blocks):
     assert not wrong
 
 
-@pytest.fixture(params=["numpy", "scipy", "mkl"])
-def engine(request):
+def with_mkls_interface(monkeypatch):
+    """MKL's interface to NumPy's arithmetic, of frames whose bins lie side by side alone; the threads it may use."""
+    allowed = [4]
+
+    def set_num_threads_local(count):
+        before, allowed[0] = allowed[0], count
+        return before
+
+    def packed(transform):
+        def made(x, *arguments, **options):
+            assert x.strides[-1] == x.itemsize
+            return transform(x, *arguments, **options)
+
+        return made
+
+    mkl, mkl_fft = types.ModuleType("mkl"), types.ModuleType("mkl_fft")
+    mkl.set_num_threads_local = set_num_threads_local
+    for name in ("irfft", "ifft"):
+        setattr(mkl_fft, name, packed(getattr(np.fft, name)))
+    mkl_fft.rfft, mkl_fft.fft = np.fft.rfft, np.fft.fft
+    monkeypatch.setitem(sys.modules, "mkl", mkl)
+    monkeypatch.setitem(sys.modules, "mkl_fft", mkl_fft)
+    return allowed
+
+
+@pytest.fixture(params=["numpy", "scipy", "mkl", "as mkl"])
+def engine(request, monkeypatch):
     if request.param == "mkl":
         pytest.importorskip("mkl_fft")
         pytest.importorskip("mkl")
-    xi.set_fft_engine(request.param)
-    yield request.param
+    name = request.param.removeprefix("as ")
+    known = (fft_engines._engine, fft_engines._engine_for)
+    if name != request.param:
+        with_mkls_interface(monkeypatch)
+        for cache in known:
+            cache.cache_clear()
+    xi.set_fft_engine(name)
+    yield name
     xi.set_fft_engine("auto")
+    for cache in known if name != request.param else ():
+        cache.cache_clear()
 
 
 @pytest.mark.parametrize("dtype", ["f", "d"])
@@ -596,6 +720,47 @@ def test_a_small_spectrum_met_before(engine):
     assert all(np.array_equal(y, exact) for y, exact in zip(seen, itertools.cycle(first)))
 
 
+@pytest.mark.parametrize("threads_", [1, 2, 5])
+def test_tasks_are_every_row_of_every_item_once_in_blocks_of_their_size(threads_):
+    grid = itertools.product((1, 2, 7, 40), (1, 3, 9, 50, 1000), (0, 1, 3, 30), (1, 10, 64, 3000))
+    for items, rows, history, held in grid:
+        tasks, per_block = backend._cut(items, rows, history, held, threads_)
+        count = np.zeros((items, rows), int)
+        for batch, (lo, hi) in tasks:
+            assert lo < hi <= rows
+            count[batch, lo:hi] += 1
+            together = batch.stop - batch.start
+            assert together == 1 or ((lo, hi) == (0, rows) and together * (rows + history) <= held)
+        assert (count == 1).all()
+        assert 1 <= per_block <= max(rows, 1)
+        assert per_block <= max(rows if 2 * rows <= held else 0, held - history, history, backend._LEAST_ROWS)
+        if threads_ == 1 and 2 * rows > max(backend._LEAST_ROWS, history, held - history):
+            assert len(tasks) == items
+
+
+def test_long_signals_keep_every_thread_busy():
+    for items in (1, 2, 3):
+        tasks, _ = backend._cut(items, 100_000, 3, 500, 4)
+        assert 16 <= len(tasks) <= 16 + items * 2
+    few, per_block = backend._cut(1, 40, 4, 500, 8)  # a part has four histories of rows at least
+    assert (len(few), per_block) == (1, 40)
+    assert len(backend._cut(8, 40, 4, 5000, 8)[0]) == 8  # an item a thread, though all would make one block
+
+
+def test_axes_that_lie_evenly_are_one():
+    whole = np.zeros((3, 4, 5, 6))
+    assert [part.shape for (part,) in backend._batches(3, whole)] == [(60, 6)]
+    assert [part.shape for (part,) in backend._batches(3, whole[::2])] == [(20, 6)] * 2
+    assert [part.shape for (part,) in backend._batches(3, whole[:, :2])] == [(10, 6)] * 3
+    assert [part.shape for (part,) in backend._batches(3, whole[:, ::2])] == [(5, 6)] * 6
+    assert [part.shape for (part,) in backend._batches(3, whole[:, :, :3])] == [(3, 6)] * 12
+    apart = np.zeros((4, 10, 6))[:, ::2]  # one of two arrays is enough to part them
+    assert [[part.shape for part in pair] for pair in backend._batches(2, whole[0], apart)] == [[(20, 6)] * 2]
+    apart = np.zeros((4, 7, 6))[:, :5]
+    assert [[part.shape for part in pair] for pair in backend._batches(2, whole[0], apart)] == [[(5, 6)] * 2] * 4
+    assert all(np.shares_memory(part, whole) for (part,) in backend._batches(3, whole[:, ::2]))
+
+
 def test_engines_are_named():
     for wrong, kind in (("fftw", ValueError), (None, TypeError), (3, TypeError)):
         with pytest.raises(kind, match="set_fft_engine: engine: need 'auto' or 'numpy' or 'scipy' or 'mkl'"):
@@ -609,12 +774,70 @@ def test_mkl_takes_the_sizes_it_is_faster_at():
 
 def test_auto_takes_scipy_where_it_is_faster():
     scipy = fft_engines.ScipyEngine()
-    sizes = (16, 32, 400, 511, 1018, 2048, 16384, 65536)
+    sizes = (16, 32, 400, 511, 1018, 1024, 1040, 2048, 16384, 65536)
     for scipy._vectors, forward in itertools.product((False, True), (False, True)):
         single, double = ([n for n in sizes if scipy.is_fastest(n, one, True, forward)] for one in (True, False))
-        assert single == ([32, 400, 2048, 16384] if scipy._vectors else [])
-        assert double == ([400, 2048] if scipy._vectors and forward else [])
+        assert single == ([32, 400, 1024, 1040, 2048, 16384] if scipy._vectors else [])
+        assert double == ([400, 1024, 1040, 2048] if scipy._vectors and forward else [])
         assert not scipy.is_fastest(512, True, False, forward)
+
+
+@pytest.mark.parametrize(
+    ("version", "vectors"),
+    [("1.10.1", False), ("1.17.9", False), ("1.18.0", True), ("1.18.0rc1", True), ("1.20.2", True), ("2.0.0", True)],
+)
+def test_scipy_has_vectors_from_version_1_18_on(version, vectors, monkeypatch):
+    import scipy
+
+    monkeypatch.setattr(scipy, "__version__", version)
+    assert fft_engines.ScipyEngine()._vectors is vectors
+
+
+def test_auto_asks_scipy_for_what_it_makes_faster_alone(monkeypatch):
+    monkeypatch.setattr(fft_engines._engine("scipy"), "_vectors", True)
+    monkeypatch.setattr(fft_engines, "_is_steady", lambda *_: True)
+    fft_engines._engine_for.cache_clear()
+    single, double = np.dtype("F"), np.dtype("D")
+    taken = [(512, single), (2048, single, True, True)]
+    others = [(512, double), (2048, single), (512, single, False), (509, single)]
+    try:
+        assert {fft_engines.engine_for(*case).name for case in taken} == {"scipy"}
+        assert {fft_engines.engine_for(*case).name for case in others} == {"numpy"}
+    finally:
+        fft_engines._engine_for.cache_clear()
+
+
+def test_smooth_sizes_are_even_and_have_small_factors():
+    def largest_factor(n):
+        return max(p for p in range(2, n + 1) if n % p == 0 and all(p % q for q in range(2, math.isqrt(p) + 1)))
+
+    for n in range(2, 400):
+        assert fft_engines._smooth(n) == (n % 2 == 0 and largest_factor(n) <= 13)
+
+
+def test_mkl_works_on_one_thread_and_gives_the_others_back(monkeypatch):
+    allowed = with_mkls_interface(monkeypatch)
+    engine, numpy = fft_engines.MklEngine(), fft_engines.NumpyEngine()
+
+    def refused():
+        with np.errstate(all="raise"), engine.on_this_thread():
+            assert allowed == [1]
+            assert set(np.geterr().values()) == {"ignore"}
+            raise RefusedError
+
+    with pytest.raises(RefusedError):
+        refused()
+    assert allowed == [4]
+    assert [n for n in (64, 400, 511, 1009, 1022) if engine.suits(n, True)] == [64, 400]
+    x = np.random.default_rng(3).standard_normal((3, 16))
+    for name, source, shape, arguments in (
+        ("rfft", x, (3, 9), ()), ("fft", x + 0j, (3, 16), ()), ("ifft", x + 0j, (3, 16), ()),
+        ("irfft", np.fft.rfft(x), (3, 16), (16,)),
+    ):  # fmt: skip
+        made, due = (np.empty(shape, float if name == "irfft" else complex) for _ in range(2))
+        getattr(engine, name)(source, *arguments, made)
+        getattr(numpy, name)(source, *arguments, due)
+        np.testing.assert_array_equal(made, due)
 
 
 def _with_other_bits(transform):
@@ -654,8 +877,6 @@ def test_complex_transforms_of_newer_scipy_are_numpys():
 
 
 def test_missing_mkl_is_named(monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "mkl_fft", None)
     with pytest.raises(
         ImportError, match=r"set_fft_engine: engine: need mkl_fft and mkl-service, got .*xp-istft\[mkl\]"

@@ -452,3 +452,14 @@ def test_a_callback_that_raises_ends_the_call():
 
     with pytest.raises(KeyError, match="enough"):
         xi.griffin_lim(np.ones((17, 5)), callback=callback)
+
+
+def test_what_an_algorithm_has_come_to():
+    """The proposal; of ADMM the estimate that it remembers, of RAAR the middle of both. Nothing of no iterations."""
+    from xp_istft.backends.phase_updates import Stage, estimate
+
+    for algorithm, due in (("gla", 1), ("fgla", 1), ("raar", 2), ("admm", 3)):
+        proposal, memory = np.full((1, 2, 3), 1 + 0j), np.full((1, 2, 3), 3 + 0j)
+        assert estimate(Stage(algorithm, 0.9, 0), proposal, memory) is proposal
+        np.testing.assert_array_equal(estimate(Stage(algorithm, 0.9, 4), proposal, memory), due)
+        assert estimate(Stage(algorithm, 0.9, 4), proposal, None) is proposal

@@ -274,6 +274,57 @@ def test_no_copy_in_and_none_out(monkeypatch):
     assert seen["out"] == out.data_ptr()
 
 
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        lambda x: x[:120].reshape(5, 12, 2),
+        lambda x: x[1:121].reshape(5, 12, 2),  # begins within what would be a complex number
+        lambda x: x[:180].reshape(5, 12, 3)[..., :2],
+        lambda x: x[:120].reshape(2, 5, 12).permute(1, 2, 0),
+        lambda x: x[:140].reshape(5, 14, 2)[:, 1:13],
+    ],
+)
+def test_pairs_anywhere_in_memory_are_joined(pairs):
+    x = randn(200).requires_grad_()
+    parts = pairs(x)
+    Z = xi.as_complex(parts)
+    assert torch.equal(Z, torch.complex(parts[..., 0].contiguous(), parts[..., 1].contiguous()))
+    even = parts.stride(-1) == 1 and parts.stride(1) == 2 and parts.storage_offset() % 2 == 0
+    assert (Z.data_ptr() == parts.data_ptr()) is even
+    Z.abs().square().sum().backward()
+    inside = pairs(torch.arange(200)).reshape(-1)
+    due = torch.zeros_like(x).index_copy(0, inside, 2 * x.detach()[inside])
+    torch.testing.assert_close(x.grad, due)
+
+
+@pytest.mark.parametrize("peak", [0.05, 20.0])
+@pytest.mark.parametrize("scaling", [None, "ortho", "spectrum", "psd"])
+def test_followed_windows_are_scaled_as_plain_ones(scaling, peak):
+    x, w = randn(2, 60), window(8)
+    w = w * peak / w.detach().max()
+    options = {"hop_length": 2, "scaling": scaling}
+    X = xi.stft(x, 8, window=w, **options)
+    torch.testing.assert_close(X, xi.stft(x, 8, window=w.detach(), **options))
+    torch.testing.assert_close(xi.istft(X, window=w, **options), x)
+
+
+def test_the_windows_gradient_is_the_same_in_any_blocks(monkeypatch):
+    X, w = spectrum(8, n_frames=11, batch=(2,)), window(8)
+    due = torch.autograd.grad(xi.istft(X, hop_length=2, window=w).square().sum(), w)[0]
+    for items in (1, 8 * 2 * 3, 8 * 2 * 4):
+        monkeypatch.setattr(backend, "_BLOCK_ITEMS", items)
+        got = torch.autograd.grad(xi.istft(X, hop_length=2, window=w).square().sum(), w)[0]
+        torch.testing.assert_close(got, due)
+
+
+def test_values_are_at_hand_where_they_are_simply_there():
+    x, seen = randn(3, 4), []
+    assert np.shares_memory(backend.at_hand(x), x.numpy())
+    torch.func.vmap(lambda row: (seen.append(backend.at_hand(row)), row)[1])(x)
+    assert seen == [None]
+    assert backend.at_hand(x.to("meta")) is None
+
+
 def test_inputs_are_not_changed():
     X, w, x = spectrum(8), window(8), randn(20).requires_grad_()
     before = [t.detach().clone() for t in (X, w, x)]

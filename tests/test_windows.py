@@ -53,11 +53,49 @@ def test_covered_is_what_a_scan_of_all_samples_finds(job, seed, zeros):
     found = covered(gain, job)
     np.testing.assert_array_equal(gain.samples(job.start, job.stop) != 0, weight != 0)
     if not known.size:
-        assert found.stop == 0
+        assert found == (0, 0, None)
         return
     assert (found.start, found.stop) == (known[0], known[-1] + 1)
     holes = np.setdiff1d(np.arange(known[0], known[-1]), known)
     assert found.hole == (holes[0] if holes.size else None)
+
+
+def test_before_the_first_frame_nothing_is_covered():
+    job = Frames(4, 2, 3, -3, 0)
+    assert covered(normalisation(np.ones(4), np.ones(4), job, 2.2e-16).gain, job) == (0, 0, None)
+
+
+@given(st.integers(2, 40), st.integers(1, 9), st.integers(1, 12), st.integers(0, 2**32 - 1))
+def test_samples_that_no_further_frame_changes_keep_their_bits(n_fft, hop, n_frames, seed):
+    """A stream gives samples away before it knows how many frames come."""
+    rng = np.random.default_rng(seed)
+    piece = np.where(rng.random(n_fft) < 0.4, 0, rng.standard_normal(n_fft))
+    span, more = n_fft + hop * (n_frames - 1), n_frames + n_fft // hop + 2
+    unchanged = np.ones(span, bool)
+    for m in range(n_frames, more):
+        unchanged[m * hop :] &= piece[: max(0, span - m * hop)] == 0
+    few, many = (overlap(piece, Frames(n_fft, hop, count, 0, 1)).samples(0, span) for count in (n_frames, more))
+    np.testing.assert_array_equal(few[unchanged], many[unchanged])
+
+
+@pytest.mark.parametrize("max_gain", [1.0, 1.2, 3.0])
+def test_max_gain_bounds_every_sample(max_gain):
+    """Relative to a steady state of 0.58, where 1 is no bound."""
+    job = Frames(64, 8, 40, 0, 64 + 8 * 39)
+    window = get_window("hann", 64)
+    plain, bounded = (normalisation(window, window, job, 2.2e-16, bound) for bound in (None, max_gain))
+    power = overlap(window**2, job).samples(0, job.span)
+    interior = 1 / np.sqrt(power[64:72].min())
+    noise, before = (each.gain.samples(0, job.span) * np.sqrt(power) for each in (bounded, plain))
+    np.testing.assert_allclose(noise, np.minimum(before, max_gain * interior), rtol=1e-12)
+    assert (noise < before * 0.99).sum() > 3
+
+
+def test_windows_that_never_meet_determine_nothing():
+    early, late = np.repeat([1.0, 0.0], 4), np.repeat([0.0, 1.0], 4)
+    determined, noise_gain = xi.coverage(5, 8, hop_length=8, window=early, synthesis_window=late)
+    assert not determined.any()
+    assert np.isposinf(noise_gain).all()
 
 
 def test_weak_ends_keep_their_relative_accuracy():
@@ -98,6 +136,14 @@ def test_the_scale_of_a_window_decides_nothing(scale):
     assert xi.check_nola(scale * np.hanning(33), 8)
     assert not xi.check_nola(scale * np.hanning(33), 33)
     np.testing.assert_allclose(xi.dual_window(scale * np.hanning(33), 8) * scale, xi.dual_window(np.hanning(33), 8))
+
+
+def test_the_least_sum_that_is_no_hole():
+    eps = np.finfo(np.float64).eps
+    assert not xi.check_nola(np.array([1, eps]), 2)
+    assert xi.check_nola(np.array([1, 2 * eps]), 2)
+    assert xi.check_nola(np.array([1.0, 0.5]), 2, tol=0.24)
+    assert not xi.check_nola(np.array([1.0, 0.5]), 2, tol=0.25)
 
 
 def test_holes_raise():
@@ -155,3 +201,27 @@ def test_a_window_array_brings_its_win_length(rng):
     np.testing.assert_array_equal(xi.stft(x, 32, window=window), xi.stft(x, 32, win_length=20, window=window))
     X = xi.stft(x, 21, window=np.hamming(21))
     np.testing.assert_allclose(xi.istft(X, window=np.hamming(21), length=200), x, atol=1e-13)  # odd n_fft from it
+
+
+def test_a_window_on_a_device_is_fetched():
+    class Device:  # as CuPy's arrays, which NumPy may not read by itself
+        __module__ = "cupy"
+
+        def get(self):
+            return np.hanning(10)[1:-1]
+
+        def __array__(self, *_, **__):
+            raise TypeError("implicit conversion to a NumPy array is not allowed")
+
+    np.testing.assert_array_equal(xi.dual_window(Device(), 2), xi.dual_window(np.hanning(10)[1:-1], 2))
+
+
+@pytest.mark.parametrize(("n_fft", "size"), [(2, 2), (50, 16), (45, 15), (64, 64), (33, 20)])
+def test_low_latency_windows_are_the_formula(n_fft, size):
+    window, synthesis = xi.low_latency_windows(n_fft, 1, size)
+    middle, c = np.arange(n_fft) + 0.5, n_fft - size / 2
+    for n, w, v in zip(middle, window, synthesis, strict=True):
+        expected = np.sin(np.pi / 2 * n / c) if n <= c else np.cos(np.pi / 2 * (n - c) / (size / 2))
+        assert w == pytest.approx(expected, abs=1e-14)
+        bell = np.sin(np.pi * (n - n_fft + size) / size) ** 2 if n > n_fft - size else 0
+        assert v * w == pytest.approx(bell, abs=1e-14)

@@ -379,7 +379,7 @@ def check_nola(window: Any, hop_length: int, *, win_length: int | None = None, t
     window, hop_length, win_length
         As in `dual_window`.
     tol : float, optional
-        The least sum that counts, relative to the largest; default eps**2 of float64, as `istft` decides.
+        What every sum must exceed, relative to the largest; default eps**2 of float64, as `istft` decides.
 
     Returns
     -------

@@ -107,7 +107,10 @@ def as_complex(real: torch.Tensor, imag: torch.Tensor) -> torch.Tensor:
 
 
 def joined(pairs: torch.Tensor) -> torch.Tensor:
-    return torch.view_as_complex(pairs if pairs.stride(-1) == 1 else pairs.contiguous())
+    *strides, last = pairs.stride()
+    if last == 1 and not any(step % 2 for step in (*strides, pairs.storage_offset())):
+        return torch.view_as_complex(pairs)
+    return torch.complex(pairs[..., 0], pairs[..., 1])
 
 
 def checked(function: str, name: str, array: torch.Tensor) -> torch.Tensor:
@@ -285,7 +288,7 @@ def _gain(
     return _spread(gain, frames)
 
 
-def _overlap(piece: torch.Tensor, frames: Frames) -> tuple[torch.Tensor, slice | torch.Tensor, slice]:
+def _overlap(piece: torch.Tensor, frames: Frames) -> tuple[torch.Tensor, slice, slice]:
     """windows.overlap: head, period and tail one after the other; which of them some sample takes; the period."""
     rows, hop = frames.overlap, frames.hop
     grid = torch.nn.functional.pad(piece, (0, rows * hop - frames.n_fft)).reshape(rows, hop)
@@ -295,18 +298,11 @@ def _overlap(piece: torch.Tensor, frames: Frames) -> tuple[torch.Tensor, slice |
         falling = grid.flip(0).cumsum(0).flip(0)
         pieces = torch.cat([rising[:-1], steady, falling[1:]]).reshape(-1)
         head = (rows - 1) * hop
-        inside = frames.n_frames * hop > head
-        reached = slice(None) if inside else _without(head, head + hop, pieces)
-        return pieces, reached, slice(head, head + hop)
+        return pieces, slice(None), slice(head, head + hop)
     few = torch.stack(
         [torch.nn.functional.pad(grid, (0, 0, m, frames.n_frames - 1 - m)) for m in range(frames.n_frames)]
     ).sum(0)
     return torch.cat([few, steady]).reshape(-1), slice(0, few.numel()), slice(few.numel(), few.numel() + hop)
-
-
-def _without(lo: int, hi: int, pieces: torch.Tensor) -> torch.Tensor:
-    index = torch.arange(pieces.shape[0] - (hi - lo), device=pieces.device)
-    return index + (hi - lo) * (index >= lo)
 
 
 def _spread(pieces: torch.Tensor, frames: Frames) -> torch.Tensor:
