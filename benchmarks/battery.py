@@ -513,7 +513,7 @@ def E19(im: Implementation) -> None:
     import torch
 
     window = HANN if im.torch else torch.from_numpy(HANN.copy())
-    istft = im.library.istft if isinstance(im, Torch) and type(im) is Torch else im.istft
+    istft = im.tensors.istft if isinstance(im, Torch) and type(im) is Torch else im.istft
     try:
         y = im.host(istft(im.native(spectrum()), n_fft=256, hop_length=64, window=window))
     except NotApplicableError:
@@ -526,7 +526,7 @@ def E19(im: Implementation) -> None:
 def E20(im: Implementation) -> None:
     if not im.torch or isinstance(im, NnAudio):
         raise NotApplicableError
-    torch = im.library
+    torch = im.tensors
     window = torch.ones(256, device="meta", dtype=torch.float64)
     try:
         im.istft(im.native(spectrum()), n_fft=256, hop_length=64, window=window)
