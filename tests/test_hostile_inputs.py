@@ -6,65 +6,24 @@ import itertools
 import math
 import random
 import re
-import warnings
 from pathlib import Path
-from typing import Any
 
 import hostile
 import numpy as np
 import pytest
-from hostile import BASE, FUNCTIONS, GOOD, ROWS, Call, Function, Gives, Refused, spectrum
+from hostile import BASE, FUNCTIONS, GOOD, ROWS, Refused, cases, holds, spectrum
 
 import xp_istft as xi
 from xp_istft import blocks
 from xp_istft.compat import scipy
 
-CASES = [
-    pytest.param(row, function, name, id=f"{row.id} {row.what}-{function.name}-{name}")
-    for row in ROWS
-    for function in FUNCTIONS
-    for name in function.libraries
-    if function.takes_part(row) and (row.libraries is None or name in row.libraries)
-]
-
-
-def called(function: Function, xp: Any) -> Call:
-    """The function on host arrays, by way of the library's own."""
-
-    def call(host: Any, **parameters: Any) -> np.ndarray:
-        data = xp.asarray(host) if isinstance(host, np.ndarray) else host
-        base = {name: value for name, value in BASE.items() if name in function.parameters}
-        y = function.call(data, **{**base, **parameters})
-        assert type(y) is np.ndarray if xp.name == "numpy" else xp.owns(y)
-        return xp.to_numpy(y)
-
-    return call
+CASES = cases("numpy", "torch", "jax", "array_api_strict", "dask")
 
 
 @pytest.mark.whole_grid
 @pytest.mark.parametrize(("row", "function", "xp"), CASES, indirect=["xp"])
 def test_row(row, function, xp):
-    outcome, call = row.outcome, called(function, xp)
-    if isinstance(outcome, Refused):
-        data = (row.data or GOOD[function.takes])()
-        with pytest.raises(outcome.kind, match=function.pattern(outcome.text)) as caught:
-            call(data, **row.parameters)
-        assert type(caught.value) is outcome.kind
-    elif isinstance(outcome, Gives):
-        data = (row.data or GOOD[function.takes])()
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always")
-            y = call(data, **row.parameters)
-        definition = hostile.spectrum if function.takes == "signal" else hostile.inverse
-        want = definition(np.asarray(data), **{**BASE, **row.parameters, **outcome.known})
-        assert y.shape == want.shape
-        np.testing.assert_allclose(y, want, rtol=0, atol=outcome.tol * np.abs(want).max(initial=0))
-        assert len(said) == (outcome.warning is not None), said
-        for each in said:
-            assert each.category is xi.CoverageWarning
-            assert re.search(f"^{function.says}: {outcome.warning}", str(each.message))
-    else:
-        outcome(call)
+    holds(row, function, xp)
 
 
 def test_every_row_of_the_battery_is_somewhere():
