@@ -184,6 +184,37 @@ SINGLE = {
         TypeError,
         r"istft: X: need dtype complex64 or complex128, got float64",
     ),
+    **{
+        f"a state of {what}": (lambda state=state: setattr(xi.StreamingISTFT(256), "state", state), kind, f"StreamingISTFT: state: need {text}")
+        for what, state, kind, text in (
+            ("None", None, TypeError, "an array and a number, as state gives them, got NoneType"),
+            ("one", (None,), TypeError, "an array and a number"), ("a list", ([1.0], 3), TypeError, "an array, got list"),
+            ("3 sums", (np.zeros(3), 1), ValueError, r"sums of 191 samples, .*, got shape \(3,\)"),
+            ("integers", (np.zeros(191, int), 1), TypeError, "a floating dtype, real or complex, got int64"),
+            ("-1 frames", (np.zeros(191), -1), ValueError, ">= 0, got -1"),
+            ("too many", (np.zeros(191), 2**70), ValueError, "<= the longest stream="),
+        )
+    },
+    **{
+        f"a state of samples, {what}": (lambda state=state: setattr(xi.StreamingSTFT(256), "state", state), kind, f"StreamingSTFT: state: need {text}")
+        for what, state, kind, text in (
+            ("a word", ("samples", 3), TypeError, "an array, got str"),
+            ("too many", (np.zeros((2, 300)), 100), ValueError, r"228 samples after 100, .*, got shape \(2, 300\)"),
+        )
+    },
+    "a step from nothing": (lambda: xi.StreamingISTFT(256).step(None, spectrum()), TypeError, "StreamingISTFT: state: need an array and"),
+    "a step from 3 samples": (
+        lambda: xi.StreamingSTFT(256).step(np.zeros((2, 3)), hostile.signal(2)), ValueError,
+        "StreamingSTFT: state: need [0-9]+ samples, as of initial_state, got shape",
+    ),
+    "no samples to reflect": (
+        lambda: xi.stft(hostile.signal(2)[:, :0], 256, pad_mode="reflect"), ValueError,
+        "stft: x: need at least 1 sample for pad_mode='reflect', got 0",
+    ),
+    "convergence of two libraries": (
+        lambda: xi.spectral_convergence(np.ones((129, 9)), pytest.importorskip("torch").ones(129, 9)), TypeError,
+        "spectral_convergence: X: need an array of the library of S .ndarray., got Tensor",
+    ),
     "pairs of 3": (lambda: xi.as_complex(np.ones((2, 3))), ValueError, r"as_complex: real: need a last axis of 2 \(pairs\)"),
     "pairs of ints": (lambda: xi.as_complex(np.ones((2, 2), int)), TypeError, r"as_complex: real: need dtype float32"),
     "polar list": (lambda: xi.from_polar([1.0], np.ones(1)), TypeError, r"from_polar: magnitude: need an array of NumPy"),
