@@ -49,6 +49,7 @@ class _Stream:
     _state: Any
     _seen: tuple[Any, ...] | None
     _closed: bool
+    _layout: Layout
 
     def _set_up(self) -> None:
         raise NotImplementedError
