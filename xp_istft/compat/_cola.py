@@ -68,6 +68,12 @@ def fft_size(function: str, nfft: Any, nperseg: int) -> int:
     return nfft
 
 
+def window_size(window: Any) -> int | None:
+    """Samples of a window that is an array."""
+    shape: tuple[int, ...] = () if isinstance(window, (str, tuple)) else np.shape(window)
+    return shape[0] if len(shape) == 1 else None
+
+
 def read_window(function: str, window: Any, nperseg: int, shown: Any = None) -> np.ndarray:
     """The window's samples, in float64; `shown` stands for nperseg in an error."""
     shape: tuple[int, ...] = () if isinstance(window, (str, tuple)) else np.shape(window)

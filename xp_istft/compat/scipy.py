@@ -16,7 +16,7 @@ import numpy as np
 from .. import transforms, windows
 from ..arguments import boolean, choice, error
 from ..frames import bin_frequencies
-from ._cola import check_COLA, check_NOLA, fft_size, overlap, read_window, segment_size
+from ._cola import check_COLA, check_NOLA, fft_size, overlap, read_window, segment_size, window_size
 from ._inputs import complex_floating, floating, is_complex, like, place_of, rate
 from ._segments import padded as _padded
 from ._segments import spectra
@@ -66,7 +66,7 @@ def stft(
         choice(function, "detrend", detrend, (False, None, "constant", "linear"))
     fs, x = rate(function, "fs", fs), floating(function, "x", x)
     n_samples = x.shape[place_of(function, "axis", axis, len(x.shape))]
-    size = _size(window)
+    size = window_size(window)
     nperseg = size or 256 if nperseg is None else segment_size(function, nperseg)
     if size not in (None, nperseg):
         raise ValueError(f"value specified for nperseg is different from length of window, got {nperseg} and {size}")
@@ -180,12 +180,6 @@ def istft(
 def _check_scaling(scaling: Any) -> None:
     if scaling not in ("spectrum", "psd"):
         raise ValueError(f"Parameter {scaling=} not in ['spectrum', 'psd']!")
-
-
-def _size(window: Any) -> int | None:
-    """Samples of a window that is an array."""
-    shape: tuple[int, ...] = () if isinstance(window, (str, tuple)) else np.shape(window)
-    return shape[0] if len(shape) == 1 else None
 
 
 def _scaled(function: str, window: np.ndarray, scaling: str, fs: Any) -> np.ndarray:
