@@ -85,13 +85,15 @@ def bare(session: nox.Session) -> None:
 
 @nox.session(python=["3.13t", "3.14t"])
 def free_threaded(session: nox.Session) -> None:
-    """CPython without the GIL."""
-    session.install("--upgrade", *(each.partition(">=")[0] for each in PROJECT["dependencies"]), *TOOLS)
+    """CPython without the GIL: the core, all that NumPy and threads do, and a short soak."""
+    session.install("--upgrade", *(each.partition(">=")[0] for each in PROJECT["dependencies"]), "array-api-strict")
+    session.install("pytest>=8", "hypothesis>=6.100,<6.131")  # later ones have a compiled part, and no wheel of it
     session.install("--no-deps", ".")
     session.run("python", "-c", "import sys; assert not sys._is_gil_enabled()")
-    session.run(
-        "pytest", "-q", "tests/test_faults.py", "tests/test_numpy_backend.py", *session.posargs, env={"PYTHON_GIL": "0"}
-    )
+    threaded = ("numpy_backend", "blocks", "streaming", "stored", "properties", "hostile_inputs")
+    files = (f"tests/test_{name}.py" for name in (*CORE, *threaded, "phase_retrieval", "frequencies", "conventions"))
+    session.run("pytest", "-q", "-p", "no:cacheprovider", *files, *session.posargs, env={"PYTHON_GIL": "0"})
+    session.run("python", "benchmarks/soak.py", "20000", env={"PYTHON_GIL": "0"})
 
 
 @nox.session

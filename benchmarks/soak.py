@@ -1,6 +1,6 @@
 """Soak: mixed calls from several threads for as long as they take; memory must level off, and nothing must be left.
 
-    python benchmarks/soak.py                 100000 calls from 4 threads
+    python benchmarks/soak.py                 100000 calls from 4 threads; writes results/soak.md
     python benchmarks/soak.py 5000 --threads 2
 
 Calls are drawn from the pair in both directions, good and refused, NumPy and (where it is there) torch, one-shot,
@@ -14,6 +14,7 @@ import argparse
 import gc
 import importlib.util
 import os
+import platform
 import random
 import sys
 import threading
@@ -40,6 +41,10 @@ def state() -> tuple[int, int, int]:
     """Resident bytes, threads and open file handles of this process."""
     resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return resident, len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))
+
+
+def gil() -> bool:
+    return getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 def calls() -> list[Callable[[], object]]:
@@ -126,15 +131,21 @@ def main() -> int:
     pool = sum(thread.name == "xp_istft" for thread in threading.enumerate())
     half = [resident for turn, resident in sorted(curve) if turn >= chosen.calls // 2]
     growth = max(half) - half[0]
-    print(
-        f"{chosen.calls} calls of {len(made)} kinds from {chosen.threads} threads in {taken:.0f} s, {len(wrong)} wrong"
+    libraries = ", ".join(name for name in ("numpy", "torch") if name in sys.modules)
+    facts = (
+        f"Python {platform.python_version()}{'' if gil() else ' without the GIL'}, {libraries}",
+        f"{chosen.calls} calls of {len(made)} kinds from {chosen.threads} threads in {taken:.0f} s, {len(wrong)} wrong",
+        "resident MiB: " + " ".join(f"{resident / 2**20:.0f}" for _, resident in sorted(curve)),
+        f"growth over the second half: {growth / 2**20:.1f} MiB",
+        f"threads: {before[1]} before, {after[1]} after, {pool} of them in the pool",
+        f"file handles: {before[2]} before, {after[2]} after",
     )
-    print("resident MiB: " + " ".join(f"{resident / 2**20:.0f}" for _, resident in sorted(curve)))
-    print(f"growth over the second half: {growth / 2**20:.1f} MiB")
-    print(
-        f"threads: {before[1]} before, {after[1]} after, {pool} of them in the pool; "
-        f"file handles: {before[2]} before, {after[2]} after"
-    )
+    print("\n".join(facts))
+    if chosen.calls >= 100_000:
+        text = (
+            "# Soak\n\nMixed calls from several threads. Written by benchmarks/soak.py, which says what they are.\n\n"
+        )
+        (Path(__file__).parent / "results" / "soak.md").write_text(text + "".join(f"- {fact}\n" for fact in facts))
     lost = after[1] > before[1] + pool or after[2] > before[2]
     return int(bool(wrong) or growth > GROWTH_BYTES or lost)
 

@@ -6,65 +6,25 @@ import itertools
 import math
 import random
 import re
-import warnings
 from pathlib import Path
-from typing import Any
 
 import hostile
 import numpy as np
 import pytest
-from hostile import BASE, FUNCTIONS, GOOD, ROWS, Call, Function, Gives, Refused, spectrum
+from hostile import BASE, FUNCTIONS, GOOD, ROWS, Refused, cases, holds, spectrum
 
 import xp_istft as xi
 from xp_istft import blocks
-from xp_istft.compat import scipy
+from xp_istft.compat import jax as compat_jax
+from xp_istft.compat import librosa, scipy
 
-CASES = [
-    pytest.param(row, function, name, id=f"{row.id} {row.what}-{function.name}-{name}")
-    for row in ROWS
-    for function in FUNCTIONS
-    for name in function.libraries
-    if function.takes_part(row) and (row.libraries is None or name in row.libraries)
-]
-
-
-def called(function: Function, xp: Any) -> Call:
-    """The function on host arrays, by way of the library's own."""
-
-    def call(host: Any, **parameters: Any) -> np.ndarray:
-        data = xp.asarray(host) if isinstance(host, np.ndarray) else host
-        base = {name: value for name, value in BASE.items() if name in function.parameters}
-        y = function.call(data, **{**base, **parameters})
-        assert type(y) is np.ndarray if xp.name == "numpy" else xp.owns(y)
-        return xp.to_numpy(y)
-
-    return call
+CASES = cases("numpy", "torch", "jax", "array_api_strict", "dask")
 
 
 @pytest.mark.whole_grid
 @pytest.mark.parametrize(("row", "function", "xp"), CASES, indirect=["xp"])
 def test_row(row, function, xp):
-    outcome, call = row.outcome, called(function, xp)
-    if isinstance(outcome, Refused):
-        data = (row.data or GOOD[function.takes])()
-        with pytest.raises(outcome.kind, match=function.pattern(outcome.text)) as caught:
-            call(data, **row.parameters)
-        assert type(caught.value) is outcome.kind
-    elif isinstance(outcome, Gives):
-        data = (row.data or GOOD[function.takes])()
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always")
-            y = call(data, **row.parameters)
-        definition = hostile.spectrum if function.takes == "signal" else hostile.inverse
-        want = definition(np.asarray(data), **{**BASE, **row.parameters, **outcome.known})
-        assert y.shape == want.shape
-        np.testing.assert_allclose(y, want, rtol=0, atol=outcome.tol * np.abs(want).max(initial=0))
-        assert len(said) == (outcome.warning is not None), said
-        for each in said:
-            assert each.category is xi.CoverageWarning
-            assert re.search(f"^{function.says}: {outcome.warning}", str(each.message))
-    else:
-        outcome(call)
+    holds(row, function, xp)
 
 
 def test_every_row_of_the_battery_is_somewhere():
@@ -224,11 +184,36 @@ SINGLE = {
         TypeError,
         r"istft: X: need dtype complex64 or complex128, got float64",
     ),
-    "scipy of masked samples": (
-        lambda: scipy.stft(np.ma.masked_array(hostile.signal(2))), TypeError, r"compat: x: need .*, got MaskedArray; fill it first",
+    **{
+        f"a state of {what}": (lambda state=state: setattr(xi.StreamingISTFT(256), "state", state), kind, f"StreamingISTFT: state: need {text}")
+        for what, state, kind, text in (
+            ("None", None, TypeError, "an array and a number, as state gives them, got NoneType"),
+            ("one", (None,), TypeError, "an array and a number"), ("a list", ([1.0], 3), TypeError, "an array, got list"),
+            ("3 sums", (np.zeros(3), 1), ValueError, r"sums of 191 samples, .*, got shape \(3,\)"),
+            ("integers", (np.zeros(191, int), 1), TypeError, "a floating dtype, real or complex, got int64"),
+            ("-1 frames", (np.zeros(191), -1), ValueError, ">= 0, got -1"),
+            ("too many", (np.zeros(191), 2**70), ValueError, "<= the longest stream="),
+        )
+    },
+    **{
+        f"a state of samples, {what}": (lambda state=state: setattr(xi.StreamingSTFT(256), "state", state), kind, f"StreamingSTFT: state: need {text}")
+        for what, state, kind, text in (
+            ("a word", ("samples", 3), TypeError, "an array, got str"),
+            ("too many", (np.zeros((2, 300)), 100), ValueError, r"228 samples after 100, .*, got shape \(2, 300\)"),
+        )
+    },
+    "a step from nothing": (lambda: xi.StreamingISTFT(256).step(None, spectrum()), TypeError, "StreamingISTFT: state: need an array and"),
+    "a step from 3 samples": (
+        lambda: xi.StreamingSTFT(256).step(np.zeros((2, 3)), hostile.signal(2)), ValueError,
+        "StreamingSTFT: state: need [0-9]+ samples, as of initial_state, got shape",
     ),
-    "scipy of a masked spectrum": (
-        lambda: scipy.istft(hostile.masked(spectrum())), TypeError, r"compat: x: need .*, got MaskedArray; fill it first",
+    "no samples to reflect": (
+        lambda: xi.stft(hostile.signal(2)[:, :0], 256, pad_mode="reflect"), ValueError,
+        "stft: x: need at least 1 sample for pad_mode='reflect', got 0",
+    ),
+    "convergence of two libraries": (
+        lambda: xi.spectral_convergence(np.ones((129, 9)), pytest.importorskip("torch").ones(129, 9)), TypeError,
+        "spectral_convergence: X: need an array of the library of S .ndarray., got Tensor",
     ),
     "pairs of 3": (lambda: xi.as_complex(np.ones((2, 3))), ValueError, r"as_complex: real: need a last axis of 2 \(pairs\)"),
     "pairs of ints": (lambda: xi.as_complex(np.ones((2, 2), int)), TypeError, r"as_complex: real: need dtype float32"),
@@ -253,6 +238,98 @@ def test_what_a_single_function_refuses(case):
     with pytest.raises(kind, match=f"^{text}") as caught:
         call()
     assert type(caught.value) is kind
+
+
+PEERS_OWN = (
+    *(("stft", {name: value}, kind) for name, value, kind in (
+        ("nperseg", 256.5, TypeError), ("nperseg", "256", TypeError), ("nperseg", True, TypeError), ("nfft", 300.5, TypeError),
+        ("noverlap", 63.5, TypeError), ("noverlap", "64", TypeError), ("fs", 0, ValueError), ("fs", -1, ValueError),
+        ("fs", math.nan, ValueError), ("fs", "8k", TypeError), ("fs", 1j, TypeError), ("fs", None, TypeError),
+        ("boundary", "mirror", ValueError), ("boundary", [1], TypeError), ("padded", "no", TypeError),
+        ("detrend", "x", ValueError), ("detrend", True, TypeError), ("axis", 5, ValueError), ("axis", 1.0, TypeError),
+        ("return_onesided", "no", TypeError))),
+    *(("istft", {name: value}, kind) for name, value, kind in (
+        ("nperseg", 256.5, TypeError), ("noverlap", 63.5, TypeError), ("nfft", "256", TypeError), ("fs", 0, ValueError),
+        ("fs", "8k", TypeError), ("boundary", "no", ValueError), ("boundary", 1, TypeError), ("time_axis", 5, ValueError),
+        ("freq_axis", -4, ValueError), ("time_axis", 1.5, TypeError), ("time_axis", -2, ValueError),
+        ("input_onesided", 1, TypeError))),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("peer", [scipy, compat_jax], ids=["scipy", "jax"])
+@pytest.mark.parametrize(("function", "wrong", "kind"), PEERS_OWN, ids=str)
+def test_what_scipy_cuts_wraps_or_lets_through_is_refused(peer, function, wrong, kind):
+    data = hostile.signal(2) if function == "stft" else spectrum()
+    (name,) = wrong
+    with pytest.raises(kind, match=rf"(?i)\b{name}\b.*\bgot\b|\bgot\b.*\b{name}\b"):
+        getattr(peer, function)(data, **{"nperseg": 256, **wrong})
+
+
+@pytest.mark.parametrize("check", [scipy.check_COLA, scipy.check_NOLA])
+def test_checks_name_what_is_wrong(check):
+    for arguments, kind, text in (
+        (("hann", 256, 128.5), TypeError, "noverlap: need an integer, got 128.5"),
+        (("hann", "256", 128), TypeError, "nperseg: need an integer, got '256'"),
+        ((np.full(256, np.nan), 256, 128), ValueError, "window: need finite values, got nan at index 0"),
+        (("hann", 256, 128, -1), ValueError, "tol: need a finite number >= 0, got -1"),
+        (("hann", 256, 128, math.nan), ValueError, "tol: need a finite number >= 0, got nan"),
+        (("hann", 256, 128, "small"), TypeError, "tol: need a number, got 'small'"),
+    ):
+        with pytest.raises(kind, match=f"(?i)^{check.__name__}: {text}"):
+            check(*arguments)
+
+
+SLICES = scipy.ShortTimeFFT(hostile.HANN, 64, 1.0)
+SLIDING = (
+    *((lambda name=name, value=value: scipy.ShortTimeFFT(**{"win": hostile.HANN, "hop": 64, "fs": 1.0, name: value}), kind, name)
+      for name, value, kind in (
+          ("win", None, ValueError), ("win", ["a", "b"], TypeError), ("win", [np.nan], ValueError), ("hop", True, ValueError),
+          ("fs", "8k", TypeError), ("fs", math.nan, ValueError), ("fs", True, TypeError), ("mfft", 256.5, TypeError),
+          ("mfft", "256", TypeError), ("phase_shift", True, ValueError), ("dual_win", ["a"] * 256, TypeError))),
+    *((lambda name=name, value=value: SLICES.stft(hostile.signal(2), **{name: value}), kind, name)
+      for name, value, kind in (
+          ("p0", 1.5, TypeError), ("p1", "9", TypeError), ("k_offset", 1.5, TypeError), ("axis", 5, ValueError),
+          ("axis", 1.5, TypeError), ("padding", "x", ValueError))),
+    *((lambda name=name, value=value: SLICES.istft(np.ones((2, 129, 35), complex), **{name: value}), kind, name)
+      for name, value, kind in (
+          ("k0", 1.5, TypeError), ("k1", "a", TypeError), ("k1", 1e3, TypeError), ("f_axis", 5, ValueError),
+          ("t_axis", 1.5, TypeError), ("t_axis", 1, ValueError))),
+    (lambda: SLICES.stft(None), TypeError, "x"),
+    (lambda: SLICES.stft(np.float64(1)), ValueError, "axis"),
+    (lambda: SLICES.istft(None), TypeError, "S"),
+    (lambda: SLICES.istft(np.ones((2, 129, 35)).astype(str)), TypeError, "S"),
+    (lambda: SLICES.istft(np.ones(129)), ValueError, "S"),
+    (lambda: SLICES.spectrogram(hostile.signal(2), hostile.signal(2)[:, :900]), ValueError, "y"),
+    (lambda: SLICES.p_max(1000.5), TypeError, "n"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "kind", "name"), SLIDING)
+def test_what_a_sliding_transform_refuses(call, kind, name):
+    with pytest.raises(kind, match=rf"\b{name}\b"):
+        call()
+
+
+LIBROSAS = (
+    *((librosa.stft, {"y": hostile.signal(2), "dtype": value}, TypeError, "stft: dtype") for value in ("x", np.float32, int)),
+    (librosa.stft, {"y": hostile.signal(2), "out": [0.0]}, TypeError, "stft: out"),
+    *((librosa.istft, {"stft_matrix": spectrum(), "dtype": value}, TypeError, "istft: dtype") for value in ("x", complex, int)),
+    (librosa.griffinlim, {"S": None}, TypeError, "griffinlim: S"),
+    (librosa.griffinlim, {"S": np.ones((129, 9)), "momentum": "a"}, TypeError, "griffinlim: momentum"),
+    (librosa.griffinlim, {"S": np.ones((129, 9)), "dtype": complex}, TypeError, "griffinlim: dtype"),
+    (librosa.magphase, {"D": None}, TypeError, "magphase: D"),
+    (librosa.magphase, {"D": spectrum(), "power": "a"}, TypeError, "magphase: power"),
+    *((librosa.window_sumsquare, {"window": "hann", "n_frames": 3, name: value}, ValueError, f"window_sumsquare: {name}")
+      for name, value in (("win_length", 0), ("win_length", 9999), ("hop_length", 0), ("n_fft", 0))),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("function", "given", "kind", "text"), LIBROSAS)
+def test_what_librosas_functions_refuse(function, given, kind, text):
+    positional = [given[name] for name in ("y", "stft_matrix", "S", "D") if name in given]
+    named = {name: value for name, value in given.items() if name not in ("y", "stft_matrix", "S", "D")}
+    with pytest.raises(kind, match=f"^{text}: need "):
+        function(*positional, **named)
 
 
 def test_tuples_of_parts_are_checked(xp):

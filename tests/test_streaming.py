@@ -384,7 +384,7 @@ def test_memory_does_not_grow_with_what_was_pushed(rng):
             held.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
-    assert abs(held[2] - held[1]) < 2000
+    assert abs(held[2] - held[1]) < 10_000  # of 150 kB that were pushed; without the GIL, some is freed later
     forward.push(rng.standard_normal(10**5))
     assert forward.state.samples.base is None
     assert forward.state.samples.size < 256

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -53,13 +54,22 @@ def choice(function: str, name: str, value: Any, choices: Sequence[Any]) -> Any:
     raise error(kind, function, name, " or ".join(map(repr, choices)), _shown(value))
 
 
-def number(function: str, name: str, value: Any, least: float) -> float:
+def number(function: str, name: str, value: Any, least: float = -math.inf) -> float:
     """`value` as a float that is at least `least` and finite."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise error(TypeError, function, name, "a number", _shown(value))
-    if not least <= value < float("inf"):
-        raise error(ValueError, function, name, f"a finite number >= {least:g}", _shown(value))
+    if not least <= value < math.inf or value == -math.inf:
+        bound = f" >= {least:g}" if least > -math.inf else ""
+        raise error(ValueError, function, name, f"a finite number{bound}", _shown(value))
     return float(value)
+
+
+def positive(function: str, name: str, value: Any) -> float:
+    """`value` as a finite float that is not 0."""
+    value = number(function, name, value, 0)
+    if value == 0:
+        raise error(ValueError, function, name, "> 0", 0)
+    return value
 
 
 def _shown(value: object) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from .arguments import choice, error, integer, number
+from .arguments import choice, error, integer, number, positive
 
 FREQUENCY_SCALES = ("no", "linear", "log", "log2")  # nnAudio's
 _SEEN = 0.1  # a frequency can be recovered where the symbol is at least this part of its peak
@@ -56,7 +56,7 @@ class Frequencies:
     _digest: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        sr = _positive("Frequencies", "sr", self.sr)
+        sr = positive("Frequencies", "sr", self.sr)
         try:
             hz = np.array(self.hz, np.float64)
         except (TypeError, ValueError) as cause:
@@ -229,13 +229,13 @@ def scale_frequencies(
     if freq_bins > n_bins:
         need = f"<= {n_bins}, or {n_fft} (two-sided), for n_fft={n_fft} and freq_scale='no'"
         raise error(ValueError, function, "freq_bins", need, freq_bins)
-    sr = _positive(function, "sr", sr)
+    sr = positive(function, "sr", sr)
     return Frequencies(np.arange(freq_bins) * sr / n_fft, sr)
 
 
 def _grid(function: str, count: str, n: Any, fmin: Any, fmax: Any, sr: Any, *, logarithmic: bool) -> Frequencies:
     n = integer(function, count, n, 1)
-    fmin, fmax, sr = number(function, "fmin", fmin, 0), number(function, "fmax", fmax, 0), _positive(function, "sr", sr)
+    fmin, fmax, sr = number(function, "fmin", fmin, 0), number(function, "fmax", fmax, 0), positive(function, "sr", sr)
     if logarithmic and fmin == 0:
         raise error(ValueError, function, "fmin", "> 0", 0)
     if not fmax > fmin:
@@ -245,13 +245,6 @@ def _grid(function: str, count: str, n: Any, fmin: Any, fmax: Any, sr: Any, *, l
     if hz[-1] > sr / 2:
         raise error(ValueError, function, "fmax", f"frequencies up to sr / 2 = {sr / 2:g} Hz", f"{hz[-1]:g}")
     return Frequencies(hz, sr)
-
-
-def _positive(function: str, name: str, value: Any) -> float:
-    value = number(function, name, value, 0)
-    if value == 0:
-        raise error(ValueError, function, name, "> 0", 0)
-    return value
 
 
 # ---- what the frames see, for any array library (xp)

@@ -342,7 +342,10 @@ def spectral_convergence(S: Any, X: Any, *, axes: tuple[int, int] = LAST_TWO) ->
     0.1
     """
     S, _ = _magnitudes("spectral_convergence", S, axes)
-    _, X = arrays.read("spectral_convergence", "X", X)
+    backend, X = arrays.read("spectral_convergence", "X", X)
+    if backend is not required_backend(S):
+        library = f"an array of the library of S ({type(S).__name__})"
+        raise error(TypeError, "spectral_convergence", "X", library, type(X).__name__)
     X = arrays.moved("spectral_convergence", "axes", X, axes, LAST_TWO)
     if tuple(X.shape) != tuple(S.shape):
         raise error(ValueError, "spectral_convergence", "X", f"shape {tuple(S.shape)}", f"{tuple(X.shape)}")

@@ -224,6 +224,8 @@ def forward(
     if n_frames < 1:
         least = 1 if placement.whole else max(1, chosen.n_fft - placement.left - placement.right)
         raise error(ValueError, function, "x", f"at least {least} samples for n_fft={chosen.n_fft}", n_samples)
+    if n_samples < 1 and pad_mode != "constant":
+        raise error(ValueError, function, "x", f"at least 1 sample for pad_mode={pad_mode!r}", n_samples)
     window = None
     if chosen.window is not None:
         samples = chosen.samples(function, "window", chosen.window)

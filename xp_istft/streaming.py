@@ -49,6 +49,7 @@ class _Stream:
     _state: Any
     _seen: tuple[Any, ...] | None
     _closed: bool
+    _layout: Layout
 
     def _set_up(self) -> None:
         raise NotImplementedError
@@ -72,14 +73,18 @@ class _Stream:
 
     @state.setter
     def state(self, state: Any) -> None:
-        array, count = state
-        count = integer(type(self).__name__, "state", count, 0)
-        if array is None and count:
-            raise error(ValueError, type(self).__name__, "state", "an array", "None")
-        self._check_state(array)
+        function = type(self).__name__
+        array, count = _two(function, state)
+        count = integer(function, "state", count, 0, ("the longest stream", _ENDLESS // self._layout.hop))
+        if array is not None:
+            _check_array(function, "state", array)
+            self._check_state(array, count)
+        elif count:
+            raise error(ValueError, function, "state", "an array", "None")
         self._state, self._seen, self._closed = type(self._state)(array, count), None, False
 
-    def _check_state(self, array: Any) -> None:
+    def _check_state(self, array: Any, count: int) -> None:
+        """ValueError unless `array` is what the stream remembers after `count` samples or frames."""
         raise NotImplementedError
 
     def reset(self) -> None:
@@ -293,8 +298,9 @@ class StreamingISTFT(_Stream):
         >>> bool((signal == xi.istft(X)).all())
         True
         """
-        X, maps, running = self._fitting(X, state[0])
-        samples, following = _added(X, ISTFTState(*state), maps, running)
+        sums, n_frames = _two(type(self).__name__, state)
+        X, maps, running = self._fitting(X, sums)
+        samples, following = _added(X, ISTFTState(sums, n_frames), maps, running)
         return following, samples
 
     def finish(self, state: ISTFTState, length: int | None = None) -> Any:
@@ -303,7 +309,7 @@ class StreamingISTFT(_Stream):
         Under jax.jit and jax.lax.scan `step` counts no further than it needs, so `length` cannot be given then.
         """
         function = type(self).__name__
-        sums, n_frames = state
+        sums, n_frames = _two(function, state)
         if length is not None and not isinstance(n_frames, (int, np.integer)):
             raise error(ValueError, function, "length", "None after traced steps", length)
         if sums is None or not n_frames:
@@ -344,10 +350,24 @@ class StreamingISTFT(_Stream):
             _warn(warning)
         return X, maps, running
 
-    def _check_state(self, array: Any) -> None:
-        if array is not None and tuple(array.shape[-1:]) != (self._waiting,):
+    def _check_state(self, array: Any, count: int) -> None:
+        if tuple(array.shape[-1:]) != (self._waiting,):
             need = f"sums of {self._waiting} samples, of a stream with the same parameters"
             raise error(ValueError, type(self).__name__, "state", need, f"shape {tuple(array.shape)}")
+
+
+def _two(function: str, state: Any) -> tuple[Any, Any]:
+    """The array and the number that a state is made of."""
+    if not isinstance(state, (tuple, list)) or len(state) != 2:
+        raise error(TypeError, function, "state", "an array and a number, as state gives them", type(state).__name__)
+    return state[0], state[1]
+
+
+def _check_array(function: str, name: str, array: Any) -> None:
+    if not (hasattr(array, "shape") and hasattr(array, "dtype")):
+        raise error(TypeError, function, name, "an array", type(array).__name__)
+    if dtype_name(array) not in ("float32", "float64", "complex64", "complex128"):
+        raise error(TypeError, function, name, "a floating dtype, real or complex", array.dtype)
 
 
 def _placed(function: str, parameters: dict[str, Any]) -> Placement:
@@ -598,6 +618,12 @@ class StreamingSTFT(_Stream):
         >>> bool((frames[:, -stream.first_frame :] == xi.stft(x, 256, center=False)).all())
         True
         """
+        function, due = type(self).__name__, self._placement.left - self.first_frame * self._layout.hop
+        _check_array(function, "state", state)
+        if tuple(state.shape[-1:]) != (due,):
+            raise error(
+                ValueError, function, "state", f"{due} samples, as of initial_state", f"shape {tuple(state.shape)}"
+            )
         x, backend = self._fitting(x, state)
         count, rest = divmod(x.shape[-1], self._layout.hop)
         if rest:
@@ -618,9 +644,14 @@ class StreamingSTFT(_Stream):
             _check_alike(function, "x", x, samples)
         return x, backend
 
-    def _check_state(self, array: Any) -> None:
-        if array is not None and not hasattr(array, "dtype"):
-            raise error(TypeError, type(self).__name__, "state", "an array", type(array).__name__)
+    def _check_state(self, array: Any, count: int) -> None:
+        due = count
+        if count >= self._awaited:  # frames came out: what the next one begins with, or what the end may reflect
+            left = self._placement.left
+            due = max(0, count + left - self._complete(count) * self._layout.hop, min(self._kept, count + max(0, left)))
+        if tuple(array.shape[-1:]) != (due,):
+            need = f"{due} samples after {count}, of a stream with the same parameters"
+            raise error(ValueError, type(self).__name__, "state", need, f"shape {tuple(array.shape)}")
 
     def _complete(self, n_samples: int) -> int:
         """Frames that lie before the end of n_samples samples."""

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .arguments import error, integer
+from .arguments import error, integer, number
 from .frames import Frames
 
 WindowKey = str | tuple | bytes  # a window that can be hashed; bytes are float64 samples
@@ -394,7 +394,9 @@ def check_nola(window: Any, hop_length: int, *, win_length: int | None = None, t
     """
     samples, hop = _window_and_hop("check_nola", window, hop_length, win_length)
     power = _folded((samples / _peak(samples)) ** 2, hop)
-    return _hole(power) is None if tol is None else bool(power.min() > tol * power.max())
+    if tol is None:
+        return _hole(power) is None
+    return bool(power.min() > number("check_nola", "tol", tol, 0) * power.max())
 
 
 def check_cola(window: Any, hop_length: int, *, win_length: int | None = None, tol: float = 1e-10) -> bool:
@@ -422,7 +424,7 @@ def check_cola(window: Any, hop_length: int, *, win_length: int | None = None, t
     """
     samples, hop = _window_and_hop("check_cola", window, hop_length, win_length)
     total = _folded(samples, hop)
-    return bool(np.abs(total - total.mean()).max() <= tol * abs(total.mean()))
+    return bool(np.abs(total - total.mean()).max() <= number("check_cola", "tol", tol, 0) * abs(total.mean()))
 
 
 def _window_and_hop(function: str, window: Any, hop_length: int, win_length: int | None) -> tuple[np.ndarray, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,19 @@ def as_ptx(builds: Path) -> Callable[..., Any]:
 @pytest.fixture
 def fake(builds: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCupy]:
     """A fake CuPy under `import cupy`, its kernels built by g++, and the package's backend loaded on top of it."""
+    with installed(builds, monkeypatch) as fake:
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def lasting_fake(builds: Path) -> Iterator[FakeCupy]:
+    """The same for all tests of a module, which look at results alone."""
+    with pytest.MonkeyPatch.context() as monkeypatch, installed(builds, monkeypatch) as fake:
+        yield fake
+
+
+@contextmanager
+def installed(builds: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCupy]:
     if shim.missing():
         pytest.skip(f"{shim.missing()}")
     fake = FakeCupy(lambda code, chosen: shim.ShimModule(code=code, options=chosen, cache=builds))

@@ -7,6 +7,7 @@ kernel writes begin as NaN.
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -369,3 +370,9 @@ def fused_problem(random: np.random.Generator, n_fft: int, by_time: bool, even: 
     if part.n_frames and random.random() < 0.3:  # a segment of the job, whose gain is that of the whole
         return replace(whole, frames=part, spectrum=whole.spectrum[..., columns], origin=columns.start * hop)
     return whole
+
+
+def sparse(n_items: int, dtype: str) -> np.ndarray:
+    """Zeros that take memory only where they are written."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0x4000)
+    return np.frombuffer(mmap.mmap(-1, n_items * np.dtype(dtype).itemsize, flags=flags), dtype)

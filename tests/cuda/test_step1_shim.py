@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
-
 import numpy as np
 import pytest
 from kernels import (
@@ -13,6 +11,7 @@ from kernels import (
     noise,
     overlap_add_problem,
     real_ended,
+    sparse,
     transposed,
     uncovered_problem,
     with_real_ends,
@@ -64,12 +63,6 @@ def test_positions_beyond_32_bits(on_cpu):
     sizes = (1, 3 * n_fft, n_fft, n_fft + 2, 3, n_fft, hop, 1, 2 * hop - 1, n_fft + 2, 0, 0, 0, 0)
     kernel((1, 1), (256,), (segments, np.ones(n_fft, np.float32), segments, signal, *map(np.int64, sizes)))
     np.testing.assert_array_equal(signal[0], [0, *segments[0, 2], 0])
-
-
-def sparse(n_items: int, dtype: str) -> np.ndarray:
-    """Zeros that take memory only where they are written."""
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0x4000)
-    return np.frombuffer(mmap.mmap(-1, n_items * np.dtype(dtype).itemsize, flags=flags), dtype)
 
 
 def test_memory_beyond_32_bits(on_cpu):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from kernels import noise
+from kernels import noise, sparse
 
 import xp_istft as xi
 
@@ -262,6 +263,43 @@ def test_parts_of_the_forward_map_change_no_bit(fake, random, monkeypatch):
         np.testing.assert_array_equal(xi.stft(x, n_fft=64, hop_length=12).host, whole.host)
         out = fake.empty(whole.shape, np.complex64)
         np.testing.assert_array_equal(xi.stft(x, n_fft=64, hop_length=12, out=out).host, whole.host)
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect"])
+def test_parts_of_one_long_signal_stay_within_the_scratch(fake, random, monkeypatch, mode):
+    x = fake.on_device(noise(random, (20000,), "float32"))
+    whole = xi.stft(x, n_fft=64, hop_length=12, pad_mode=mode)
+    out = fake.empty(whole.shape, np.complex64)
+    limit = 40000
+    monkeypatch.setenv("XP_ISTFT_SCRATCH_BYTES", str(limit))
+    held = fake.trace.peak_bytes = fake.trace.live_bytes
+    made = xi.stft(x, n_fft=64, hop_length=12, pad_mode=mode)
+    assert fake.trace.peak_bytes - held <= whole.nbytes * 17 // 16 + 2 * limit
+    np.testing.assert_array_equal(made.host, whole.host)
+    np.testing.assert_array_equal(xi.stft(x, n_fft=64, hop_length=12, pad_mode=mode, out=out).host, whole.host)
+
+
+def test_a_signal_of_more_than_2_to_the_31_samples_is_counted_in_64_bits(fake):
+    """Zeros that take no memory, but for the last frame."""
+    n_samples, hop = 2**31 + 16, 2**30
+    x = sparse(n_samples, "f4")
+    x[-16:] = np.arange(16)
+    X = xi.stft(fake.on_device(x), n_fft=16, hop_length=hop, center=False, window="boxcar")
+    want = np.zeros((9, 3), complex)
+    want[:, 2] = np.fft.rfft(np.arange(16))
+    np.testing.assert_allclose(X.host, want, atol=1e-4)
+    assert fake.trace.launches[0].macros["XI_INDEX_BITS"] == "64"
+
+
+def test_counts_that_32_bits_hold_are_told_from_others(fake, monkeypatch):
+    backend = importlib.import_module("xp_istft.backends.cupy")
+    for farthest, bits in ((0, 32), (2**31 - 2**12 - 1, 32), (2**31 - 2**12, 64), (2**40, 64)):
+        assert backend._index(farthest) == (bits, {32: np.int32, 64: np.int64}[bits])
+    monkeypatch.setenv("XP_ISTFT_SCRATCH_BYTES", str(2**62))
+    for n_fft in (2, 3, 64, 1000, 2048, 2**20, 2**30):
+        rows = backend._rows_at_once(1, n_fft)
+        assert backend._bucket(rows, n_fft) * n_fft < 2**31  # elements of one cuFFT plan
+        assert (rows + 1) * n_fft > 2**31 - 2**16 - n_fft
 
 
 @pytest.mark.parametrize("lead", [(), (2,), (2, 3)])

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from importlib.resources import files
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import cupy
@@ -40,6 +40,7 @@ _TILE = 7168  # samples of a block of istft_fused: 14 hops of 512, at 37 KB of s
 _TIMED_RUNS = 5
 _MAX_GRID = (2**31 - 1, 65535)
 _SCRATCH_BYTES = 256 << 20
+_SPARE_BYTES = 128 << 10  # of single precision: frames that a plan has more than are wanted
 _VECTOR_BYTES = 16  # the widest load of one thread
 
 
@@ -134,20 +135,24 @@ def analysis(signal: Any, job: Analysis, out: Any = None, workers: int | None = 
         return out
     with _queue(signal) as place:
         items, n_rows = _one_batch_axis(signal, 1), frames.n_frames
-        step = max(1, _rows_at_once(frames.n_fft * make * kind.dtype.itemsize, frames.n_fft) // max(1, n_rows))
-        parts = [items[first : first + step] for first in range(0, items.shape[0], step)] if n_rows else []
-        counts = [part.shape[0] * n_rows for part in parts]
+        limit = _rows_at_once(frames.n_fft * make * kind.dtype.itemsize, frames.n_fft)
+        parts = list(_pieces(items.shape[0], n_rows, limit))
+        counts = [(some.stop - some.start) * (columns.stop - columns.start) for some, columns in parts]
         rows = [_bucket(count, frames.n_fft) for count in counts]  # of the plan: a few more than are wanted
-        ends = [index * step * n_rows + size for index, size in enumerate(rows)]
-        spectrum = cupy.empty((max(rows if direct else ends, default=0), n_bins), kind.complex)
-        for index, part in enumerate(parts):
+        firsts = [0] * len(parts) if direct else [0, *accumulate(counts)][: len(parts)]
+        ends = [first + size for first, size in zip(firsts, rows, strict=True)]
+        spectrum = cupy.empty((max(ends, default=0), n_bins), kind.complex)
+        for index, (some, columns) in enumerate(parts):
             segments = cupy.empty((rows[index], frames.n_fft), kind.complex if make == 2 else kind.dtype)
-            made = spectrum[: rows[index]] if direct else spectrum[ends[index] - rows[index] : ends[index]]
-            _frame(place, part, job, segments, make)
+            made = spectrum[firsts[index] : ends[index]]
+            origin = columns.start * frames.hop
+            size = columns.stop - columns.start
+            laid = Frames(frames.n_fft, frames.hop, size, frames.start - origin, frames.stop - origin)
+            _frame(place, items[some], job, laid, segments, make)
             _fft(place, segments, made, frames.n_fft, forward=True)
             if direct:
-                target = _one_batch_axis(out, 2)[index * step : (index + 1) * step]
-                made = made[: counts[index]].reshape(-1, n_rows, n_bins)
+                target = _one_batch_axis(out, 2)[some, :, columns]
+                made = made[: counts[index]].reshape(-1, size, n_bins)
                 if _side_by_side(target, -1):
                     _transpose(place, made, target)
                 else:
@@ -157,13 +162,27 @@ def analysis(signal: Any, job: Analysis, out: Any = None, workers: int | None = 
         return spectrum[: sum(counts)].reshape(*signal.shape[:-1], n_rows, n_bins).swapaxes(-1, -2)
 
 
+def _pieces(n_batch: int, n_frames: int, limit: int) -> Iterator[tuple[slice, slice]]:
+    """Items and frames of an analysis in parts of at most `limit` frames: whole items, or frames of one."""
+    if not n_frames:
+        return
+    if n_frames <= limit:
+        step = limit // n_frames
+        for first in range(0, n_batch, step):
+            yield slice(first, min(first + step, n_batch)), slice(0, n_frames)
+        return
+    for item in range(n_batch):
+        for first in range(0, n_frames, limit):
+            yield slice(item, item + 1), slice(first, min(first + limit, n_frames))
+
+
 def frame(signal: Any, job: Analysis) -> Any:
     """Segments of a signal, in memory (..., n_frames, n_fft)."""
     frames = job.frames
     with _queue(signal) as place:
         segments = cupy.empty((*signal.shape[:-1], frames.n_frames, frames.n_fft), signal.dtype)
         if segments.size:
-            _frame(place, _one_batch_axis(signal, 1), job, segments, _KINDS[signal.dtype.name].parts)
+            _frame(place, _one_batch_axis(signal, 1), job, frames, segments, _KINDS[signal.dtype.name].parts)
         return segments.swapaxes(-1, -2)
 
 
@@ -426,16 +445,19 @@ def _istft_fused(place: Place, spectrum: Any, job: Synthesis, part: Part, signal
     )  # fmt: skip
 
 
-def _frame(place: Place, signal: Any, job: Analysis, segments: Any, make: int) -> None:
-    """Signal (n_batch, n_samples) into the first rows of segments (..., n_fft), contiguous, of `make` parts."""
-    kind, frames = _KINDS[signal.dtype.name], job.frames
+def _frame(place: Place, signal: Any, job: Analysis, frames: Frames, segments: Any, make: int) -> None:
+    """Signal (n_batch, n_samples) into the first rows of segments (..., n_fft), contiguous, of `make` parts.
+
+    frames : those of the job that are made
+    """
+    kind = _KINDS[signal.dtype.name]
     if not _side_by_side(signal, -1):
         signal = cupy.ascontiguousarray(signal)
     window = _window(place, job, kind.real, 1)
     n_batch, n_samples = signal.shape
     signal_batch = signal.strides[0] // signal.itemsize
     size = frames.n_frames * frames.n_fft
-    farthest = max(frames.span, abs(frames.start), frames.stop) + 2 * n_samples + frames.hop
+    farthest = max(frames.span, abs(frames.start), abs(frames.stop)) + 2 * n_samples + frames.hop
     bits, index = _index(max(farthest, size))
     steps = (frames.hop, frames.n_fft, frames.start, signal_batch if n_batch > 1 else 0)
     vector = _vector(kind.dtype.itemsize * make, steps, (signal, window, segments))
@@ -543,12 +565,12 @@ def _queue(array: Any) -> Iterator[Place]:
 def _rows_at_once(row_bytes: int, n_fft: int) -> int:
     """Frames whose scratch stays within the limit, and which cuFFT can count."""
     limit = int(os.environ.get("XP_ISTFT_SCRATCH_BYTES", _SCRATCH_BYTES))
-    return max(1, min(limit // row_bytes, (2**31 - 1) // n_fft - 64))
+    return max(1, min(limit // row_bytes, (2**31 - 1 - _SPARE_BYTES // 4) // n_fft))
 
 
 def _bucket(rows: int, n_fft: int) -> int:
     """`rows`, rounded up so that similar sizes share one plan: at most an eighth more, and 128 KiB of frames."""
-    largest = max(1, min(rows // 8, (128 << 10) // (4 * n_fft)))
+    largest = max(1, min(rows // 8, _SPARE_BYTES // (4 * n_fft)))
     step = 1 << (largest.bit_length() - 1)
     return -(-rows // step) * step
 

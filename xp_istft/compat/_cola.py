@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from .. import windows
+from ..arguments import error
+from ._inputs import count
 
 
 def check_COLA(window: Any, nperseg: int, noverlap: int, tol: float = 1e-10) -> bool:  # noqa: N802  scipy's name
@@ -19,9 +20,9 @@ def check_COLA(window: Any, nperseg: int, noverlap: int, tol: float = 1e-10) -> 
     >>> check_COLA("hann", 256, 128), check_COLA("hann", 256, 127)
     (True, False)
     """
-    nperseg = positive(nperseg)
-    _, hop = sizes(nperseg, noverlap, nperseg)
-    return windows.check_cola(read_window(window, nperseg, "nperseg"), hop, tol=tol)
+    nperseg = segment_size("check_COLA", nperseg)
+    hop = nperseg - overlap("check_COLA", noverlap, nperseg)
+    return windows.check_cola(read_window("check_COLA", window, nperseg, "nperseg"), hop, tol=tol)
 
 
 def check_NOLA(window: Any, nperseg: int, noverlap: int, tol: float = 1e-10) -> bool:  # noqa: N802  scipy's name
@@ -33,43 +34,52 @@ def check_NOLA(window: Any, nperseg: int, noverlap: int, tol: float = 1e-10) -> 
     >>> check_NOLA("hann", 256, 127), check_NOLA("hann", 256, 0)
     (True, False)
     """
-    nperseg = positive(nperseg)
-    if noverlap < 0:
-        raise ValueError("noverlap must be a nonnegative integer")
-    _, hop = sizes(nperseg, noverlap, nperseg)
-    return windows.check_nola(read_window(window, nperseg, "nperseg"), hop, tol=tol)
+    nperseg = segment_size("check_NOLA", nperseg)
+    hop = nperseg - overlap("check_NOLA", noverlap, nperseg)
+    if hop > nperseg:
+        raise ValueError(f"noverlap must be a nonnegative integer, got {noverlap}")
+    return windows.check_nola(read_window("check_NOLA", window, nperseg, "nperseg"), hop, tol=tol)
 
 
-def positive(nperseg: Any) -> int:
-    if int(nperseg) < 1:
-        raise ValueError("nperseg must be a positive integer")
-    return int(nperseg)
+# scipy's words where it has some, with what came
 
 
-def sizes(nperseg: int, noverlap: Any, nfft: Any) -> tuple[int, int]:
-    """The FFT's size and the hop."""
-    if int(nfft) < nperseg:
-        raise ValueError("nfft must be greater than or equal to nperseg.")
-    noverlap = nperseg // 2 if noverlap is None else int(noverlap)
+def segment_size(function: str, nperseg: Any) -> int:
+    nperseg = count(function, "nperseg", nperseg)
+    if nperseg < 1:
+        raise ValueError(f"nperseg must be a positive integer, got {nperseg}")
+    return nperseg
+
+
+def overlap(function: str, noverlap: Any, nperseg: int) -> int:
+    """Samples that a segment shares with the next, by default half of it; negative ones leave gaps."""
+    noverlap = nperseg // 2 if noverlap is None else count(function, "noverlap", noverlap)
     if noverlap >= nperseg:
-        raise ValueError("noverlap must be less than nperseg.")
-    return int(nfft), nperseg - noverlap
+        raise ValueError(f"noverlap must be less than nperseg={nperseg}, got {noverlap}")
+    return noverlap
 
 
-def read_window(window: Any, nperseg: int | None, shown: str | None = None) -> np.ndarray:
-    """The window as samples; `shown` stands for nperseg in an error."""
-    if isinstance(window, (str, tuple)):
-        return _named(window, nperseg)
-    samples = np.asarray(window)
-    if samples.ndim != 1:
-        raise ValueError("window must be 1-D")
-    if nperseg is not None and samples.size != nperseg:
-        raise ValueError(f"window must have length of {shown or nperseg}")
-    return samples
+def fft_size(function: str, nfft: Any, nperseg: int) -> int:
+    nfft = count(function, "nfft", nfft)
+    if nfft < nperseg:
+        raise ValueError(f"nfft must be greater than or equal to nperseg={nperseg}, got {nfft}")
+    if nfft < 2:
+        raise error(ValueError, function, "nfft", ">= 2", nfft)
+    return nfft
 
 
-@lru_cache(maxsize=64, typed=True)
-def _named(window: str | tuple, nperseg: int) -> np.ndarray:
-    from scipy.signal import get_window  # slow to import
+def window_size(window: Any) -> int | None:
+    """Samples of a window that is an array."""
+    shape: tuple[int, ...] = () if isinstance(window, (str, tuple)) else np.shape(window)
+    return shape[0] if len(shape) == 1 else None
 
-    return get_window(window, nperseg)
+
+def read_window(function: str, window: Any, nperseg: int, shown: Any = None) -> np.ndarray:
+    """The window's samples, in float64; `shown` stands for nperseg in an error."""
+    shape: tuple[int, ...] = () if isinstance(window, (str, tuple)) else np.shape(window)
+    if len(shape) > 1:
+        raise ValueError(f"window must be 1-D, got shape {tuple(shape)}")
+    if len(shape) == 1 and shape[0] != nperseg:
+        raise ValueError(f"window must have length of {shown or nperseg}, got {shape[0]}")
+    key = windows.window_key(function, "window", window, nperseg)
+    return windows.window_samples(function, "window", key, nperseg, nperseg)

@@ -8,9 +8,10 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from ..arguments import error, integer
+from .. import arrays
+from ..arguments import error, integer, number
 from ..phase_retrieval import griffin_lim
-from ._inputs import cast, given_window
+from ._inputs import cast, given_window, result_dtype
 
 
 def griffinlim(
@@ -47,11 +48,13 @@ def griffinlim(
     >>> griffinlim(S, n_iter=4, rng=0, length=22050).shape
     (22050,)
     """
-    if momentum > 1:
+    dtype = result_dtype("griffinlim", dtype, "float16", "float32", "float64")
+    if number("griffinlim", "momentum", momentum, 0) > 1:
         text = f"Griffin-Lim with momentum={momentum} > 1 can be unstable. Proceed with caution!"
         warnings.warn(text, UserWarning, stacklevel=2)
     if init not in ("random", None):
         raise error(ValueError, "griffinlim", "init", "'random' or None", repr(init))
+    _, S = arrays.read("griffinlim", "S", S)
     start: Any = "zero"
     if init == "random":
         xp = array_api_compat.array_namespace(S)

@@ -10,9 +10,10 @@ import array_api_compat
 import numpy as np
 
 from .. import transforms, windows
+from ..arguments import error, integer, number
 from ..arrays import pad
 from ..frames import bin_multiplicity, phase_ramp
-from ._inputs import complex_floating, floating, is_complex
+from ._inputs import complex_floating, floating, is_complex, place_of
 from ._segments import spectra
 from ._slices import Slices
 
@@ -76,14 +77,19 @@ class ShortTimeFFT(Slices):
         win = _read_only(win)
         if not (win.ndim == 1 and win.size > 0):
             raise ValueError(f"Parameter win must be 1d, but win.shape={win.shape!r}!")
+        if win.dtype.kind not in "fciu":
+            raise TypeError(f"Parameter win must be of real or complex numbers, but win.dtype={win.dtype!r}!")
         if not np.isfinite(win).all():
             raise ValueError("Parameter win must have finite entries!")
-        if not (isinstance(hop, (int, np.integer)) and hop >= 1):
+        if not (isinstance(hop, (int, np.integer)) and hop >= 1) or hop is True:
             raise ValueError(f"Parameter hop={hop!r} is not an integer >= 1!")
         self._win, self._hop, self.fs = win, hop, fs
         self.mfft = win.size if mfft is None else mfft
         if dual_win is not None:
             dual_win = _read_only(dual_win)
+            if dual_win.dtype.kind not in "fciu":
+                got = f"dual_win.dtype={dual_win.dtype!r}"
+                raise TypeError(f"Parameter dual_win must be of real or complex numbers, but {got}!")
             if dual_win.shape != win.shape:
                 raise ValueError(f"dual_win.shape={dual_win.shape!r} must equal win.shape={win.shape!r}!")
             if not np.isfinite(dual_win).all():
@@ -189,7 +195,7 @@ class ShortTimeFFT(Slices):
 
     @fs.setter
     def fs(self, v: float) -> None:
-        if not v > 0:
+        if not number("ShortTimeFFT", "fs", v) > 0:
             raise ValueError(f"Sampling frequency fs={v} must be positive!")
         self._fs = v
 
@@ -200,7 +206,7 @@ class ShortTimeFFT(Slices):
 
     @T.setter
     def T(self, v: float) -> None:  # noqa: N802  scipy's name
-        if not v > 0:
+        if not number("ShortTimeFFT", "T", v) > 0:
             raise ValueError(f"Sampling interval T={v} must be positive!")
         self._fs = 1 / v
 
@@ -210,6 +216,7 @@ class ShortTimeFFT(Slices):
 
     @mfft.setter
     def mfft(self, n_: int) -> None:
+        n_ = integer("ShortTimeFFT", "mfft", n_)
         if not n_ >= self.m_num:
             raise ValueError(f"Attribute mfft={n_} needs to be at least the window length m_num={self.m_num}!")
         self._mfft = n_
@@ -235,7 +242,7 @@ class ShortTimeFFT(Slices):
 
     @phase_shift.setter
     def phase_shift(self, v: int | None) -> None:
-        if v is not None and not isinstance(v, (int, np.integer)):
+        if v is True or v is False or not isinstance(v, (int, np.integer, type(None))):
             raise ValueError(f"phase_shift={v} has the unit samples. Hence it needs to be an int or it may be None!")
         if v is not None and not -self.mfft < v < self.mfft:
             raise ValueError(f"-mfft < phase_shift < mfft does not hold for mfft={self.mfft}, phase_shift={v}!")
@@ -308,7 +315,7 @@ class ShortTimeFFT(Slices):
         axis: int = -1,
     ) -> Any:
         """`stft` of slices that are detrended before they are windowed: "constant", "linear", a function or None."""
-        x = floating(x)
+        x = floating("stft", "x", x)
         if self.onesided_fft and is_complex(x):
             hint = "Set property `fft_mode` to 'twosided' or 'centered'."
             raise ValueError(f"Complex-valued `x` not allowed for self.fft_mode={self.fft_mode!r}'! {hint}")
@@ -316,7 +323,8 @@ class ShortTimeFFT(Slices):
             raise ValueError(f"Parameter detr={detr!r} is not a str, function or None!")
         if padding not in get_args(PAD_TYPE):
             raise ValueError(f"Parameter padding={padding!r} not in {get_args(PAD_TYPE)}!")
-        n = x.shape[axis]
+        n = x.shape[place_of("stft", "axis", axis, len(x.shape))]
+        k_offset = integer("stft", "k_offset", k_offset)
         least = self.m_num - self.m_num_mid
         if not n >= least:
             got = f"len(x)={n!r}" if len(x.shape) == 1 else f"of axis={axis!r} of {tuple(x.shape)}"
@@ -361,13 +369,26 @@ class ShortTimeFFT(Slices):
         xp = array_api_compat.array_namespace(Sx)
         if y is None or y is x:
             return xp.real(Sx) ** 2 + xp.imag(Sx) ** 2
+        y = floating("spectrogram", "y", y)
+        if array_api_compat.array_namespace(y) is not xp:
+            raise error(TypeError, "spectrogram", "y", f"the library of x ({type(x).__name__})", type(y).__name__)
+        ours, theirs = (each.shape[axis] if -len(each.shape) <= axis < len(each.shape) else 0 for each in (x, y))
+        if ours != theirs:
+            raise error(ValueError, "spectrogram", "y", f"{ours} samples, as x", theirs)
         return Sx * xp.conj(self.stft_detrend(y, detr, p0, p1, **kept))
 
     def istft(self, S: Any, k0: int = 0, k1: int | None = None, *, f_axis: int = -2, t_axis: int = -1) -> Any:
         """Samples [k0, k1) of the signal whose slices, from p_min on, are S."""
         if f_axis == t_axis:
             raise ValueError(f"f_axis={f_axis!r} may not be equal to t_axis={t_axis!r}!")
+        S = complex_floating("istft", "S", S)
         shape = tuple(S.shape)
+        if len(shape) < 2:
+            raise error(ValueError, "istft", "S", "at least 2 dimensions", f"shape {shape}")
+        f_axis = place_of("istft", "f_axis", f_axis, len(shape))
+        t_axis = place_of("istft", "t_axis", t_axis, len(shape))
+        if f_axis == t_axis:
+            raise error(ValueError, "istft", "t_axis", f"another axis than f_axis={f_axis}", t_axis)
         if shape[f_axis] != self.f_pts:
             got = f"S.shape[f_axis]={shape[f_axis]!r}"
             raise ValueError(f"{got} must be equal to self.f_pts={self.f_pts!r} (S.shape={shape!r})!")
@@ -376,13 +397,11 @@ class ShortTimeFFT(Slices):
             got = f"S.shape[t_axis]={shape[t_axis]!r}"
             raise ValueError(f"{got} needs to have at least {self.p_num(n_min)} slices (S.shape={shape!r})!")
         k_max = (shape[t_axis] + self.p_min - 1) * self.hop + self.m_num - self.m_num_mid
-        k1 = k_max if k1 is None else k1
+        k0, k1 = integer("istft", "k0", k0), k_max if k1 is None else integer("istft", "k1", k1)
         if not self.k_min <= k0 < k1 <= k_max:
             raise ValueError(f"({self.k_min=}) <= ({k0=}) < ({k1=}) <= ({k_max=}) is false!")
         if not k1 - k0 >= n_min:
             raise ValueError(f"({k1=}) - ({k0=}) = {k1 - k0} has to be at least the half the window length {n_min}!")
-        f_axis, t_axis = f_axis % len(shape), t_axis % len(shape)
-        S = complex_floating(S)
         xp = array_api_compat.array_namespace(S)
         S = xp.moveaxis(S, (f_axis, t_axis), (-2, -1))
         if self.fft_mode == "centered":

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import integer
 from ..frames import bin_frequencies
 
 
@@ -76,7 +77,8 @@ class Slices:
     def p_range(self, n: int, p0: int | None = None, p1: int | None = None) -> tuple[int, int]:
         """p0 and p1, by default those of all slices that touch a signal of n samples."""
         p_max = self.p_max(n)
-        first, stop = self.p_min if p0 is None else p0, p_max if p1 is None else p1
+        first = self.p_min if p0 is None else integer("ShortTimeFFT", "p0", p0)
+        stop = p_max if p1 is None else integer("ShortTimeFFT", "p1", p1)
         if not self.p_min <= first < stop <= p_max:
             need = f"{self.p_min=} <= p0 < p1 <= {p_max=} does not hold for signal length {n=}!"
             raise ValueError(f"Invalid Parameter {p0=}, {p1=}, i.e., {need}")
@@ -93,6 +95,7 @@ class Slices:
         return (int(places[0]), int(places[-1])) if places.size else (self.m_num, -1)
 
     def _check_length(self, n: int) -> None:
+        n = integer("ShortTimeFFT", "n", n)
         if not n >= self.m_num - self.m_num_mid:
             raise ValueError(f"Parameter n must be >= ceil(m_num/2) = {self.m_num - self.m_num_mid}!")
 

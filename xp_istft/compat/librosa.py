@@ -11,12 +11,12 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from .. import arrays, transforms, windows
-from ..arguments import error, integer
+from .. import arrays, frames, transforms, windows
+from ..arguments import error, integer, number
 from ..backends import required_backend
-from ..backends.array_api import dtype_name
+from ..backends.array_api import PRECISION, dtype_name
 from ._griffinlim import griffinlim
-from ._inputs import cast, given_window, is_complex
+from ._inputs import cast, given_window, is_complex, needs_array, result_dtype
 
 __all__ = ["griffinlim", "istft", "magphase", "stft", "window_sumsquare"]
 
@@ -56,7 +56,9 @@ def stft(
     """
     if center and pad_mode not in ("constant", "reflect", "edge", "symmetric"):
         raise error(ValueError, "stft", "pad_mode", "'constant', 'reflect', 'edge' or 'symmetric'", repr(pad_mode))
-    if dtype is not None and np.dtype(dtype) == np.complex128:
+    dtype = result_dtype("stft", dtype, "complex64", "complex128")
+    if dtype == np.complex128:
+        _, y = arrays.read("stft", "x", y)
         y = cast(y, np.float64)
     X = transforms.stft(
         y,
@@ -69,6 +71,7 @@ def stft(
     )
     if out is None:
         return cast(X, dtype)
+    needs_array("stft", "out", out)
     if tuple(out.shape[:-1]) != tuple(X.shape[:-1]) or out.shape[-1] < X.shape[-1]:
         raise error(ValueError, "stft", "out", f"shape {tuple(X.shape)} or more frames", f"{tuple(out.shape)}")
     if not is_complex(out):
@@ -100,6 +103,7 @@ def istft(
     >>> bool(np.allclose(istft(stft(y), length=22050), y))
     True
     """
+    dtype = result_dtype("istft", dtype, "float16", "float32", "float64")
     y = transforms.istft(
         stft_matrix, hop_length=hop_length, win_length=win_length, n_fft=n_fft, window=given_window(window),
         center=center, length=length or None,
@@ -122,6 +126,10 @@ def magphase(D: Any, *, power: float = 1) -> tuple[Any, Any]:
     >>> magphase(np.array([3 + 4j, 0]), power=2)
     (array([25.,  0.]), array([0.6+0.8j, 1. +0.j ]))
     """
+    _, D = arrays.read("magphase", "D", D)
+    if dtype_name(D) not in PRECISION:
+        raise error(TypeError, "magphase", "D", " or ".join(PRECISION), D.dtype)
+    power = number("magphase", "power", power)
     xp = array_api_compat.array_namespace(D)
     magnitude = xp.abs(D)
     zero = magnitude == 0
@@ -149,7 +157,8 @@ def window_sumsquare(
     >>> window_sumsquare(window="hann", n_frames=3, hop_length=2, n_fft=4)
     array([0.  , 0.25, 1.  , 0.5 , 1.  , 0.5 , 1.  , 0.25], dtype=float32)
     """
-    n_frames, win_length = integer("window_sumsquare", "n_frames", n_frames, 1), win_length or n_fft
+    n_frames = integer("window_sumsquare", "n_frames", n_frames, 1)
+    n_fft, hop_length, win_length = frames.sizes("window_sumsquare", n_fft, hop_length, win_length)
     key = windows.window_key("window_sumsquare", "window", given_window(window), win_length)
     samples = windows.window_samples("window_sumsquare", "window", key, win_length, n_fft)
     if norm is not None:

@@ -1,7 +1,8 @@
 """scipy.signal's stft, istft, check_COLA, check_NOLA and ShortTimeFFT, for arrays of any library.
 
-The signatures, defaults and errors are scipy's. Beyond scipy: float32 stays float32; times belong to the samples also
-where the signal has several axes; samples under no window weight are 0 (scipy leaves them undivided).
+The signatures and defaults are scipy's. Beyond scipy: float32 stays float32; times belong to the samples also where
+the signal has several axes; samples under no window weight are 0 (scipy leaves them undivided); what scipy cuts, counts
+from the other end or lets through (nperseg=256.5, fs=0, a string for a bool) is an error that names it.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import array_api_compat
 import numpy as np
 
 from .. import transforms, windows
+from ..arguments import boolean, choice, error
 from ..frames import bin_frequencies
-from ._cola import check_COLA, check_NOLA, positive, read_window, sizes
-from ._inputs import complex_floating, floating, is_complex, like
+from ._cola import check_COLA, check_NOLA, fft_size, overlap, read_window, segment_size, window_size
+from ._inputs import complex_floating, floating, is_complex, like, place_of, rate
 from ._segments import padded as _padded
 from ._segments import spectra
 from ._short_time_fft import ShortTimeFFT
@@ -56,31 +58,30 @@ def stft(
     >>> f.shape, t.shape, Zxx.shape
     ((129,), (64,), (129, 64))
     """
+    function = "stft"
     _check_scaling(scaling)
-    if boundary not in _BOUNDARIES:
-        raise ValueError(f"Unknown boundary option {boundary!r}, must be one of: {list(_BOUNDARIES)}")
-    x = floating(x)
+    choice(function, "boundary", boundary, tuple(_BOUNDARIES))
+    padded, onesided = boolean(function, "padded", padded), boolean(function, "return_onesided", return_onesided)
+    if not callable(detrend):
+        choice(function, "detrend", detrend, (False, None, "constant", "linear"))
+    fs, x = rate(function, "fs", fs), floating(function, "x", x)
+    n_samples = x.shape[place_of(function, "axis", axis, len(x.shape))]
+    size = window_size(window)
+    nperseg = size or 256 if nperseg is None else segment_size(function, nperseg)
+    if size not in (None, nperseg):
+        raise ValueError(f"value specified for nperseg is different from length of window, got {nperseg} and {size}")
     xp = array_api_compat.array_namespace(x)
     if 0 in x.shape:
         return tuple(xp.zeros(x.shape) for _ in range(3))
-    n_samples = x.shape[axis]
-    if nperseg is not None:
-        nperseg = positive(nperseg)
-    if isinstance(window, (str, tuple)):
-        nperseg = 256 if nperseg is None else nperseg
-        if nperseg > n_samples:
-            text = f"nperseg = {nperseg} is greater than input length  = {n_samples}, using nperseg = {n_samples}"
-            warnings.warn(text, UserWarning, stacklevel=2)
-            nperseg = n_samples
-    else:
-        size = read_window(window, None).size
-        if size > n_samples:
-            raise ValueError("window is longer than input signal")
-        if nperseg is not None and nperseg != size:
-            raise ValueError("value specified for nperseg is different from length of window")
-        nperseg = size
-    nfft, hop = sizes(nperseg, noverlap, nperseg if nfft is None else nfft)
-    onesided = return_onesided
+    if isinstance(window, (str, tuple)) and nperseg > n_samples:
+        text = f"nperseg = {nperseg} is greater than input length  = {n_samples}, using nperseg = {n_samples}"
+        warnings.warn(text, UserWarning, stacklevel=2)
+        nperseg = n_samples
+    weights = _scaled(function, read_window(function, window, nperseg), scaling, fs)
+    if nperseg > n_samples:
+        raise error(ValueError, function, "window", f"at most as many samples as x has ({n_samples})", nperseg)
+    hop = nperseg - overlap(function, noverlap, nperseg)
+    nfft = fft_size(function, nperseg if nfft is None else nfft, nperseg)
     if onesided and is_complex(x):
         text = "Input data is complex, switching to return_onesided=False"
         warnings.warn(text, UserWarning, stacklevel=2)
@@ -90,7 +91,6 @@ def stft(
     half = nperseg // 2 if boundary is not None else 0
     spare = (-(n_samples + 2 * half - nperseg) % hop) % nperseg if padded else 0
     x, (before, after) = _padded(x, half, half, _BOUNDARIES[boundary])
-    weights = _scaled(read_window(window, nperseg), scaling, fs)
     Z = spectra(x, weights, hop, nfft, (before, after + spare), _trend(detrend, axis, xp), onesided)
     times = np.arange(Z.shape[-1]) * hop + (0 if boundary is not None else nperseg / 2)
     Z = xp.moveaxis(Z, -2, axis if axis >= 0 else axis - 1)
@@ -123,29 +123,48 @@ def istft(
     >>> t.shape, bool(np.allclose(x, y))
     ((1024,), True)
     """
+    function = "istft"
     _check_scaling(scaling)
-    Z = complex_floating(Zxx)
+    onesided = boolean(function, "input_onesided", input_onesided)
+    if not (isinstance(boundary, str) or boundary is None):
+        boundary = boolean(function, "boundary", boundary)
+    choice(function, "boundary", boundary, (True, False, *_BOUNDARIES))  # those of stft say True or False, too
+    fs, Z = rate(function, "fs", fs), complex_floating(function, "Zxx", Zxx)
     rank = len(Z.shape)
     if rank < 2:
-        raise ValueError("Input stft must be at least 2d!")
-    freq_axis, time_axis = int(freq_axis) % rank, int(time_axis) % rank
+        raise ValueError(f"Input stft must be at least 2d! Got Zxx of shape {tuple(Z.shape)}")
+    freq_axis = place_of(function, "freq_axis", freq_axis, rank)
+    time_axis = place_of(function, "time_axis", time_axis, rank)
     if freq_axis == time_axis:
-        raise ValueError("Must specify differing time and frequency axes!")
-    default = 2 * (Z.shape[freq_axis] - 1) if input_onesided else Z.shape[freq_axis]
-    nperseg = default if nperseg is None else positive(nperseg)
+        raise ValueError(f"Must specify differing time and frequency axes! Got {time_axis=} and {freq_axis=}")
+    n_bins, n_segments = Z.shape[freq_axis], Z.shape[time_axis]
+    default = 2 * (n_bins - 1) if onesided else n_bins
+    if default < 2:
+        raise error(ValueError, function, "Zxx", "at least 2 bins", n_bins)
+    nperseg = default if nperseg is None else segment_size(function, nperseg)
+    least = nperseg // 2 + 1 if onesided else nperseg
+    if n_bins < least:
+        hint = "are the axes swapped?" if n_segments >= least else ""
+        raise error(ValueError, function, "Zxx", f"at least {least} bins for nperseg={nperseg}", n_bins, hint)
     if nfft is None:
-        nfft = nperseg if input_onesided and nperseg == default + 1 else default
-    nfft, hop = sizes(nperseg, noverlap, nfft)
-    weights = _scaled(read_window(window, nperseg), scaling, fs)
+        nfft = nperseg if onesided and nperseg == default + 1 else default
+    hop, nfft = nperseg - overlap(function, noverlap, nperseg), fft_size(function, nfft, nperseg)
+    due = nfft // 2 + 1 if onesided else nfft
+    if n_bins != due:
+        raise error(ValueError, function, "Zxx", f"{due} bins for nfft={nfft}, input_onesided={onesided}", n_bins)
+    weights = _scaled(function, read_window(function, window, nperseg), scaling, fs)
     half = nperseg // 2 if boundary else 0
+    if n_segments < 1 or nperseg + hop * (n_segments - 1) <= 2 * half:
+        need = f"at least {2 if half else 1} segment{'s' * bool(half)} for boundary={boundary}"
+        raise error(ValueError, function, "Zxx", need, n_segments)
     spare = nfft - nperseg
     kept: dict[str, Any] = dict(
         n_fft=nfft,
         hop_length=hop,
         window=np.pad(weights, (0, spare)),
         padding=(half, half + spare),
-        onesided=input_onesided,
-        real=input_onesided,
+        onesided=onesided,
+        real=onesided,
         axes=(freq_axis, time_axis),
     )
     try:
@@ -158,14 +177,18 @@ def istft(
     return times, array_api_compat.array_namespace(x).moveaxis(x, -1, place)
 
 
-def _check_scaling(scaling: str) -> None:
+def _check_scaling(scaling: Any) -> None:
     if scaling not in ("spectrum", "psd"):
         raise ValueError(f"Parameter {scaling=} not in ['spectrum', 'psd']!")
 
 
-def _scaled(window: np.ndarray, scaling: str, fs: Any) -> np.ndarray:
+def _scaled(function: str, window: np.ndarray, scaling: str, fs: Any) -> np.ndarray:
     """The window that makes scipy's numbers: with a sum, or (of its squares, per unit of fs) a power, of 1."""
-    return window / (abs(window.sum()) if scaling == "spectrum" else np.sqrt(fs * (window**2).sum()))
+    total = abs(window.sum()) if scaling == "spectrum" else (window**2).sum()
+    if total == 0:
+        what = "sum" if scaling == "spectrum" else "power"
+        raise error(ValueError, function, "window", f"a {what} other than 0 for scaling={scaling!r}", 0)
+    return window / (total if scaling == "spectrum" else np.sqrt(fs * total))
 
 
 def _trend(detrend: Any, axis: int, xp: Any) -> Any:

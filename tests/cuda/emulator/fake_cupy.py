@@ -1,6 +1,7 @@
 """A hostile stand-in for the part of CuPy that a backend uses, on NumPy memory.
 
-It refuses what CuPy refuses (NumPy arrays where device arrays are due, empty FFT batches) and what CuPy would let pass
+Beside kernels and FFT plans it has the functions of the Array API, NumPy's own on the memory of device arrays. It
+refuses what CuPy refuses (NumPy arrays where device arrays are due, empty FFT batches) and what CuPy would let pass
 to go wrong on a device: scalars of the wrong size, arrays of another device, work on another stream than the one that
 filled or allocated an array, plans shared between streams or threads, reads and writes beyond an array. Fresh memory is
 NaN, and complex-to-real transforms destroy their input. Everything that is queued, copied or waited for is written down
@@ -13,15 +14,17 @@ in a `Trace`.
 
 from __future__ import annotations
 
+import operator
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import array_api_compat
+import array_api_compat.numpy
 import numpy as np
 
 C2C, R2C, C2R, Z2Z, D2Z, Z2D = 0x29, 0x2A, 0x2C, 0x69, 0x6A, 0x6C
@@ -136,11 +139,41 @@ class FakeCupy:
             array.reshape(-1).view(np.uint8)[...] = 0xFF  # NaN
         return self.fresh(array)
 
-    def asarray(self, array: Any, dtype: Any = None) -> Any:
+    def asarray(self, array: Any, dtype: Any = None, *, device: Any = None, copy: bool | None = None) -> Any:
         if isinstance(array, self.ndarray):
-            return array if dtype in (None, array.dtype) else array.astype(dtype)
+            return array if dtype in (None, array.dtype) and not copy else array.astype(dtype or array.dtype)
         self.trace.uploads += 1
-        return self.fresh(np.array(array, dtype))
+        with device or nullcontext():
+            return self.fresh(np.array(array, dtype))
+
+    def computed(self, name: str, function: Callable[..., Any], arguments: Any, options: dict[str, Any]) -> Any:
+        """What a function of NumPy makes of device arrays: views of them, or arrays of the current stream."""
+        given: list[Any] = []
+
+        def host(value: Any) -> Any:
+            if isinstance(value, self.ndarray):
+                given.append(value)
+                return value.host
+            if isinstance(value, np.ndarray):
+                raise TypeError(f"Unsupported type {type(value)}")
+            return type(value)(map(host, value)) if isinstance(value, (tuple, list)) else value
+
+        def on_device(value: Any) -> Any:
+            if isinstance(value, (tuple, list)):
+                return [on_device(each) for each in value]
+            if not isinstance(value, (np.ndarray, np.generic)) or (isinstance(value, np.generic) and not given):
+                return value
+            value = np.asarray(value)
+            for each in given:
+                if value.size and np.shares_memory(value, each.host):
+                    return each._view(value)
+            made = self.fresh(value)
+            self.queue(name, (*given, made))
+            return made
+
+        with options.pop("device", None) or nullcontext(), np.errstate(all="ignore"):  # a device says nothing
+            plain, named = [host(each) for each in arguments], {key: host(each) for key, each in options.items()}
+            return on_device(function(*plain, **named))
 
     def ascontiguousarray(self, array: Any) -> Any:
         return array if array.flags.c_contiguous else array.copy()
@@ -179,7 +212,7 @@ class FakeCupy:
 
     def _modules(self) -> dict[str, ModuleType]:
         cupy, cuda, cufft = ModuleType("cupy"), ModuleType("cupy.cuda"), ModuleType("cupy.cuda.cufft")
-        compat = ModuleType("array_api_compat.cupy")
+        compat = _Functions(self, array_api_compat.numpy, "array_api_compat.cupy")
         cupy.__dict__.update(
             ndarray=self.ndarray,
             empty=self.empty,
@@ -203,12 +236,33 @@ class FakeCupy:
             CUFFT_FORWARD=-1, CUFFT_INVERSE=1,
             CUFFT_C2C=C2C, CUFFT_R2C=R2C, CUFFT_C2R=C2R, CUFFT_Z2Z=Z2Z, CUFFT_D2Z=D2Z, CUFFT_Z2D=Z2D,
         )  # fmt: skip
-        compat.__dict__.update(
-            {name: np.dtype(name).type for name in ("float16", "float32", "float64", "complex64", "complex128")},
-            moveaxis=lambda array, source, destination: array.moved(source, destination),
-            astype=lambda array, dtype: array.astype(dtype),
-        )
+        compat.__dict__.update(asarray=self.asarray, astype=lambda array, dtype, copy=True: array.astype(dtype, copy))
         return {"cupy": cupy, "cupy.cuda": cuda, "cupy.cuda.cufft": cufft, "array_api_compat.cupy": compat}
+
+
+class _Functions(ModuleType):
+    """NumPy's functions on device arrays."""
+
+    def __init__(self, fake: FakeCupy, numpys: Any, name: str) -> None:
+        super().__init__(name)
+        self._fake, self._numpys = fake, numpys
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._numpys, name)
+        if isinstance(found, ModuleType):
+            return _Functions(self._fake, found, name)
+        if isinstance(found, type) or not callable(found):
+            return found
+        return lambda *arguments, **options: self._fake.computed(name, found, arguments, options)
+
+
+def _operator(name: str, turned: bool = False) -> Any:
+    function = getattr(operator, f"__{name}__")
+
+    def method(*arguments: Any) -> Any:
+        return arguments[0].fake.computed(name, function, arguments[::-1] if turned else arguments, {})
+
+    return method
 
 
 class _Array:
@@ -260,8 +314,20 @@ class _Array:
     def swapaxes(self, first: int, second: int) -> Any:
         return self._view(self.host.swapaxes(first, second))
 
-    def moved(self, source: Any, destination: Any) -> Any:
-        return self._view(np.moveaxis(self.host, source, destination))
+    @property
+    def real(self) -> Any:
+        return self._view(self.host.real)
+
+    @property
+    def imag(self) -> Any:
+        return self._view(self.host.imag)
+
+    for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor"):
+        locals()[f"__{_name}__"], locals()[f"__r{_name}__"] = _operator(_name), _operator(_name, turned=True)
+    for _name in ("eq", "ne", "lt", "le", "gt", "ge", "neg", "pos", "abs", "invert"):
+        locals()[f"__{_name}__"] = _operator(_name)
+    del _name
+    __hash__ = None  # type: ignore[assignment]
 
     def view(self, dtype: Any) -> Any:
         return self._view(self.host.view(dtype))
