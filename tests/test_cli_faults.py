@@ -61,6 +61,7 @@ KILLED_AT_BLOCK_3 = """
 import os, signal, sys
 from xp_istft import blocks
 from xp_istft.cli import commands, jobs
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let background jobs ignore it
 blocks.BLOCK_BYTES = 1
 for writer in (jobs.NewSpectrogram, jobs.NewRecording):
     def write(self, block, write=writer.write, count=[0]):

@@ -798,8 +798,8 @@ def test_auto_asks_scipy_for_what_it_makes_faster_alone(monkeypatch):
     monkeypatch.setattr(fft_engines, "_is_steady", lambda *_: True)
     fft_engines._engine_for.cache_clear()
     single, double = np.dtype("F"), np.dtype("D")
-    taken = [(512, single), (2048, single, True, True)]
-    others = [(512, double), (2048, single), (512, single, False), (509, single)]
+    taken = [(512, single), (2048, single, True, True), (512, double, True, True)]
+    others = [(512, double), (32768, single), (512, single, False), (509, single)]
     try:
         assert {fft_engines.engine_for(*case).name for case in taken} == {"scipy"}
         assert {fft_engines.engine_for(*case).name for case in others} == {"numpy"}
@@ -837,7 +837,8 @@ def test_mkl_works_on_one_thread_and_gives_the_others_back(monkeypatch):
         made, due = (np.empty(shape, float if name == "irfft" else complex) for _ in range(2))
         getattr(engine, name)(source, *arguments, made)
         getattr(numpy, name)(source, *arguments, due)
-        np.testing.assert_array_equal(made, due)
+        assert (numpy.divides, engine.divides) == (True, False)
+        np.testing.assert_array_equal(made, due * 16)
 
 
 def _with_other_bits(transform):
