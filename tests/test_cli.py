@@ -456,11 +456,11 @@ def test_parameters_that_are_none_of_ours(cli, change, text):
     fails(cli, 3, text, "istft", "X.npz", "out.wav")
 
 
-class Broken(Exception):  # noqa: N818
+class BrokenError(Exception):
     pass
 
 
-@pytest.mark.parametrize("cause", [Broken, KeyboardInterrupt, MemoryError, OSError(28, "No space left on device")])
+@pytest.mark.parametrize("cause", [BrokenError, KeyboardInterrupt, MemoryError, OSError(28, "No space left on device")])
 @pytest.mark.parametrize("command", ["stft", "istft"])
 def test_a_failure_half_way_leaves_nothing(cli, monkeypatch, tiny_blocks, command, cause):
     written()
@@ -477,7 +477,7 @@ def test_a_failure_half_way_leaves_nothing(cli, monkeypatch, tiny_blocks, comman
         write(self, block)
 
     monkeypatch.setattr(kind, "write", breaking)
-    code = {Broken: 1, KeyboardInterrupt: 130, MemoryError: 1}.get(cause, 4)
+    code = {BrokenError: 1, KeyboardInterrupt: 130, MemoryError: 1}.get(cause, 4)
     source = "in.wav" if command == "stft" else "X.npz"
     got, _, err = cli(command, source, target, "--force", *(["--n-fft", 64] if command == "stft" else []))
     assert (got, err.strip().count("\n")) == (code, 0)

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-for library in ("click", "rich", "soundfile"):
+import xp_istft as xi
+
+for library in ("click", "rich"):
     pytest.importorskip(library, reason="the extra [cli] is not installed")
 
-import soundfile  # noqa: E402
+soundfile = pytest.importorskip("soundfile")
 
-import xp_istft as xi  # noqa: E402
 from xp_istft.cli import commands  # noqa: E402
 
 RATE = 8000

@@ -86,7 +86,7 @@ class NumpyEngine:
 
 
 class ScipyEngine:
-    """scipy.fft: makes a new array each time, which is then copied to its place."""
+    """scipy.fft: makes a new array each time, which is copied to its place, or summed where it is."""
 
     name = "scipy"
     divides = False

@@ -128,7 +128,7 @@ def inverse_peers(
             "ShortTimeFFT": lambda: _short_time_fft(problem).inverse(X),
             "nnAudio": lambda: _nnaudio_istft(problem, X),
             "jax (jit)": lambda: _jax_istft(problem, X),
-            "auvux-dsp": lambda: _auvux_istft(problem, X, threads),
+            "auvux-dsp": lambda: _auvux("ISTFT", problem, X, threads),
         },
         names,
         trial,
@@ -152,7 +152,7 @@ def forward_peers(
             "ShortTimeFFT": lambda: _short_time_fft(problem).forward(x),
             "nnAudio": lambda: _nnaudio_stft(problem, x),
             "jax (jit)": lambda: _jax_stft(problem, x),
-            "auvux-dsp": lambda: _auvux_stft(problem, x, threads),
+            "auvux-dsp": lambda: _auvux("STFT", problem, x, threads),
         },
         names,
         True,
@@ -311,21 +311,12 @@ def _jax_stft(problem: Problem, x: np.ndarray) -> Run | None:
     return lambda: compiled(array).block_until_ready()
 
 
-def _auvux_istft(problem: Problem, X: np.ndarray, threads: int | None) -> Run:
+def _auvux(name: str, problem: Problem, array: np.ndarray, threads: int | None) -> Run:
+    """`name` is STFT or ISTFT."""
     dsp = importlib.import_module("auvux.dsp")
     if threads is not None:
         dsp.set_num_threads(threads)
-    transform = dsp.ISTFT(
+    transform = getattr(dsp, name)(
         sr=16000.0, n_fft=problem.n_fft, hop_length=problem.hop, window=problem.window(), center=problem.center
     )
-    return lambda: transform(X)
-
-
-def _auvux_stft(problem: Problem, x: np.ndarray, threads: int | None) -> Run:
-    dsp = importlib.import_module("auvux.dsp")
-    if threads is not None:
-        dsp.set_num_threads(threads)
-    transform = dsp.STFT(
-        sr=16000.0, n_fft=problem.n_fft, hop_length=problem.hop, window=problem.window(), center=problem.center
-    )
-    return lambda: transform(x)
+    return lambda: transform(array)
