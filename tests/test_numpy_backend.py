@@ -9,6 +9,7 @@ import os
 import signal as signals
 import sys
 import threading
+import tracemalloc
 import types
 from contextlib import nullcontext
 
@@ -346,6 +347,22 @@ def test_scratch_is_bounded(n_fft, hop, dtype, monkeypatch):
         short = Analysis(Frames(n_fft, n_fft, 5, n_fft // 2, n_fft // 2 + 4 * n_fft), None)
         for one, each in ((signal, forward), (many, short)):
             assert scratch_of(lambda one=one, job=each: backend.analysis(one, job)) <= 1.2 * 2**20
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("layout", ["C", "frame-major"])
+def test_new_arrays_of_an_engine_are_bounded_too(layout, workers):
+    job = synthesis_job((2048, 512, 2000, 1024, 512 * 1999))
+    spectrum, out = LAYOUTS[layout](spectrum_of(job)), np.empty(job.frames.n_samples, np.float32)
+    xi.set_fft_engine("scipy")
+    tracemalloc.start()
+    try:
+        backend.synthesis(spectrum, job, out, workers)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        xi.set_fft_engine("auto")
+    assert peak <= workers * 1.2 * 2**20
 
 
 @pytest.mark.parametrize("real", [True, False])

@@ -30,6 +30,7 @@ from ..windows import HopPeriodic
 from .array_api import dtype_name
 from .fft_engines import Engine, Reads, engine_for, get_fft_engine
 from .overlap import (
+    SHORT_HISTORY,
     Make,
     Overlap,
     Transform,
@@ -291,6 +292,8 @@ def _one_batch(plan: Overlap, inverse: _Inverse, frames: Any, signal: np.ndarray
         _scattered(plan, inverse, frames, signal, threads)
         return
     held = _block_bytes(threads, buffers) // (row * plan.weights.itemsize)  # frames of one block
+    if make and (held < SHORT_HISTORY * history or items * (rows + history) <= held):
+        make, held = None, held // 2  # new segments are copied, then
     if threads == 1 and items * (rows + history) <= held:
         with around():
             if packed and plan.size % plan.hop == 0:

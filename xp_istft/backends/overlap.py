@@ -34,7 +34,7 @@ _SCATTER_HOP = 16
 _SCATTER_OVERLAP = 32
 _HISTORY_BYTES = 1 << 19
 _GROUP_BYTES = 3 << 17
-_SHORT_HISTORY = 16  # rows of a block for each frame of its history
+SHORT_HISTORY = 16  # rows of a block for each frame of its history
 _SHORT = 4096  # samples that are multiplied by 1 in less time than a call takes
 _SECONDS_PER_FLOP = 1 / 15e9
 
@@ -289,21 +289,25 @@ def gather(
 ) -> None:
     """Rows [lo, hi) of signal (items, n_samples), of frames (items, n_frames, n_bins), up to the gain's ends.
 
-    With `make`, the history of a block is transformed again where it is short, for less than a copy of all.
+    With `make`, the history of a block is transformed again, for less than a copy of all; blocks that need frames which
+    there are not hold few rows.
     """
     items = signal.shape[0]
     dtype, hop, n_frames, history = plan.weights.dtype, plan.hop, plan.n_frames, plan.history
     packed = signal.strides[1] == signal.itemsize
     numbers = signal.view(dtype) if packed else signal
     row, end_row = rows
+    inner = plan.oldest - plan.first, n_frames - history - plan.first + plan.oldest  # rows of frames that there are
     before = None
     while row < end_row:
         if share is not None and share.stopped:
             return
         count = min(rows_per_block, end_row - row)
+        if make:
+            count = min([count, *(edge - row for edge in inner if edge > row)])
         oldest = row + plan.first - plan.oldest  # frame of the buffer's first row
         end = oldest + history + count
-        if make and oldest >= 0 and end <= n_frames and history * _SHORT_HISTORY <= count:
+        if make and inner[0] <= row < inner[1]:
             block = _block_in(make(frames[:, oldest:end]), plan, items, count)
         else:
             block = _block(plan, items, count)
@@ -320,6 +324,9 @@ def gather(
             lanes = signal.itemsize // dtype.itemsize
             signal[:, start // lanes : stop // lanes] = values
         before = block.segments[:, count:]
+        if make:
+            before = before.copy()
+            del block  # before the next one is made
         row += count
 
 
