@@ -663,7 +663,7 @@ def G06(im: Implementation) -> None:
         from xp_istft.backends import numpy as backend
 
         for n_bytes in (1 << 12, 1 << 15, 3 << 15):
-            backend._BLOCK_BYTES = backend._BLOCK_BYTES_THREADED = n_bytes
+            backend._BLOCK_BYTES = n_bytes
             same(y, good(im), f"blocks of {n_bytes} bytes")
     else:
         raise NotApplicableError

@@ -69,7 +69,7 @@ def floor_parts(problem: Problem, X: np.ndarray, engine: Engine, threads: int) -
 
     def transforms(task: int, share: Any) -> None:
         for _ in range(turns):
-            engine.irfft(inputs[task], problem.n_fft, None if engine.makes else outputs[task])
+            engine.irfft(inputs[task], problem.n_fft, outputs[task])
 
     numbers = lying.view(kind).reshape(-1)
     parts = [numbers[task * (numbers.size // threads) :][: numbers.size // threads] for task in range(threads)]
@@ -84,7 +84,7 @@ def floor_parts(problem: Problem, X: np.ndarray, engine: Engine, threads: int) -
 
 def forward_ffts(problem: Problem) -> Callable[[], None]:
     """The FFTs alone of an stft by the default engine, in cache, by one thread."""
-    engine = _in_use("auto", problem, forward=True)
+    engine = _in_use("auto", problem)
     count = problem.items * problem.n_frames
     frames = np.ones((min(count, max(16, (1 << 18) // (problem.n_fft * 4))), problem.n_fft), problem.dtype)
     spectra = np.empty((len(frames), problem.n_fft // 2 + 1), "F" if problem.dtype == "float32" else "D")
@@ -131,10 +131,10 @@ def forward_race(problem: Problem, threads: int, budget: float, engines: tuple[s
     return race(contenders, budget=budget)
 
 
-def _in_use(engine: str, problem: Problem, forward: bool = False) -> Engine:
+def _in_use(engine: str, problem: Problem) -> Engine:
     """The engine that computes this problem where `engine` is chosen."""
     xi.set_fft_engine(engine)
-    return engine_for(problem.n_fft, np.dtype("F" if problem.dtype == "float32" else "D"), forward=forward)
+    return engine_for(problem.n_fft, np.dtype("F" if problem.dtype == "float32" else "D"))
 
 
 def _label(engine: str) -> str:
@@ -150,11 +150,10 @@ def default_engines() -> str:
     """Which engine set_fft_engine("auto") takes for which problems."""
     by_engine: dict[str, list[str]] = {}
     for problem in (*MAIN, *OTHERS):
-        for way in ("istft", "stft"):
-            size = f"{way} {problem.n_fft}{'' if problem.dtype == 'float32' else ' ' + problem.dtype}"
-            sizes = by_engine.setdefault(_in_use("auto", problem, way == "stft").name, [])
-            if size not in sizes:
-                sizes.append(size)
+        size = f"{problem.n_fft}{'' if problem.dtype == 'float32' else ' ' + problem.dtype}"
+        sizes = by_engine.setdefault(_in_use("auto", problem).name, [])
+        if size not in sizes:
+            sizes.append(size)
     return "; ".join(f"{name}.fft for {', '.join(sizes)}" for name, sizes in sorted(by_engine.items()))
 
 

@@ -55,7 +55,7 @@ def torch_plans():
 def two_threads(monkeypatch):
     """Every call shares its work with a thread of the pool, in many small blocks."""
     monkeypatch.setattr(numpy_backend, "_THREADED_SECONDS", 0.0)
-    monkeypatch.setattr(numpy_backend, "_BLOCK_BYTES_THREADED", 1 << 14)
+    monkeypatch.setattr(numpy_backend, "_BLOCK_BYTES", 1 << 14)
     xi.set_workers(2)
     yield
     xi.set_workers(None)
@@ -98,7 +98,6 @@ def test_G04_G05_G06_threads_blocks_and_batch_change_no_bit(layout, monkeypatch)
     monkeypatch.setattr(numpy_backend, "_THREADED_SECONDS", 0.0)
     for block in (1 << 12, 1 << 15, 3 << 17):
         monkeypatch.setattr(numpy_backend, "_BLOCK_BYTES", block)
-        monkeypatch.setattr(numpy_backend, "_BLOCK_BYTES_THREADED", block)
         for workers in (1, 2, 4, 8):
             np.testing.assert_array_equal(xi.istft(X, **layout, workers=workers), y)
             np.testing.assert_array_equal(xi.stft(x, **layout, workers=workers), Z)
@@ -253,7 +252,7 @@ class FaultyEngine:
     """The FFT engine, whose k-th inverse raises, on whatever thread that falls."""
 
     def __init__(self, cause, k):
-        self.engine, self.cause, self.k = numpy_backend.engine_for(256, np.dtype(np.float64)), cause, k
+        self.engine, self.cause, self.k = numpy_backend.engine_for(256, np.dtype(np.complex128)), cause, k
         self.calls, self.lock = 0, threading.Lock()
 
     def __getattr__(self, name):

@@ -15,6 +15,7 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
+import scipy.fft
 
 import xp_istft as xi
 from xp_istft.backends import array_api, fft_engines, overlap, scratch, threads
@@ -189,7 +190,6 @@ def many_blocks(monkeypatch):
 
     def cut(n_bytes):
         monkeypatch.setattr(backend, "_BLOCK_BYTES", n_bytes)
-        monkeypatch.setattr(backend, "_BLOCK_BYTES_THREADED", n_bytes)
 
     return cut
 
@@ -792,11 +792,10 @@ def test_mkl_takes_the_sizes_it_is_faster_at():
 def test_auto_takes_scipy_where_it_is_faster():
     scipy = fft_engines.ScipyEngine()
     sizes = (16, 32, 400, 511, 1018, 1024, 1040, 2048, 16384, 65536)
-    for scipy._vectors, forward in itertools.product((False, True), (False, True)):
-        single, double = ([n for n in sizes if scipy.is_fastest(n, one, True, forward)] for one in (True, False))
-        assert single == ([32, 400, 1024, 1040, 2048, 16384] if scipy._vectors else [])
-        assert double == ([400, 1024, 1040, 2048] if scipy._vectors and forward else [])
-        assert not scipy.is_fastest(512, True, False, forward)
+    for scipy._vectors in (False, True):
+        taken = [n for n in sizes if scipy.is_fastest(n, True)]
+        assert taken == ([16, 32, 400, 1024, 1040, 2048, 16384] if scipy._vectors else [])
+        assert not scipy.is_fastest(512, False)
 
 
 @pytest.mark.parametrize(
@@ -804,10 +803,83 @@ def test_auto_takes_scipy_where_it_is_faster():
     [("1.10.1", False), ("1.17.9", False), ("1.18.0", True), ("1.18.0rc1", True), ("1.20.2", True), ("2.0.0", True)],
 )
 def test_scipy_has_vectors_from_version_1_18_on(version, vectors, monkeypatch):
-    import scipy
-
     monkeypatch.setattr(scipy, "__version__", version)
     assert fft_engines.ScipyEngine()._vectors is vectors
+
+
+C_TRANSFORMS = "scipy.fft._duccfft.pyduccfft"
+
+
+def with_c_transforms(monkeypatch, **others):
+    """A SciPy 1.18 whose C module has these functions, and for the rest those of its public ones."""
+    module = types.ModuleType(C_TRANSFORMS)
+
+    def r2c(x, axes, forward, scale, out):
+        out[...] = scipy.fft.rfft(x, axis=axes[0])
+
+    def c2r(x, axes, n, forward, scale, out):
+        out[...] = scipy.fft.irfft(x, n, axes[0], norm="forward")
+
+    for name, function in ({"r2c": r2c, "c2r": c2r} | others).items():
+        if function is not None:
+            setattr(module, name, function)
+    monkeypatch.setitem(sys.modules, C_TRANSFORMS, module)
+    monkeypatch.setattr(scipy, "__version__", "1.18.0")
+    return module
+
+
+def check_engine(engine):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((3, 16))
+    z = x + 1j * rng.standard_normal((3, 16))
+    half = np.fft.rfft(x)
+    for name, source, due in (
+        ("rfft", x, half), ("irfft", half, 16 * x), ("fft", z, np.fft.fft(z)), ("ifft", z, 16 * np.fft.ifft(z)),
+    ):  # fmt: skip
+        out = np.empty((3, 40), due.dtype)[:, : due.shape[1]]
+        getattr(engine, name)(source, *([16] if name == "irfft" else []), out)
+        np.testing.assert_allclose(out, due, atol=1e-13)
+
+
+def test_scipys_c_transforms_are_taken_where_they_take_a_place(monkeypatch):
+    module = with_c_transforms(monkeypatch)
+    engine = fft_engines.ScipyEngine()
+    assert (engine._placed, engine.makes) == (module, False)
+    check_engine(engine)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"c2r": None},
+        {"r2c": lambda x, out: None},
+        {"c2r": lambda x, axes, n, forward, scale, out: None},
+        {"c2r": lambda x, axes, n, forward, scale, out: np.copyto(out, np.fft.irfft(x, n))},
+        {"r2c": lambda x, axes, forward, scale, out: np.copyto(out, np.fft.rfft(x) / x.shape[-1])},
+    ],
+    ids=["missing", "other arguments", "no place", "scaled back", "scaled"],
+)
+def test_scipys_c_transforms_of_another_form_are_not_taken(others, monkeypatch):
+    with_c_transforms(monkeypatch, **others)
+    engine = fft_engines.ScipyEngine()
+    assert (engine._placed, engine.makes) == (None, True)
+    check_engine(engine)
+
+
+def test_scipy_without_its_c_transforms(monkeypatch):
+    monkeypatch.setattr(scipy, "__version__", "1.18.0")
+    monkeypatch.setitem(sys.modules, C_TRANSFORMS, None)
+    engine = fft_engines.ScipyEngine()
+    assert (engine._placed, engine.makes) == (None, True)
+    check_engine(engine)
+
+
+def test_the_newest_scipy_is_called_without_a_copy():
+    if not fft_engines.ScipyEngine()._vectors:
+        pytest.skip("SciPy before 1.18")
+    engine = fft_engines.ScipyEngine()
+    assert not engine.makes
+    check_engine(engine)
 
 
 def test_auto_asks_scipy_for_what_it_makes_faster_alone(monkeypatch):
@@ -815,8 +887,8 @@ def test_auto_asks_scipy_for_what_it_makes_faster_alone(monkeypatch):
     monkeypatch.setattr(fft_engines, "_is_steady", lambda *_: True)
     fft_engines._engine_for.cache_clear()
     single, double = np.dtype("F"), np.dtype("D")
-    taken = [(512, single), (2048, single, True, True), (512, double, True, True)]
-    others = [(512, double), (32768, single), (512, single, False), (509, single)]
+    taken = [(512, single), (2048, single), (512, double)]
+    others = [(32768, single), (512, single, False), (509, double)]
     try:
         assert {fft_engines.engine_for(*case).name for case in taken} == {"scipy"}
         assert {fft_engines.engine_for(*case).name for case in others} == {"numpy"}

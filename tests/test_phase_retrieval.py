@@ -114,7 +114,7 @@ def test_numpys_blocks_are_the_definition(monkeypatch, options, algorithm):
     """The same in blocks of a few frames, on threads, as on whole arrays of a library without a faster way."""
     array_api_strict = pytest.importorskip("array_api_strict")
     monkeypatch.setattr(numpy_backend, "_THREADED_SECONDS", 0)
-    monkeypatch.setattr(numpy_backend, "_BLOCK_BYTES_THREADED", 1 << 13)
+    monkeypatch.setattr(numpy_backend, "_BLOCK_BYTES", 1 << 13)
     S = np.abs(xi.stft(np.stack([chirp(1500), chirp(1500, 1)]), **options))
     seen = {"numpy": [], "strict": []}
 

@@ -334,8 +334,7 @@ def test_threads_and_cache_blocks_are_independent(problem, workers, log2_bytes):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(numpy_backend, "_THREADED_SECONDS", 0.0)
         patch.setattr(numpy_backend, "_LEAST_ROWS", 1)
-        for name in ("_BLOCK_BYTES", "_BLOCK_BYTES_THREADED"):
-            patch.setattr(numpy_backend, name, 1 << log2_bytes)
+        patch.setattr(numpy_backend, "_BLOCK_BYTES", 1 << log2_bytes)
         np.testing.assert_array_equal(inverse(X, problem, workers=workers), y)
         np.testing.assert_array_equal(xi.stft(x, **problem.layout, workers=workers), Z)
 

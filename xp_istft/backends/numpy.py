@@ -2,8 +2,7 @@
 
 Three calls make a block of the signal: copy the last frames of the block before it, inverse FFT into a buffer, and
 one einsum that windows, overlap-adds, normalises and writes. Written one after the other they would each be memory
-traffic; as one einsum they take half the time (0.52 against 1.13 us for a frame of 2048). FFTs that make arrays of
-their own are summed where they lie, the last frames of the block before among them once more.
+traffic; as one einsum they take half the time (0.52 against 1.13 us for a frame of 2048).
 
     signal row j (hop samples)  =  sum over r of  weights[r] * frame[j - r], samples [r hop, (r + 1) hop)
 
@@ -30,8 +29,6 @@ from ..windows import HopPeriodic
 from .array_api import dtype_name
 from .fft_engines import Engine, Reads, engine_for, get_fft_engine
 from .overlap import (
-    SHORT_HISTORY,
-    Make,
     Overlap,
     Transform,
     Whole,
@@ -48,10 +45,8 @@ from .phase_updates import STEPS, Stage, distances, estimate, memory_of
 from .scratch import buffer, keep_views, known_views, scratch
 from .threads import Share, run, thread_count
 
-# Frames of one block. 64 KB cost 20-160 % more time than 1 MB, 2 MB nothing less. One thread alone keeps better to
-# its cache; two hide the calls of small blocks from each other less well.
-_BLOCK_BYTES = 1 << 19
-_BLOCK_BYTES_THREADED = 1 << 20
+# Frames of one block. 64 KB cost 20-160 % more time, 2 MB nothing less.
+_BLOCK_BYTES = 1 << 20
 _BLOCK_ROWS = 2048
 _LEAST_ROWS = 8  # of frames so long that no block of them is in cache
 _THREADED_SECONDS = 1.5e-3  # less work than this is done sooner by one thread
@@ -132,23 +127,16 @@ class _Inverse(NamedTuple):
     around: Around
     buffers: int  # arrays of a block's size that it takes, the segments among them
     factor: float  # that the segments still want
-    make: Make | None  # for an engine that makes new segments anyway
 
 
 @lru_cache(maxsize=128)
 def _inverse(job: Synthesis, engine: Engine, prepared: Callable[[Any], np.ndarray]) -> _Inverse:
     """The inverse FFTs of a job, of spectra that are `prepared` for its engine."""
     n_fft = job.frames.n_fft
-    make: Make | None = None
     if job.onesided:
 
         def transform(spectra: np.ndarray, segments: np.ndarray) -> None:
             engine.irfft(prepared(spectra), n_fft, segments)
-
-        if engine.makes:
-
-            def make(spectra: np.ndarray) -> np.ndarray:
-                return engine.irfft(prepared(spectra), n_fft)
 
     elif job.real:
 
@@ -165,9 +153,9 @@ def _inverse(job: Synthesis, engine: Engine, prepared: Callable[[Any], np.ndarra
             engine.ifft(ready, segments.view(ready.dtype))
 
     halves = not job.onesided and job.real
-    copies = (engine.makes and make is None) + _COPIES.get(prepared, 0)
+    copies = engine.makes + _COPIES.get(prepared, 0)
     factor = 1 if engine.divides else 1 / n_fft
-    return _Inverse(transform, engine.on_this_thread, 1 + copies + (2 + copies) * halves, factor, make)
+    return _Inverse(transform, engine.on_this_thread, 1 + copies + (2 + copies) * halves, factor)
 
 
 def _copied(source: np.ndarray, segments: np.ndarray) -> None:
@@ -175,7 +163,7 @@ def _copied(source: np.ndarray, segments: np.ndarray) -> None:
 
 
 _quiet = partial(np.errstate, all="ignore")
-_COPY = _Inverse(_copied, _quiet, 1, 1, None)
+_COPY = _Inverse(_copied, _quiet, 1, 1)
 
 
 def _as_they_lie(spectra: np.ndarray) -> np.ndarray:
@@ -276,7 +264,7 @@ def _overlap_added(
 
 def _one_batch(plan: Overlap, inverse: _Inverse, frames: Any, signal: np.ndarray, workers: int | None) -> None:
     """Signal (items, n_samples) of frames (items, n_frames, bins)."""
-    transform, around, buffers, _, make = inverse
+    transform, around, buffers, _ = inverse
     items = signal.shape[0]
     packed = signal.strides[1] == signal.itemsize
     if packed and (whole := known_views((plan, items))):
@@ -291,31 +279,24 @@ def _one_batch(plan: Overlap, inverse: _Inverse, frames: Any, signal: np.ndarray
     if plan.group:
         _scattered(plan, inverse, frames, signal, threads)
         return
-    held = _block_bytes(threads, buffers) // (row * plan.weights.itemsize)  # frames of one block
-    if make and (held < SHORT_HISTORY * history or items * (rows + history) <= held):
-        make, held = None, held // 2  # new segments are copied, then
+    held = _BLOCK_BYTES // (buffers * row * plan.weights.itemsize)  # frames of one block
     if threads == 1 and items * (rows + history) <= held:
         with around():
             if packed and plan.size % plan.hop == 0:
                 gather_whole(whole_of(plan, items), transform, frames, signal)
             else:
-                gather(plan, transform, frames, signal, (0, rows), rows, None, make)
+                gather(plan, transform, frames, signal, (0, rows), rows, None)
                 plan.finish(signal)
         return
     tasks, per_block = _cut(items, rows, history, held, threads)
 
     def work(task: Task, share: Share) -> None:
         batch, (lo, hi) = task
-        gather(plan, transform, frames[batch], signal[batch], (lo, hi), per_block, share, make)
+        gather(plan, transform, frames[batch], signal[batch], (lo, hi), per_block, share)
 
     run(work, tasks, threads, around)
     with around():
         plan.finish(signal)
-
-
-def _block_bytes(threads: int, buffers: int) -> int:
-    """Bytes of a block's segments, where it takes `buffers` arrays of this size."""
-    return min(_BLOCK_BYTES if threads == 1 else _BLOCK_BYTES_THREADED, _BLOCK_BYTES_THREADED // buffers)
 
 
 Task = tuple[slice, tuple[int, int]]  # some items of the batch, and rows (or frames) [lo, hi) of each
@@ -447,7 +428,7 @@ def analysis(
     if out is None:  # frames one after the other in memory, as librosa and torch lay them
         n_bins = frames.n_fft // 2 + 1 if job.onesided else frames.n_fft
         out = empty("stft", (*signal.shape[:-1], frames.n_frames, n_bins), kind).swapaxes(-1, -2)
-    engine = engine_for(frames.n_fft, kind, job.onesided, forward=True)
+    engine = engine_for(frames.n_fft, kind, job.onesided)
     _framed(signal, job, _forward(job, engine, kind), out, workers)
     return out
 
@@ -530,7 +511,7 @@ def _one_framed(signal: np.ndarray, job: Analysis, forward: _Forward, result: np
     n_fft, n_frames = frames.n_fft, frames.n_frames
     threads = 1 if items * n_frames * seconds(n_fft) < _THREADED_SECONDS else thread_count(workers)
     size = max(signal.itemsize, result.itemsize // 2 if job.onesided else result.itemsize)
-    held = _block_bytes(threads, buffers) // (n_fft * size)
+    held = _BLOCK_BYTES // (buffers * n_fft * size)
     if n_frames <= held:  # whole signals are padded in scratch, beside their segments
         held = held * n_frames // (n_frames - (-frames.span // n_fft))
     if threads == 1 and items * n_frames <= held:
@@ -677,11 +658,11 @@ def retrieve(
     proposal /= scale
     kind, frames, items = target.dtype, forward.frames, len(target)
     signal = empty("griffin_lim", (items, frames.n_samples), kind)
-    engine = engine_for(frames.n_fft, proposal.dtype, forward=True)
+    engine = engine_for(frames.n_fft, proposal.dtype)
     transform, around, _ = _forward(forward, engine, proposal.dtype)
     work = items * frames.n_frames * seconds(frames.n_fft) * _RETRIEVAL_WORK
     threads = 1 if work < _THREADED_SECONDS else thread_count(workers)
-    held = max(1, _block_bytes(threads, _RETRIEVAL_BUFFERS) // (frames.n_fft * kind.itemsize))
+    held = max(1, _BLOCK_BYTES // (_RETRIEVAL_BUFFERS * frames.n_fft * kind.itemsize))
     norm = float(np.linalg.norm(target))
     away = np.zeros(target.shape[:2])
 

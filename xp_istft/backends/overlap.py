@@ -34,13 +34,11 @@ _SCATTER_HOP = 16
 _SCATTER_OVERLAP = 32
 _HISTORY_BYTES = 1 << 19
 _GROUP_BYTES = 3 << 17
-SHORT_HISTORY = 16  # rows of a block for each frame of its history
 _SHORT = 4096  # samples that are multiplied by 1 in less time than a call takes
 _SECONDS_PER_FLOP = 1 / 15e9
 
-# Frames of a spectrum (items, frames, bins), an array or what can be indexed as one, to segments; `Make`: new ones.
+# Frames of a spectrum (items, frames, bins), an array or what can be indexed as one, to segments.
 Transform = Callable[[Any, np.ndarray], None]
-Make = Callable[[Any], np.ndarray]
 
 
 class Columns(NamedTuple):
@@ -212,23 +210,19 @@ def _block(plan: Overlap, items: int, rows: int) -> _Block:
     known = known_views(key)
     if known is not None:
         return known
-    memory = buffer("segments", items * (plan.history + rows) * plan.width * plan.weights.itemsize)
-    block = _block_in(memory, plan, items, rows)
-    keep_views(key, block, memory)
-    return block
-
-
-def _block_in(memory: np.ndarray, plan: Overlap, items: int, rows: int) -> _Block:
     dtype, hop, width = plan.weights.dtype, plan.hop, plan.width
     size = dtype.itemsize
     pitch = (plan.history + rows) * width
+    memory = buffer("segments", items * pitch * size)
     sums = []
     for each in plan.columns:
         parts, n_columns = each.weights.shape
         offset = (plan.oldest - each.oldest) * width + each.sample
         strides = tuple(size * step for step in (pitch, width, width - hop, 1))
         sums.append((np.ndarray((items, rows, parts, n_columns), dtype, memory, offset * size, strides), each))
-    return _Block(np.ndarray((items, plan.history + rows, width), dtype, memory), tuple(sums))
+    block = _Block(np.ndarray((items, plan.history + rows, width), dtype, memory), tuple(sums))
+    keep_views(key, block, memory)
+    return block
 
 
 class Whole(NamedTuple):
@@ -285,33 +279,20 @@ def gather(
     rows: tuple[int, int],
     rows_per_block: int,
     share: Share | None,
-    make: Make | None = None,
 ) -> None:
-    """Rows [lo, hi) of signal (items, n_samples), of frames (items, n_frames, n_bins), up to the gain's ends.
-
-    With `make`, the history of a block is transformed again, for less than a copy of all; blocks that need frames which
-    there are not hold few rows.
-    """
+    """Rows [lo, hi) of signal (items, n_samples), of frames (items, n_frames, n_bins), up to the gain's ends."""
     items = signal.shape[0]
-    dtype, hop, n_frames, history = plan.weights.dtype, plan.hop, plan.n_frames, plan.history
+    dtype, hop = plan.weights.dtype, plan.hop
     packed = signal.strides[1] == signal.itemsize
     numbers = signal.view(dtype) if packed else signal
     row, end_row = rows
-    inner = plan.oldest - plan.first, n_frames - history - plan.first + plan.oldest  # rows of frames that there are
     before = None
     while row < end_row:
         if share is not None and share.stopped:
             return
         count = min(rows_per_block, end_row - row)
-        if make:
-            count = min([count, *(edge - row for edge in inner if edge > row)])
-        oldest = row + plan.first - plan.oldest  # frame of the buffer's first row
-        end = oldest + history + count
-        if make and inner[0] <= row < inner[1]:
-            block = _block_in(make(frames[:, oldest:end]), plan, items, count)
-        else:
-            block = _block(plan, items, count)
-            _fill(block.segments, transform, frames, oldest, n_frames, before)
+        block = _block(plan, items, count)
+        _fill(block.segments, transform, frames, row + plan.first - plan.oldest, plan.n_frames, before)
         whole = max(0, min(count, plan.size // hop - row)) if packed else 0
         if whole:
             target = numbers[:, row * hop : (row + whole) * hop].reshape(items, whole, hop)
@@ -324,9 +305,6 @@ def gather(
             lanes = signal.itemsize // dtype.itemsize
             signal[:, start // lanes : stop // lanes] = values
         before = block.segments[:, count:]
-        if make:
-            before = before.copy()
-            del block  # before the next one is made
         row += count
 
 
