@@ -704,21 +704,19 @@ def test_threads_and_blocks_change_no_bit_of_any_engine(engine, n_fft, onesided,
         assert np.array_equal(backend.analysis(signal, forward, workers=workers), forward_plain)
 
 
-@pytest.mark.parametrize("n_frames", [61, 64, 512])  # of 64 and 512, rows of bins lie alike in cache lines
-def test_where_columns_are_read_changes_no_bit(n_frames, many_blocks, monkeypatch):
-    """SciPy's engine reads bins that lie row by row in a copy of the block, from 1.18 on."""
-    job = synthesis_job((64, 16, n_frames, 32, 16 * (n_frames - 1)))
-    spectrum = spectrum_of(job, batch=(2,))
-    xi.set_fft_engine("scipy")
-    try:
-        many_blocks(4 * 13 * 64)
-        plain = backend.synthesis(LAYOUTS["frame-major"](spectrum), job)
-        for reads in fft_engines.Reads:
-            monkeypatch.setattr(fft_engines._engine("scipy"), "reads", reads)
-            for layout in ("C", "every other"):
-                assert np.array_equal(backend.synthesis(LAYOUTS[layout](spectrum), job, workers=2), plain)
-    finally:
-        xi.set_fft_engine("auto")
+@pytest.mark.parametrize("n_frames", [61, 64, 512])  # of 512, columns share a set of the cache
+@pytest.mark.parametrize("dtype", ["f", "d"])
+def test_packing_frames_changes_no_bit(n_frames, dtype, many_blocks, monkeypatch):
+    job = synthesis_job((64, 16, n_frames, 32, 16 * (n_frames - 1)), dtype=dtype)
+    spectrum = spectrum_of(job, dtype, batch=(2,))
+    many_blocks(4 * 13 * 64)
+    plain = backend.synthesis(LAYOUTS["frame-major"](spectrum), job)
+    for packed in (False, True):
+        monkeypatch.setattr(fft_engines.engine_for(64, spectrum.dtype), "packed", packed, raising=False)
+        for layout in ("C", "every other"):
+            laid = LAYOUTS[layout](spectrum)
+            assert np.array_equal(backend.synthesis(laid, job, workers=2), plain)
+            assert np.array_equal(backend.synthesis(laid.real, job, imag=laid.imag.copy()), plain)
 
 
 def test_a_small_spectrum_met_before(engine):

@@ -5,8 +5,8 @@ An engine has four maps over the last axis, each with a given result array, of t
     irfft(x, n, out), ifft(x, out), rfft(x, out), fft(x, out)
 
 It says whether these divide by n or leave that to the windows (`divides`: a pass over the data less, 5 to 12 % of the
-time), how it wants frames to lie that are strided in memory (`reads`), and whether it `makes` new arrays, which are
-then copied to their place.
+time), whether it wants the bins of a frame side by side in memory (`packed`), and whether it `makes` new arrays, which
+are then copied to their place.
 
 The engine of a transform follows from its size, precision and kind alone, never from how many frames there are: a
 part of a job must have the bits of the whole. For the same reason an engine that transforms several frames in the
@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from enum import Enum, auto
 from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any, Protocol
@@ -33,20 +32,12 @@ _LAST = (-1,)  # axis
 _UNSCALED = 0  # as SciPy's C functions number it
 
 
-class Reads(Enum):
-    """How an engine wants the bins of frames that do not lie side by side in memory."""
-
-    AS_THEY_LIE = auto()
-    NEARBY = auto()  # strided, in a copy that stays in cache
-    PACKED = auto()
-
-
 class Engine(Protocol):
     """What the NumPy backend asks of an FFT library."""
 
     name: str
     divides: bool
-    reads: Reads
+    packed: bool
     makes: bool
 
     def suits(self, n_fft: int, onesided: bool) -> bool:
@@ -67,7 +58,7 @@ class NumpyEngine:
 
     name = "numpy"
     divides = True
-    reads = Reads.AS_THEY_LIE
+    packed = False
     makes = False
 
     def suits(self, n_fft: int, onesided: bool) -> bool:
@@ -97,6 +88,7 @@ class ScipyEngine:
 
     name = "scipy"
     divides = False
+    packed = False
 
     def __init__(self) -> None:
         import scipy.fft
@@ -105,7 +97,6 @@ class ScipyEngine:
         self._vectors = tuple(map(int, scipy.__version__.split(".")[:2])) >= (1, 18)
         self._placed = _scipys_placed_transforms() if self._vectors else None
         self.makes = self._placed is None
-        self.reads = Reads.NEARBY if self._vectors else Reads.AS_THEY_LIE
 
     def is_fastest(self, n_fft: int, onesided: bool) -> bool:
         """From 1.18 on, real transforms of even, smooth size.
@@ -159,7 +150,7 @@ class MklEngine:
 
     name = "mkl"
     divides = False
-    reads = Reads.PACKED
+    packed = True
     makes = False
 
     def __init__(self) -> None:
