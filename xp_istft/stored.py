@@ -13,8 +13,8 @@ import numpy as np
 
 from .arguments import error
 from .backends import backend_for
-from .backends import numpy as numpy_backend
 from .backends.array_api import dtype_name
+from .backends.results import empty
 from .blocks import default_block, istft_blocks, stft_blocks
 from .frames import Frames
 from .jobs import Analysis, Synthesis
@@ -81,7 +81,7 @@ def synthesis(spectrum: Stored, job: Synthesis, out: Any = None, workers: int | 
     frames, leading = job.frames, spectrum.shape[:-2]
     if out is None:
         dtype = spectrum.dtype.type(0).real.dtype if job.real else spectrum.dtype
-        out = numpy_backend.empty("istft", (*leading, frames.n_samples), dtype)
+        out = empty("istft", (*leading, frames.n_samples), dtype)
     step = _block(frames, leading, spectrum.chunk)
     _write(out, istft_blocks(spectrum.read, job, block_frames=step, workers=workers))
     return out
@@ -92,7 +92,7 @@ def analysis(signal: Stored, job: Analysis, out: Any = None, workers: int | None
     if out is None:
         n_bins = frames.n_fft // 2 + 1 if job.onesided else frames.n_fft
         dtype = np.result_type(signal.dtype, np.complex64)
-        out = numpy_backend.empty("stft", (*leading, frames.n_frames, n_bins), dtype).swapaxes(-1, -2)
+        out = empty("stft", (*leading, frames.n_frames, n_bins), dtype).swapaxes(-1, -2)
     step = _block(frames, leading, -(-signal.chunk // frames.hop))
     _write(out, stft_blocks(signal.read, job, block_frames=step, workers=workers))
     return out

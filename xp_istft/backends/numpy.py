@@ -42,6 +42,7 @@ from .overlap import (
     with_true_gain,
 )
 from .phase_updates import STEPS, Stage, distances, estimate, memory_of
+from .results import empty
 from .scratch import buffer, keep_views, known_views, scratch
 from .threads import Share, run, thread_count
 
@@ -752,11 +753,3 @@ def check_out(function: str, out: Any, array: np.ndarray, shape: tuple[int, ...]
         raise error(ValueError, function, "out", "memory of its own", "one that overlaps the input")
     if any(stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)):
         raise error(ValueError, function, "out", "memory of its own", "rows that overlap")
-
-
-def empty(function: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    try:
-        return np.empty(shape, dtype)
-    except MemoryError as cause:
-        size = math.prod(shape) * np.dtype(dtype).itemsize
-        raise error(MemoryError, function, "memory", f"{size} bytes for the result of shape {shape}", cause) from cause
