@@ -201,7 +201,10 @@ class _Block(NamedTuple):
     """Views of segments for `rows` rows of `items` signals."""
 
     segments: np.ndarray  # (items, history + rows, width)
-    sums: tuple[tuple[np.ndarray, Columns], ...]  # each (items, rows, parts, columns)
+    history: np.ndarray  # of them the first,
+    new: np.ndarray  # the others,
+    last: np.ndarray  # and the history of the next block
+    sums: tuple[tuple[np.ndarray, np.ndarray, slice | None], ...]  # (items, rows, parts, columns), weights, columns
 
 
 def _block(plan: Overlap, items: int, rows: int) -> _Block:
@@ -219,8 +222,10 @@ def _block(plan: Overlap, items: int, rows: int) -> _Block:
         parts, n_columns = each.weights.shape
         offset = (plan.oldest - each.oldest) * width + each.sample
         strides = tuple(size * step for step in (pitch, width, width - hop, 1))
-        sums.append((np.ndarray((items, rows, parts, n_columns), dtype, memory, offset * size, strides), each))
-    block = _Block(np.ndarray((items, plan.history + rows, width), dtype, memory), tuple(sums))
+        summands = np.ndarray((items, rows, parts, n_columns), dtype, memory, offset * size, strides)
+        sums.append((summands, each.weights, None if n_columns == hop else slice(each.lo, each.hi)))
+    segments = np.ndarray((items, plan.history + rows, width), dtype, memory)
+    block = _Block(segments, segments[:, : plan.history], segments[:, plan.history :], segments[:, rows:], tuple(sums))
     keep_views(key, block, memory)
     return block
 
@@ -232,7 +237,7 @@ class Whole(NamedTuple):
     outside: tuple[np.ndarray, ...]  # rows of frames that there are not
     present: slice | None  # of the frames; None: all
     inside: np.ndarray
-    sums: tuple[tuple[np.ndarray, np.ndarray, slice | None], ...]  # summands, weights, columns
+    block: _Block
     shape: tuple[int, int, int]
 
 
@@ -246,12 +251,8 @@ def whole_of(plan: Overlap, items: int) -> Whole:
     hi = max(lo, min(end, plan.n_frames))
     a, b = lo - oldest, hi - oldest
     outside = tuple(rows for rows in (block.segments[:, :a], block.segments[:, b:]) if rows.size)
-    sums = tuple(
-        (summands, each.weights, None if each.hi - each.lo == plan.hop else slice(each.lo, each.hi))
-        for summands, each in block.sums
-    )
     present = None if (lo, hi) == (0, plan.n_frames) else slice(lo, hi)
-    whole = Whole(plan, outside, present, block.segments[:, a:b], sums, (items, rows, plan.hop))
+    whole = Whole(plan, outside, present, block.segments[:, a:b], block, (items, rows, plan.hop))
     keep_views((plan, items), whole, block.segments)
     return whole
 
@@ -263,11 +264,7 @@ def gather_whole(whole: Whole, transform: Transform, frames: Any, signal: np.nda
         rows.fill(0)
     if whole.inside.size:
         transform(frames if whole.present is None else frames[:, whole.present], whole.inside)
-    target = signal.view(plan.weights.dtype).reshape(whole.shape)
-    for summands, weights, columns in whole.sums:
-        np.einsum("bkrh,rh->bkh", summands, weights, out=target if columns is None else target[:, :, columns])
-    for where in plan.empty:
-        target[:, :, where] = 0
+    _sum(plan, whole.block, signal.view(plan.weights.dtype).reshape(whole.shape))
     plan.finish(signal)
 
 
@@ -284,7 +281,9 @@ def gather(
     items = signal.shape[0]
     dtype, hop = plan.weights.dtype, plan.hop
     packed = signal.strides[1] == signal.itemsize
-    numbers = signal.view(dtype) if packed else signal
+    n_whole = plan.size // hop if packed else 0  # rows that are summed where they belong
+    if n_whole:
+        whole_rows = signal.view(dtype)[:, : n_whole * hop].reshape(items, n_whole, hop)
     row, end_row = rows
     before = None
     while row < end_row:
@@ -292,47 +291,48 @@ def gather(
             return
         count = min(rows_per_block, end_row - row)
         block = _block(plan, items, count)
-        _fill(block.segments, transform, frames, row + plan.first - plan.oldest, plan.n_frames, before)
-        whole = max(0, min(count, plan.size // hop - row)) if packed else 0
+        first = row + plan.first - plan.newest  # frame of the block's first new one
+        if before is None:
+            _fill(block.segments, transform, frames, first - plan.history, plan.n_frames)
+        else:
+            block.history[...] = before
+            if first >= 0 and first + count <= plan.n_frames:
+                transform(frames[:, first : first + count], block.new)
+            else:
+                _fill(block.new, transform, frames, first, plan.n_frames)
+        whole = max(0, min(count, n_whole - row))
         if whole:
-            target = numbers[:, row * hop : (row + whole) * hop].reshape(items, whole, hop)
-            _sum_rows(plan, block, 0, whole, target)
+            _sum(plan, block, whole_rows[:, row : row + whole])
         if whole < count:  # the last row is not complete, or the signal lies strided in memory
             staged = scratch("rows", (items, count - whole, hop), dtype)
-            _sum_rows(plan, block, whole, count, staged)
+            _sum(plan, block, staged, whole)
             start, stop = (row + whole) * hop, min((row + count) * hop, plan.size)
             values = staged.reshape(items, -1)[:, : stop - start].view(signal.dtype)
             lanes = signal.itemsize // dtype.itemsize
             signal[:, start // lanes : stop // lanes] = values
-        before = block.segments[:, count:]
+        before = block.last
         row += count
 
 
-def _fill(
-    segments: np.ndarray, transform: Transform, frames: Any, oldest: int, n_frames: int, before: np.ndarray | None
-) -> None:
-    """Segments (items, count, width) of frames [oldest, oldest + count), of which `before` are the first; beyond: 0."""
-    new, end = oldest, oldest + segments.shape[1]
-    if before is not None:
-        segments[:, : before.shape[1]] = before
-        new += before.shape[1]
-    lo = min(max(new, 0), end)
+def _fill(segments: np.ndarray, transform: Transform, frames: Any, first: int, n_frames: int) -> None:
+    """Segments (items, count, width) of frames [first, first + count); those that there are not: 0."""
+    end = first + segments.shape[1]
+    lo = min(max(first, 0), end)
     hi = max(lo, min(end, n_frames))
-    if lo > new:
-        segments[:, new - oldest : lo - oldest] = 0
+    if lo > first:
+        segments[:, : lo - first] = 0
     if hi > lo:
-        transform(frames[:, lo:hi], segments[:, lo - oldest : hi - oldest])
+        transform(frames[:, lo:hi], segments[:, lo - first : hi - first])
     if end > hi:
-        segments[:, hi - oldest :] = 0
+        segments[:, hi - first :] = 0
 
 
-def _sum_rows(plan: Overlap, block: _Block, lo: int, hi: int, target: np.ndarray) -> None:
-    """Rows [lo, hi) of a block to target (items, rows, hop)."""
-    complete = hi - lo == block.segments.shape[1] - plan.history
-    for summands, each in block.sums:
-        some = summands if complete else summands[:, lo:hi]
-        part = target if each.hi - each.lo == plan.hop else target[:, :, each.lo : each.hi]
-        np.einsum("bkrh,rh->bkh", some, each.weights, out=part)
+def _sum(plan: Overlap, block: _Block, target: np.ndarray, first: int = 0) -> None:
+    """Rows of a block from `first` on to target (items, rows, hop)."""
+    rows = target.shape[1]
+    for summands, weights, columns in block.sums:
+        some = summands if summands.shape[1] == rows else summands[:, first : first + rows]
+        np.einsum("bkrh,rh->bkh", some, weights, out=target if columns is None else target[:, :, columns])
     for where in plan.empty:
         target[:, :, where] = 0
 

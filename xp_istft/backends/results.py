@@ -1,9 +1,9 @@
 """New NumPy arrays for results.
 
-malloc gives large blocks back to the system as soon as they are free (glibc: of more than 32 MB), and each new one
-costs page faults: an stft of a minute took twice as long to a new array as to one that was there. So one block is kept
-for the next result of its size, and the pages of others are asked for by one thread: two that write to them at the
-same time took 1.3 to 2 times as long.
+malloc gives large blocks back to the system as soon as they are free (glibc: of more than 32 MB, and smaller ones at
+its end), and each new one costs page faults: an stft of a minute took twice as long to a new array as to one that was
+there. So one block is kept for the next result of its size. The pages of others are asked for by one thread: two that
+write to them at the same time took 1.3 to 2 times as long.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from ..arguments import error
 
-_KEPT_BYTES = range(1 << 25, 1 << 26)  # smaller blocks malloc keeps
+_KEPT_BYTES = range(1 << 24, 1 << 26)  # smaller blocks malloc keeps itself, as a rule
 _HUGE_PAGE = 1 << 21
 
 _spare: deque[np.ndarray] = deque(maxlen=1)
