@@ -705,10 +705,14 @@ def test_a_race_runs_every_contender_in_every_round():
 
         return run
 
-    result = race({name: contender(name) for name in calls}, rounds=5, least=0, after_round=lambda: rounds.append(1))
+    contenders = {name: contender(name) for name in calls}
+    result = race(contenders, rounds=5, least=0, after_round=lambda: rounds.append(1))
     assert len(rounds) == 5
     assert [len(seconds) for seconds in result.seconds.values()] == [5, 5]
-    assert min(calls.values()) >= 7  # two to warm up
+    assert min(calls.values()) >= 12  # two, and in each round one that is not timed
+    calls.update(fast=0, slow=0)
+    result = race(contenders, rounds=5, least=0, warm=False)
+    assert 7 <= min(calls.values()) == 2 + min(result.samples - 5, 5)
     known = Race({"fast": [1.0, 2.0, 4.0], "slow": [3.0, 4.0, 16.0]})
     assert (known.ratio("slow", "fast"), known.median("slow"), known.least("slow")) == (3, 4, 3)
 

@@ -47,9 +47,14 @@ def race(
     rounds: int = 9,
     budget: float = 30.0,
     least: float = 4e-3,
+    warm: bool = True,
     after_round: Callable[[], object] = lambda: None,
 ) -> Race:
-    """Run each contender once a round (short ones as often as fills `least` seconds) until rounds or budget end."""
+    """Run each contender once a round (short ones as often as fills `least` seconds) until rounds or budget end.
+
+    `warm`: after a call that is not timed, and meets the caches and the spinning threads of the contender before. Else
+    its memory is as new as in a single call: calls that take longer than `least` follow those of others.
+    """
     repeats = {}
     for name, run in contenders.items():
         run()
@@ -69,7 +74,7 @@ def race(
                 continue
             best = float("inf")
             for _ in range(_TRIES):
-                seconds, waited = _sample(contenders[name], repeats[name])
+                seconds, waited = _sample(contenders[name], repeats[name], warm or repeats[name] > 1)
                 result.samples += 1
                 best = min(best, seconds)
                 if waited <= _WAITED * seconds * repeats[name] + _SLACK_SECONDS:
@@ -82,9 +87,9 @@ def race(
     return result
 
 
-def _sample(run: Callable[[], object], repeats: int) -> tuple[float, float]:
+def _sample(run: Callable[[], object], repeats: int, warm: bool) -> tuple[float, float]:
     """Seconds of one call, and those that our threads waited for a core in all of them."""
-    if repeats > 1:
+    if warm:
         run()
     waited = _waited()
     start = time.perf_counter()
