@@ -172,14 +172,12 @@ class Report:
             "",
             f'The default engine (set_fft_engine("auto")) is {default_engines()}; "mkl" is MKL\'s where it is named.',
             "",
-            f"float32 and {threads} threads unless said otherwise; each result is a new array, of a call that follows one "
-            "which is not timed. A factor is the median "
-            "over rounds of a contender's time divided by ours in the same round, in the same layout: above 1, we are "
-            "faster. F: the spectrum lies frame by frame in memory, as stft makes it; C: bin by bin. The machine was "
-            "shared while this ran: milliseconds are not to be trusted, and where both threads of a contender wait "
-            "for each other (torch's do, many times in a call) a busy core costs it far more than it costs one thread: "
-            "see the "
-            "column of one thread against one.",
+            f"float32 and {threads} threads unless said otherwise; each result is a new array, and each call that is "
+            "timed follows one that is not. A factor is the median over rounds of a contender's time divided by ours "
+            "in the same round, in the same layout: above 1, we are faster. F: the spectrum lies frame by frame in "
+            "memory, as stft makes it; C: bin by bin. The machine was shared while this ran: milliseconds are not to "
+            "be trusted, and where both threads of a contender wait for each other (torch's do, many times in a call) "
+            "a busy core costs it far more than it costs one thread: see the column of one thread against one.",
         ]  # fmt: skip
 
     def section(self, title: str, *text: str) -> None:

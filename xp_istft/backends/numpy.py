@@ -13,21 +13,21 @@ frames: the result has the same bits for any number of threads, any size of bloc
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from ..arguments import error
-from ..frames import Frames, padding_index
+from ..frames import Frames
 from ..jobs import Analysis, Running, Synthesis
 from ..windows import HopPeriodic
 from .array_api import dtype_name
 from .fft_engines import Engine, engine_for, get_fft_engine
+from .framing import Framed, padded_frames
 from .overlap import (
     Overlap,
     Transform,
@@ -43,7 +43,7 @@ from .overlap import (
 )
 from .phase_updates import STEPS, Stage, distances, estimate, memory_of
 from .results import empty
-from .scratch import buffer, keep_views, known_views, scratch
+from .scratch import keep_views, known_views, scratch
 from .threads import Share, run, thread_count
 
 # Frames of one block. 64 KB cost 20-160 % more time, 2 MB nothing less.
@@ -55,6 +55,7 @@ _TASKS_PER_THREAD = 4  # evens out a busy core
 _TOUCHED_BYTES = 1 << 16
 _CACHE_SETS = 1024  # bytes: numbers this far apart, or a multiple, share few sets of a cache
 _SMALL = "small"
+_SEGMENTS = "segments"
 _WINDOWS_BYTES = 1 << 15  # of copies of the window: they stay in the nearest cache
 # Frames of a push from which on those that do not reach the sums of a stream are added as in one call.
 _MANY_FRAMES = 16
@@ -273,7 +274,7 @@ def _one_batch(plan: Overlap, inverse: _Inverse, frames: Any, signal: np.ndarray
     if not packed:  # rows are staged, before they are spread
         buffers, row = buffers + 1, max(row, plan.hop)
     rows, history = plan.rows, plan.history
-    threads = 1 if plan.seconds * items < _THREADED_SECONDS else thread_count(workers)
+    threads = _threads(plan.seconds * items, workers)
     if plan.group:
         _scattered(plan, inverse, frames, signal, threads)
         return
@@ -295,6 +296,11 @@ def _one_batch(plan: Overlap, inverse: _Inverse, frames: Any, signal: np.ndarray
     run(work, tasks, threads, around)
     with around():
         plan.finish(signal)
+
+
+def _threads(work: float, workers: int | None) -> int:
+    """Threads for so many seconds of work."""
+    return 1 if work < _THREADED_SECONDS else thread_count(workers)
 
 
 Task = tuple[slice, tuple[int, int]]  # some items of the batch, and rows (or frames) [lo, hi) of each
@@ -426,51 +432,60 @@ def analysis(
     if out is None:  # frames one after the other in memory, as librosa and torch lay them
         n_bins = frames.n_fft // 2 + 1 if job.onesided else frames.n_fft
         out = empty("stft", (*signal.shape[:-1], frames.n_frames, n_bins), kind).swapaxes(-1, -2)
-    engine = engine_for(frames.n_fft, kind, job.onesided)
-    _framed(signal, job, _forward(job, engine, kind), out, workers)
+    forward = _forward(job, engine_for(frames.n_fft, kind, job.onesided), kind)
+    for one, result in _batches(signal.ndim - 1, signal, out):
+        if len(one):
+            _transformed(one, job, forward, result.transpose(0, 2, 1), workers)
     return out
 
 
 def frame(signal: np.ndarray, job: Analysis) -> np.ndarray:
     frames = job.frames
     out = empty("frame", (*signal.shape[:-1], frames.n_frames, frames.n_fft), signal.dtype).swapaxes(-1, -2)
-    transform: Transform = np.copyto
-    if job.window is not None:
-        window = job.window.astype(_REAL.get(signal.dtype, signal.dtype))
-
-        def transform(segments: np.ndarray, framed: np.ndarray) -> None:
-            np.multiply(framed, window, segments)
-
-    _framed(signal, job, _Forward(transform, _quiet, 1), out, None)
+    window = None if job.window is None else job.window.astype(_REAL.get(signal.dtype, signal.dtype))
+    for one, result in _batches(signal.ndim - 1, signal, out):
+        if len(one):
+            _copied_frames(one, job, window, result.transpose(0, 2, 1))
     return out
+
+
+def _copied_frames(signal: np.ndarray, job: Analysis, window: np.ndarray | None, result: np.ndarray) -> None:
+    """Frames of signal (items, n_samples) times the window to result (items, n_frames, n_fft)."""
+    items, n_frames, n_fft = result.shape
+    threads = _threads(items * n_frames * seconds(n_fft), None)
+    tasks, per_block = _cut(items, n_frames, 0, _BLOCK_BYTES // (n_fft * result.itemsize), threads)
+    framed = Framed(signal, job)
+
+    def work(task: Task, share: Share) -> None:
+        batch, (lo, hi) = task
+        for a in range(lo, hi, per_block):
+            if share.stopped:
+                return
+            place = result[batch, a : min(hi, a + per_block)]
+            framed.copy_to(place, batch, a)
+            if window is not None:
+                np.multiply(place, window, place)
+
+    run(work, tasks, threads, _quiet)
 
 
 class _Forward(NamedTuple):
     """What makes spectra of frames."""
 
-    transform: Callable[[np.ndarray, np.ndarray], Any]  # (place in the result, frames of the signal)
+    kind: np.dtype  # of the segments
+    windows: np.ndarray  # copies of the window, one after the other, as real numbers
+    transform: Callable[[np.ndarray, np.ndarray], Any]  # (segments (items, frames, n_fft), place of their spectra)
     around: Around
     buffers: int  # arrays of a block's size that it takes
 
 
 @lru_cache(maxsize=128)
 def _forward(job: Analysis, engine: Engine, kind: np.dtype) -> _Forward:
-    """Frames of a signal (items, frames, n_fft) to spectra (items, frames, bins) of this dtype."""
+    """To spectra of this dtype."""
     segment_kind = _REAL[kind] if job.onesided else kind
-    transform = engine.rfft if job.onesided else engine.fft
     windows = _windows(job, segment_kind, engine.divides)
-    at_once = windows.size if segment_kind == windows.dtype else 0  # numbers: few, where calls cost more than memory
-
-    def windowed(spectra: np.ndarray, framed: np.ndarray) -> None:
-        segments = scratch("segments", framed.shape, segment_kind)
-        if framed.size <= at_once:
-            np.multiply(framed, windows[: framed.shape[-1]], segments)
-        else:
-            np.copyto(segments, framed)
-            _multiplied(segments.reshape(-1).view(windows.dtype), windows)
-        transform(segments, spectra)
-
-    return _Forward(windowed, engine.on_this_thread, 1 + engine.makes)
+    transform = engine.rfft if job.onesided else engine.fft
+    return _Forward(segment_kind, windows, transform, engine.on_this_thread, 1 + engine.makes)
 
 
 def _windows(job: Analysis, kind: np.dtype, divided: bool) -> np.ndarray:
@@ -485,155 +500,90 @@ def _windows(job: Analysis, kind: np.dtype, divided: bool) -> np.ndarray:
     return np.tile(window, max(1, _WINDOWS_BYTES // window.nbytes))
 
 
-def _multiplied(numbers: np.ndarray, windows: np.ndarray) -> None:
-    """Multiply copies of frames in place: copy and product took two thirds of the time of a product elsewhere."""
+class _Segments(NamedTuple):
+    """Frames in this thread's scratch: views of them."""
+
+    frames: np.ndarray  # (items, frames, n_fft)
+    rows: np.ndarray  # the same numbers, in rows as long as copies of the window are,
+    rest: np.ndarray  # and those that are left
+
+
+def _segments(forward: _Forward, items: int, count: int, n_fft: int) -> _Segments:
+    kind, windows = forward.kind, forward.windows
+    key = (_SEGMENTS, items, count, n_fft, kind)
+    known = known_views(key)
+    if known is not None:
+        return known
+    frames = scratch(_SEGMENTS, (items, count, n_fft), kind)
+    numbers = frames.reshape(-1).view(windows.dtype)
     whole = numbers.size // windows.size * windows.size
-    rows = numbers[:whole].reshape(-1, windows.size)
-    np.multiply(rows, windows, rows)
-    rest = numbers[whole:]
-    if rest.size:
-        np.multiply(rest, windows[: rest.size], rest)
+    segments = _Segments(frames, numbers[:whole].reshape(-1, windows.size), numbers[whole:])
+    keep_views(key, segments, frames)
+    return segments
 
 
-def _framed(signal: np.ndarray, job: Analysis, forward: _Forward, out: np.ndarray, workers: int | None) -> None:
-    """`forward` of the frames of the padded signal to their places in out, block by block."""
-    for one, result in _batches(signal.ndim - 1, signal, out):
-        if len(one):
-            _one_framed(one, job, forward, result.transpose(0, 2, 1), workers)
+def _windowed(segments: _Segments, windows: np.ndarray) -> np.ndarray:
+    """Multiplied in place: a copy of frames and this took two thirds of the time of a product elsewhere."""
+    np.multiply(segments.rows, windows, segments.rows)
+    if segments.rest.size:
+        np.multiply(segments.rest, windows[: segments.rest.size], segments.rest)
+    return segments.frames
 
 
-def _one_framed(signal: np.ndarray, job: Analysis, forward: _Forward, result: np.ndarray, workers: int | None) -> None:
-    """As _framed, of signal (items, n_samples), to result (items, n_frames, bins)."""
-    transform, around, buffers = forward
+def _transformed(signal: np.ndarray, job: Analysis, forward: _Forward, result: np.ndarray, workers: int | None) -> None:
+    """Spectra (items, n_frames, n_bins) of the frames of signal (items, n_samples)."""
     items, frames = len(signal), job.frames
     n_fft, n_frames = frames.n_fft, frames.n_frames
-    threads = 1 if items * n_frames * seconds(n_fft) < _THREADED_SECONDS else thread_count(workers)
-    size = max(signal.itemsize, result.itemsize // 2 if job.onesided else result.itemsize)
-    held = _BLOCK_BYTES // (buffers * n_fft * size)
+    threads = _threads(items * n_frames * seconds(n_fft), workers)
+    size = max(signal.itemsize, forward.kind.itemsize)
+    held = _BLOCK_BYTES // (forward.buffers * n_fft * size)
     if n_frames <= held:  # whole signals are padded in scratch, beside their segments
         held = held * n_frames // (n_frames - (-frames.span // n_fft))
     if threads == 1 and items * n_frames <= held:
-        with around():
-            transform(result, _padded_whole(signal, job))
+        with forward.around():
+            framed = padded_frames(signal, job)
+            segments = _segments(forward, items, n_frames, n_fft)
+            if framed.size <= forward.windows.size and forward.kind == forward.windows.dtype:
+                np.multiply(framed, forward.windows[:n_fft], segments.frames)  # calls cost more than memory
+            else:
+                np.copyto(segments.frames, framed)
+                _windowed(segments, forward.windows)
+            forward.transform(segments.frames, result)
         return
 
-    def take(batch: slice, these: slice, pieces: np.ndarray) -> None:
-        transform(result[batch, these], pieces)
+    def take(where: tuple[slice, slice], segments: np.ndarray) -> None:
+        forward.transform(segments, result[where])
 
-    _each_block(signal, job, around, take, held, threads)
+    _each_block(signal, job, forward, take, held, threads)
 
 
 def _each_block(
     signal: np.ndarray,
     job: Analysis,
-    around: Around,
-    take: Callable[[slice, slice, np.ndarray], None],
+    forward: _Forward,
+    take: Callable[[tuple[slice, slice], np.ndarray], None],
     held: int,
     threads: int,
 ) -> None:
-    """take(items, frames, segments (items, frames, n_fft)) of every block of `held` frames of the padded signal."""
-    n_frames = job.frames.n_frames
-    tasks, per_block = _cut(len(signal), n_frames, 0, held, threads)
-    framed = _Framed(signal, job)
+    """take((items, frames), windowed segments (items, frames, n_fft)) of every block of `held` frames of the signal."""
+    frames = job.frames
+    tasks, per_block = _cut(len(signal), frames.n_frames, 0, held, threads)
+    framed = Framed(signal, job)
 
     def work(task: Task, share: Share) -> None:
         batch, (lo, hi) = task
-        if per_block == n_frames:
-            take(batch, slice(lo, hi), _padded_whole(signal[batch], job))
-            return
         for a in range(lo, hi, per_block):
             if share.stopped:
                 return
-            for p, q, pieces in framed.pieces(batch, a, min(hi, a + per_block)):
-                take(batch, slice(p, q), pieces)
+            b = min(hi, a + per_block)
+            segments = _segments(forward, batch.stop - batch.start, b - a, frames.n_fft)
+            if b - a == frames.n_frames:
+                np.copyto(segments.frames, padded_frames(signal[batch], job))
+            else:
+                framed.copy_to(segments.frames, batch, a)
+            take((batch, slice(a, b)), _windowed(segments, forward.windows))
 
-    run(work, tasks, threads, around)
-
-
-class _Padded(NamedTuple):
-    """A padded signal in this thread's scratch: its views."""
-
-    signal: np.ndarray
-    ends: tuple[tuple[np.ndarray, np.ndarray | None], ...]  # places, and the samples that stand there (None: zeros)
-    samples: slice  # of the signal that lie in frames
-    framed: np.ndarray  # (items, n_frames, n_fft)
-
-
-def _padded_whole(signal: np.ndarray, job: Analysis) -> np.ndarray:
-    """Every frame of signal (items, n_samples), padded in this thread's scratch: for small problems."""
-    key = (job, len(signal), signal.dtype)
-    padded = known_views(key) or _padded_views(*key)
-    np.copyto(padded.signal, signal[:, padded.samples])
-    for place, index in padded.ends:
-        if index is None:
-            place.fill(0)
-        else:
-            signal.take(index, 1, place)
-    return padded.framed
-
-
-def _padded_views(job: Analysis, items: int, dtype: np.dtype) -> _Padded:
-    frames = job.frames
-    span, size = frames.span, dtype.itemsize
-    memory = buffer("padded", items * span * size)
-    axis = np.ndarray((items, span), dtype, memory)
-    lo = min(max(0, frames.start), span)
-    hi = max(lo, min(span, frames.stop))
-    ends = []
-    for a, b in ((0, lo), (hi, span)):
-        if a < b:
-            constant = job.pad_mode == "constant"
-            index = padding_index(a - frames.start, b - frames.start, frames.n_samples, job.pad_mode)
-            ends.append((axis[:, a:b], None if constant else index))
-    strides = (span * size, frames.hop * size, size)
-    framed = np.ndarray((items, frames.n_frames, frames.n_fft), dtype, memory, 0, strides)
-    views = _Padded(axis[:, lo:hi], tuple(ends), slice(lo - frames.start, hi - frames.start), framed)
-    keep_views((job, items, dtype), views, memory)
-    return views
-
-
-class _Framed:
-    """The frames of signal (items, n_samples): views of the signal where they lie within, else of padded pieces."""
-
-    def __init__(self, signal: np.ndarray, job: Analysis) -> None:
-        self._signal, self._job = signal, job
-        frames = job.frames
-        n_fft, hop, start = frames.n_fft, frames.hop, frames.start
-        self._first = min(frames.n_frames, max(0, -(-start // hop)))  # frames [first, last) lie within
-        self._last = max(self._first, min(frames.n_frames, (frames.stop - n_fft) // hop + 1))
-        if self._first < self._last:
-            step = signal.strides[1]
-            shape = (len(signal), self._last - self._first, n_fft)
-            strides = (signal.strides[0], hop * step, step)
-            self._within = as_strided(signal[:, self._first * hop - start :], shape, strides, writeable=False)
-
-    def pieces(self, batch: slice, lo: int, hi: int) -> Iterator[tuple[int, int, np.ndarray]]:
-        """Frames [lo, hi) of some items, in up to three pieces: (first, last, (items, frames, n_fft))."""
-        a = min(max(lo, self._first), hi)
-        b = max(a, min(hi, self._last))
-        if lo < a:
-            yield lo, a, self._padded(batch, lo, a)
-        if a < b:
-            yield a, b, self._within[batch, a - self._first : b - self._first]
-        if b < hi:
-            yield b, hi, self._padded(batch, b, hi)
-
-    def _padded(self, batch: slice, lo: int, hi: int) -> np.ndarray:
-        frames, pad_mode = self._job.frames, self._job.pad_mode
-        first = lo * frames.hop - frames.start
-        last = (hi - 1) * frames.hop + frames.n_fft - frames.start
-        signal = self._signal[batch]
-        if pad_mode == "constant":
-            piece = np.zeros((len(signal), last - first), signal.dtype)
-            a, b = max(0, first), max(0, min(frames.n_samples, last))
-            if a < b:
-                piece[:, a - first : b - first] = signal[:, a:b]
-        else:
-            piece = signal.take(padding_index(first, last, frames.n_samples, pad_mode), axis=1)
-        size = piece.itemsize
-        return as_strided(
-            piece, (len(signal), hi - lo, frames.n_fft), (piece.strides[0], frames.hop * size, size), writeable=False
-        )
+    run(work, tasks, threads, forward.around)
 
 
 def retrieve(
@@ -657,19 +607,19 @@ def retrieve(
     kind, frames, items = target.dtype, forward.frames, len(target)
     signal = empty("griffin_lim", (items, frames.n_samples), kind)
     engine = engine_for(frames.n_fft, proposal.dtype)
-    transform, around, _ = _forward(forward, engine, proposal.dtype)
+    transforms = _forward(forward, engine, proposal.dtype)
     work = items * frames.n_frames * seconds(frames.n_fft) * _RETRIEVAL_WORK
-    threads = 1 if work < _THREADED_SECONDS else thread_count(workers)
+    threads = _threads(work, workers)
     held = max(1, _BLOCK_BYTES // (_RETRIEVAL_BUFFERS * frames.n_fft * kind.itemsize))
     norm = float(np.linalg.norm(target))
     away = np.zeros(target.shape[:2])
 
     for stage in stages:
         memory = memory_of(stage, proposal)
-        take = _taking(stage, transform, target, proposal, memory, None if watch is None else away)
+        take = _taking(stage, transforms.transform, target, proposal, memory, None if watch is None else away)
         for _ in range(stage.n_iter):
             synthesis(proposal.transpose(0, 2, 1), inverse, signal, workers)
-            _each_block(signal, forward, around, take, held, threads)
+            _each_block(signal, forward, transforms, take, held, threads)
             if watch is not None and watch(math.sqrt(away.sum()) / norm if norm else 0.0):
                 break
         proposal = estimate(stage, proposal, memory)
@@ -684,14 +634,13 @@ def _taking(
     proposal: np.ndarray,
     memory: np.ndarray | None,
     away: np.ndarray | None,
-) -> Callable[[slice, slice, np.ndarray], None]:
+) -> Callable[[tuple[slice, slice], np.ndarray], None]:
     """What becomes of the frames of a block: their part of `proposal` and `memory`, and how far off each is."""
     step = STEPS[stage.algorithm]
 
-    def take(batch: slice, these: slice, pieces: np.ndarray) -> None:
-        here = (batch, these)
-        z = scratch("spectra", (*pieces.shape[:2], magnitude.shape[2]), proposal.dtype)
-        transform(z, pieces)
+    def take(here: tuple[slice, slice], segments: np.ndarray) -> None:
+        z = scratch("spectra", (*segments.shape[:2], magnitude.shape[2]), proposal.dtype)
+        transform(segments, z)
         if away is not None:
             away[here] = distances(z, magnitude[here])
         step(z, magnitude[here], proposal[here], None if memory is None else memory[here], stage.weight)
