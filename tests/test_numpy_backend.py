@@ -747,9 +747,10 @@ def test_tasks_are_every_row_of_every_item_once_in_blocks_of_their_size(threads_
             together = batch.stop - batch.start
             assert together == 1 or ((lo, hi) == (0, rows) and together * (rows + history) <= held)
         assert (count == 1).all()
-        assert 1 <= per_block <= max(rows, 1)
-        assert per_block <= max(rows if 2 * rows <= held else 0, held - history, history, backend._LEAST_ROWS)
-        if threads_ == 1 and 2 * rows > max(backend._LEAST_ROWS, history, held - history):
+        assert per_block % backend._VECTOR == 0 or per_block == rows
+        least = -(-(backend._LEAST_ROWS + history) // backend._VECTOR) * backend._VECTOR
+        assert 1 <= per_block <= max(rows if 2 * rows <= held else 0, held - history, least)
+        if threads_ == 1 and 2 * rows > max(least, held - history):
             assert len(tasks) == items
 
 

@@ -49,7 +49,8 @@ from .threads import Share, run, thread_count
 # Frames of one block. 64 KB cost 20-160 % more time, 2 MB nothing less.
 _BLOCK_BYTES = 1 << 20
 _BLOCK_ROWS = 2048
-_LEAST_ROWS = 8  # of frames so long that no block of them is in cache
+_LEAST_ROWS = 4  # and history, of frames so long that no block of them is in cache
+_VECTOR = 4  # frames that FFTs of float32 compute side by side (of float64 two); those left over take twice as long
 _THREADED_SECONDS = 1.5e-3  # less work than this is done sooner by one thread
 _TASKS_PER_THREAD = 4  # evens out a busy core
 _TOUCHED_BYTES = 1 << 16
@@ -311,16 +312,21 @@ def _cut(items: int, rows: int, history: int, held: int, threads: int) -> tuple[
 
     Either a task is several whole items that make one block, or it is a part of one item.
     """
-    per_block = max(_LEAST_ROWS, history, min(_BLOCK_ROWS, held - history))
+    per_block = max(_in_vectors(_LEAST_ROWS + history), min(_BLOCK_ROWS, held - history) // _VECTOR * _VECTOR)
     if 2 * rows <= per_block:
         together = max(1, min(-(-items // threads), held // (rows + history)))
         return [(slice(b, min(items, b + together)), (0, rows)) for b in range(0, items, together)], rows
     parts = 1 if threads == 1 else min(-(-threads * _TASKS_PER_THREAD // items), max(1, rows // max(1, 4 * history)))
     blocks = -(-rows // (per_block * parts))  # of one part
-    per_block = -(-rows // (blocks * parts))
+    per_block = min(per_block, _in_vectors(-(-rows // (blocks * parts))))
     part = blocks * per_block
     spans = [(lo, min(rows, lo + part)) for lo in range(0, rows, part)]
     return [(slice(b, b + 1), span) for b in range(items) for span in spans], per_block
+
+
+def _in_vectors(rows: int) -> int:
+    """The next number of rows that leaves none over."""
+    return -(-rows // _VECTOR) * _VECTOR
 
 
 def _scattered(plan: Overlap, inverse: _Inverse, frames: Any, signal: np.ndarray, threads: int) -> None:
@@ -572,11 +578,13 @@ def _each_block(
 
     def work(task: Task, share: Share) -> None:
         batch, (lo, hi) = task
+        segments = None
         for a in range(lo, hi, per_block):
             if share.stopped:
                 return
             b = min(hi, a + per_block)
-            segments = _segments(forward, batch.stop - batch.start, b - a, frames.n_fft)
+            if segments is None or segments.frames.shape[1] != b - a:
+                segments = _segments(forward, batch.stop - batch.start, b - a, frames.n_fft)
             if b - a == frames.n_frames:
                 np.copyto(segments.frames, padded_frames(signal[batch], job))
             else:

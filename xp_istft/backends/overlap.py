@@ -29,10 +29,12 @@ from .scratch import buffer, keep_views, known_views, scratch
 from .threads import Share
 
 # Many short hops: sums over whole frames, which need no history of frames. Below 16 samples a row is too short for
-# einsum's inner loop, and a long history fills the cache.
+# einsum's inner loop; a history of more than the first number fills the cache, which costs less than groups of few
+# frames do, up to the second.
 _SCATTER_HOP = 16
 _SCATTER_OVERLAP = 32
-_HISTORY_BYTES = 1 << 19
+_HISTORY_BYTES = 1 << 19, 1 << 22
+_GROUP = 4  # below, transforms of groups of frames take up to twice the time of those of blocks
 _GROUP_BYTES = 3 << 17
 _SHORT = 4096  # samples that are multiplied by 1 in less time than a call takes
 _SECONDS_PER_FLOP = 1 / 15e9
@@ -131,9 +133,10 @@ def overlap_of(job: Synthesis, dtype: np.dtype, lanes: int, factor: float) -> Ov
 
     width = n_fft * lanes
     many = hop * lanes < _SCATTER_HOP and frames.overlap > _SCATTER_OVERLAP
-    group = 0
-    if many or (oldest - newest) * width * dtype.itemsize > _HISTORY_BYTES:
-        group = max(1, min(n_fft // (4 * hop), _GROUP_BYTES // (5 * width // 4 * dtype.itemsize)))
+    group = max(1, min(n_fft // (4 * hop), _GROUP_BYTES // (5 * width // 4 * dtype.itemsize)))
+    history = (oldest - newest) * width * dtype.itemsize
+    if not many and history <= _HISTORY_BYTES[group < _GROUP]:
+        group = 0
     return Overlap(
         width=width,
         hop=hop * lanes,
@@ -285,12 +288,13 @@ def gather(
     if n_whole:
         whole_rows = signal.view(dtype)[:, : n_whole * hop].reshape(items, n_whole, hop)
     row, end_row = rows
-    before = None
+    block = before = None
     while row < end_row:
         if share is not None and share.stopped:
             return
         count = min(rows_per_block, end_row - row)
-        block = _block(plan, items, count)
+        if block is None or block.new.shape[1] != count:
+            block = _block(plan, items, count)
         first = row + plan.first - plan.newest  # frame of the block's first new one
         if before is None:
             _fill(block.segments, transform, frames, first - plan.history, plan.n_frames)
