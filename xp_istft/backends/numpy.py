@@ -98,7 +98,7 @@ def synthesis(
 
 def _whole_signal(inverse: _Inverse, whole: Whole, dtype: np.dtype, spectrum: np.ndarray) -> np.ndarray:
     """synthesis() of one small spectrum of a kind that was met before: what takes 3 us to find out is known."""
-    signal = empty("istft", (whole.plan.size * whole.plan.weights.itemsize // dtype.itemsize,), dtype)
+    signal = np.empty(whole.plan.size * whole.plan.weights.itemsize // dtype.itemsize, dtype)
     with inverse.around():
         gather_whole(whole, inverse.transform, spectrum.T[None], signal[None])
     return signal
