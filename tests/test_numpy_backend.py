@@ -395,6 +395,24 @@ def test_ends_that_one_frame_of_two_reaches_count_twice():
         np.testing.assert_allclose(xi.istft(X, hop_length=hop, window="boxcar", center=False), x, atol=1e-14)
 
 
+@pytest.mark.parametrize(
+    ("n_fft", "hop", "n_frames", "group"),
+    [(16384, 512, 40, 4), (32768, 1024, 40, 0), (65536, 16384, 21, 0), (65536, 2048, 40, 1), (4096, 4096, 9, 0)],
+)
+def test_long_frames_are_the_definition_in_any_blocks(n_fft, hop, n_frames, group, monkeypatch):
+    """Their history does not fit the cache; in groups, if there are four frames to one or more history than 4 MB."""
+    job = synthesis_job((n_fft, hop, n_frames, n_fft // 2, hop * (n_frames - 1) + 1))
+    assert backend._plan_of(job, np.dtype("f")).group == group
+    spectrum = spectrum_of(job)
+    y = check_synthesis(job, spectrum, "f", workers=1)
+    for rows, workers in ((4, 2), (9, 3)):
+        monkeypatch.setattr(backend, "_LEAST_ROWS", rows)
+        assert np.array_equal(backend.synthesis(LAYOUTS["C"](spectrum), job, workers=workers), y)
+    x = np.random.default_rng(1).standard_normal(job.frames.n_samples).astype("f")
+    forward = Analysis(job.frames, job.window)
+    assert np.array_equal(backend.analysis(x, forward, workers=1), backend.analysis(x, forward, workers=3))
+
+
 def test_frames_longer_than_a_group_of_them():
     """131072 samples: no two frames are added at once, and every loop ends."""
     x = np.random.default_rng(2).standard_normal(100_000).astype(np.float32)
