@@ -30,6 +30,7 @@ AIMED = {
     "backends/dask": ("dask",),
     "backends/jax": ("jax", "frequency_gradients"),
     "backends/phase_updates": ("phase_retrieval",),
+    "backends/results": ("results",),
     "backends/threads": ("numpy_backend", "faults"),
     "backends/torch": ("torch", "torch_compile", "torch_opinfo"),
 }

@@ -51,6 +51,9 @@ def test_no_more_than_one_spare_result_is_kept(no_spare):
     for size in (1 << 24) - 4, 1 << 26, 100:
         results.empty("stft", (size // 4,), "f")
         assert [block.nbytes for block in results._spare] == [9 << 22]
+    for size in 1 << 24, (1 << 26) - 4:
+        results.empty("stft", (size // 4,), "f")
+        assert [block.nbytes for block in results._spare] == [size]
 
 
 def test_results_in_memory_that_was_used_are_the_same(no_spare):
