@@ -300,10 +300,7 @@ def gather(
             _fill(block.segments, transform, frames, first - plan.history, plan.n_frames)
         else:
             block.history[...] = before
-            if first >= 0 and first + count <= plan.n_frames:
-                transform(frames[:, first : first + count], block.new)
-            else:
-                _fill(block.new, transform, frames, first, plan.n_frames)
+            _fill(block.new, transform, frames, first, plan.n_frames)
         whole = max(0, min(count, n_whole - row))
         if whole:
             _sum(plan, block, whole_rows[:, row : row + whole])

@@ -3,7 +3,7 @@
 malloc gives large blocks back to the system as soon as they are free (glibc: of more than 32 MB, and smaller ones at
 its end), and each new one costs page faults: an stft of a minute took twice as long to a new array as to one that was
 there. So one block is kept for the next result of its size. The pages of others are asked for by one thread: two that
-write to them at the same time took 1.3 to 2 times as long.
+write to them at the same time took up to twice as long.
 """
 
 from __future__ import annotations
