@@ -19,20 +19,21 @@ nox.needs_version = ">=2024.4"
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text())["project"]
 # What needs nothing but NumPy and the tools of the tests, and takes half a minute on two cores.
-CORE = ("frames", "windows", "boundaries", "edges", "transforms", "layouts", "dtypes", "faults")
+CORE = ("frames", "windows", "boundaries", "edges", "transform", "transforms", "dtypes", "faults")
 TOOLS = ("pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100")
 # The tests that know most of a module's mutants; those of mutation.toml follow.
 AIMED = {
-    "transforms": ("frequencies", "conventions", "layouts", "dtypes", "hostile_inputs"),
+    "transform": ("frequencies", "conventions", "dtypes", "hostile_inputs"),
+    "transforms": ("conventions", "dtypes", "hostile_inputs"),
     "blocks": ("blocks", "stored"),
     "backends/__init__": ("imports", "hostile_inputs", "torch_compile"),
-    "backends/array_api": ("streaming", "layouts", "jax"),
+    "backends/base": ("backends", "streaming", "jax"),
     "backends/dask": ("dask",),
     "backends/jax": ("jax", "frequency_gradients"),
-    "backends/phase_updates": ("phase_retrieval",),
+    "backends/in_place": ("phase_retrieval",),
     "backends/results": ("results",),
     "backends/threads": ("numpy_backend", "faults"),
-    "backends/torch": ("torch", "torch_compile", "torch_opinfo"),
+    "backends/torch/gradients": ("torch", "torch_compile", "torch_opinfo"),
 }
 
 

@@ -161,7 +161,7 @@ class Implementation:
         return result
 
     def is_default(self, name: str, value: Any) -> bool:
-        return {"center": True, "onesided": True, "real": True}.get(name) is value or value is None
+        return {"center": True, "onesided": True}.get(name) is value or value is None
 
 
 def _content(array: Any) -> bytes | None:
@@ -208,9 +208,6 @@ class Peer(Implementation):
 
     def plan(self) -> Callable[[Any], Any]:
         raise NotApplicableError("a function only")
-
-    def call(self, data: Any, real: bool = True, **parameters: Any) -> np.ndarray:
-        return super().call(data, **parameters)  # complex or not: as it comes
 
     def threads(self, count: int) -> None:
         raise NotApplicableError("no threads to choose")
@@ -413,8 +410,6 @@ IMPLEMENTATIONS = {
 def row_case(row: Row, im: Implementation) -> None:
     """Returns where the value is right, else raises what judge() knows how to take."""
     outcome, call = row.outcome, im.call
-    if row.outcome is hostile.real_part and not im.ours:
-        raise NotApplicableError("no real=")
     if isinstance(outcome, (Refused, Gives)):
         data = (row.data or spectrum)()
         given = {**BASE, **row.parameters}

@@ -36,13 +36,13 @@ import zarr
 from distributed import Client, LocalCluster, wait
 
 import xp_istft as xi
+from xp_istft.backends import backend_for
 from xp_istft.backends import dask as backend
-from xp_istft.backends import numpy as numpy_backend
-from xp_istft.blocks import istft_job
 from xp_istft.cli.races import race
 from xp_istft.frames import Frames
 
 RATE, CHANNELS, N_FFT, HOP = 44100, 2, 2048, 512
+T = xi.STFT(N_FFT, HOP)
 LIMIT = 500  # MiB of a worker
 IN_WORKERS = 10  # minutes of x in the workers' memory
 ROUNDS = 15
@@ -69,8 +69,7 @@ def peak_mib():
 
 
 def round_trip(x, **options):
-    X = xi.stft(x, N_FFT, hop_length=HOP, **options)
-    return xi.istft(X, hop_length=HOP, length=x.shape[-1], **options)
+    return T.istft(T.stft(x, **options), length=x.shape[-1], **options)
 
 
 def cluster(workers, limit):
@@ -85,8 +84,8 @@ def on_workers(x, X, y, workers):
     with cluster(workers, f"{LIMIT}MiB") as started, Client(started) as client:
         pids = client.run(os.getpid)
         for source, target, transform in (
-            (x, X, lambda a: xi.stft(a, N_FFT, hop_length=HOP)),
-            (X, y, lambda a: xi.istft(a, hop_length=HOP, length=x.shape[-1])),
+            (x, X, T.stft),
+            (X, y, partial(T.istft, length=x.shape[-1])),
         ):
             start = time.perf_counter()
             result = transform(da.from_zarr(source)).rechunk(target.chunks)  # at most the last chunk is cut
@@ -143,9 +142,9 @@ def equal(x, X, y):
     for channel in range(CHANNELS):
         samples = x[channel]
         start = time.perf_counter()
-        spectrum = xi.stft(samples, N_FFT, hop_length=HOP)
+        spectrum = T.stft(samples)
         middle = time.perf_counter()
-        back = xi.istft(spectrum, hop_length=HOP, length=len(samples))
+        back = T.istft(spectrum, length=len(samples))
         seconds += middle - start, time.perf_counter() - middle
         for lo in range(0, X.shape[-1], X.chunks[-1]):
             part = slice(lo, lo + X.chunks[-1])
@@ -156,7 +155,7 @@ def equal(x, X, y):
 
 def by_sums(X, length):
     """istft of dask array X, as sums of what each chunk makes alone: no frame twice, other bits."""
-    job = istft_job(X.shape, "complex64", hop_length=HOP, length=length)
+    job, _ = T.synthesis("istft", X.shape[-1], length, X)
     reach = N_FFT - HOP  # samples that a chunk makes beyond its share
     counts = X.chunks[-1]
     alone = X.map_blocks(
@@ -177,7 +176,7 @@ def by_sums(X, length):
 
 def _alone(block, job):
     frames = Frames(N_FFT, HOP, block.shape[-1], 0, N_FFT + HOP * (block.shape[-1] - 1))
-    return numpy_backend.synthesis(block, replace(job, frames=frames, gain=None), workers=1)
+    return backend_for(block).synthesis(block, replace(job, frames=frames, gain=None), workers=1)
 
 
 def _summed(block, before, after, lo, hi, job, reach):
@@ -189,13 +188,11 @@ def _summed(block, before, after, lo, hi, job, reach):
 
 def edges(frames):
     """Race of the two ways to make what crosses the border of two chunks, on threads, X in memory."""
-    X = xi.stft(
-        np.random.default_rng(0).standard_normal((CHANNELS, 40 * frames * HOP), "float32"), N_FFT, hop_length=HOP
-    )
     length = 40 * frames * HOP
+    X = T.stft(np.random.default_rng(0).standard_normal((CHANNELS, length), "float32"))
     lazy = da.from_array(X, chunks=(CHANNELS, -1, frames), name=False)
     with dask.config.set(scheduler="threads", num_workers=2):
-        halos, sums = xi.istft(lazy, hop_length=HOP, length=length), by_sums(lazy, length)
+        halos, sums = T.istft(lazy, length=length), by_sums(lazy, length)
         assert np.allclose(halos, sums, atol=1e-5)
         return race({"halos": halos.compute, "sums": sums.compute}, rounds=9, budget=30)
 
@@ -209,7 +206,7 @@ def main():
     parser.add_argument("--folder", type=Path, help="where zarr arrays are made")
     chosen = parser.parse_args()
     n_samples = int(chosen.minutes * 60 * RATE)
-    n_frames, n_bins = xi.n_frames(n_samples, N_FFT, hop_length=HOP), N_FFT // 2 + 1
+    n_frames, n_bins = T.n_frames(n_samples), T.n_bins
     step = chosen.frames * HOP
     rows = []
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:

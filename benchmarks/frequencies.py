@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import warnings
+from dataclasses import replace
 
 import numpy as np
 from frequencies_tuning import band, limited, snr
@@ -37,7 +38,7 @@ warnings.simplefilter("ignore")
 def grid(scale: tuple) -> xi.Frequencies:
     kind, n, fmin, fmax = scale
     if kind == "no":
-        return xi.Frequencies(xi.bin_frequencies(N_FFT, sr=SR), SR)
+        return xi.Frequencies(xi.STFT(N_FFT).bin_frequencies(SR), SR)
     return (xi.linear_frequencies if kind == "linear" else xi.log_frequencies)(n, fmin, fmax, SR)
 
 
@@ -87,31 +88,29 @@ def guarantee(path: str | None) -> None:
             for hop in (1024, 512, 256):
                 if label != "Hann" and hop != 512 and partial is False:
                     continue
-                options = dict(n_fft=N_FFT, hop_length=hop, window=window, frequencies=F)
-                if not partial:
-                    options.update(pad_mode="constant", length=N_SAMPLES)
+                mode, length = ("reflect", None) if partial else ("constant", N_SAMPLES)
+                t = xi.STFT(N_FFT, hop, window=window, frequencies=F, pad_mode=mode)
+                exact = replace(t, solver=xi.Dual(tol=1e-7) if partial else xi.Dual(tol=1e-9, maxiter=12))
+                preview = replace(t, solver=xi.Adjoint())
+                rough_ones = [replace(t, solver=xi.Dual(tol=1e-13, maxiter=most)) for most in (1, 4, 100)]
                 worst = np.full(5, np.inf)
                 count, theirs = 0, []
                 for x in signals.values():
                     x = limited(x, *edges) if partial else x
-                    mode = "reflect" if partial else "constant"
-                    X = xi.stft(x, N_FFT, hop_length=hop, window=window, frequencies=F, pad_mode=mode)
-                    tol = dict(tol=1e-7 if partial else 1e-9)
-                    y, report = xi.istft(X, method="dual", info=True, maxiter=100 if partial else 12, **tol, **options)
-                    count = max(count, int(report.iterations))
+                    X = t.stft(x)
+                    found = exact.solve(X, length=length)
+                    y = found.signal
+                    count = max(count, int(found.iterations))
                     z = x[: y.size]
-                    single = xi.istft(X.astype(np.complex64), method="dual", **options)
+                    single = t.solve(X.astype(np.complex64), length=length).signal
                     noise = np.random.default_rng(5).standard_normal((*X.shape, 2)).view(complex)[..., 0]
                     noisy = X + 0.1 * np.sqrt((abs(X) ** 2).mean() / 2) * noise
-                    rough = min(
-                        snr(z, xi.istft(noisy, method="dual", tol=1e-13, maxiter=most, **options))
-                        for most in (1, 4, 100)
-                    )
-                    found = (
+                    rough = min(snr(z, each.solve(noisy, length=length).signal) for each in rough_ones)
+                    dB = (
                         snr(z, y), snr(limited(z, *edges), limited(y, *edges)), rough, snr(z, single),
-                        snr(z, xi.istft(X, method="adjoint", **options)),
+                        snr(z, preview.istft(X, length=length)),
                     )  # fmt: skip
-                    worst = np.minimum(worst, found)
+                    worst = np.minimum(worst, dB)
                     if peer and label == "Hann" and len(F) <= N_FFT:  # more take it minutes
                         other = nnaudio(scale, X, hop, y.size)
                         if other is not None and other.size >= y.size:
@@ -131,7 +130,8 @@ def speed(dtype: str) -> None:
     """One second, log 2048 bins: against 10 times our own stft and istft and one product with the basis."""
     F = grid(SCALES["log 2048, 50-6000"])
     x = limited(recordings(None)["speech"], *band(F, N_FFT)).astype(dtype)
-    X = xi.stft(x, N_FFT, frequencies=F, pad_mode="reflect")
+    t = xi.STFT(N_FFT, frequencies=F, pad_mode="reflect")
+    X = t.stft(x)
     basis = np.concatenate([F.basis(N_FFT).real, F.basis(N_FFT).imag]).astype(dtype)
     parts = np.concatenate([X.real, X.imag])
 
@@ -141,15 +141,16 @@ def speed(dtype: str) -> None:
         basis.T @ parts
 
     runs = race({
-        "inverse": lambda: xi.istft(X, n_fft=N_FFT, frequencies=F),
+        "inverse": lambda: t.istft(X),
         "10 passes + product": yardstick,
         "product": lambda: basis.T @ parts,
     })  # fmt: skip
-    y, report = xi.istft(X, n_fft=N_FFT, frequencies=F, info=True)
+    found = t.solve(X)
     print(
         f"{dtype}: {runs.ratio('inverse', '10 passes + product'):.2f} of 10 passes and the product "
-        f"({int(report.iterations)} iterations, {snr(x, y):.0f} dB; inverse {1e3 * runs.median('inverse'):.1f} ms, "
-        f"product {1e3 * runs.median('product'):.1f} ms); {runs.contended} of {runs.samples} samples contended"
+        f"({int(found.iterations)} iterations, {snr(x, found.signal):.0f} dB; "
+        f"inverse {1e3 * runs.median('inverse'):.1f} ms, product {1e3 * runs.median('product'):.1f} ms); "
+        f"{runs.contended} of {runs.samples} samples contended"
     )
 
 

@@ -1,10 +1,10 @@
-"""How LAMBDA, TAU, CLIP and the tolerances of `xp_istft.least_squares` were chosen: on one set of problems, checked on
+"""How LAMBDA, TAU, CLIP and the tolerances of `xp_istft.frequencies` were chosen: on one set of problems, checked on
 another that no choice was made on.
 
     python benchmarks/frequencies_tuning.py            the settings on the tuning set
     python benchmarks/frequencies_tuning.py --unseen   the settings given on the command line on the other set
 
-Of every problem the whole path of the iterations is kept, so one run serves all tolerances. Printed for each setting
+Of every problem the signal after each iteration is stored, so one run serves all tolerances. Printed for each setting
 and tolerance: the worst and the median SNR over the problems (full band and in band, of consistent spectra of signals
 within the band; of spectra with noise at -20 dB at this tolerance, and the worst after 100 iterations) and the
 iterations.
@@ -20,8 +20,8 @@ import numpy as np
 from scipy.signal import chirp, resample_poly
 
 import xp_istft as xi
-from xp_istft import least_squares
 from xp_istft.cli.speech import SAMPLE_RATE, sentence
+from xp_istft.frequencies import normal_equations, solvers
 
 SR = 22050
 warnings.simplefilter("ignore")
@@ -85,18 +85,25 @@ def snr(x: np.ndarray, y: np.ndarray) -> float:
     return float(10 * np.log10((x[: y.size] ** 2).sum() / max(((x[: y.size] - y) ** 2).sum(), 1e-300)))
 
 
+SOLVE = solvers.Iterations.solve
+
+
 class Path:
-    """The iterations of one solution."""
+    """The signal and the relative residual after each iteration of one solution."""
 
     def __init__(self) -> None:
         self.signals, self.residuals = [], []
 
+    def solve(self, iterations, right, loop, *parameters):
+        """`solvers.Iterations.solve` with a loop that stores them."""
+        self.peak, self.equations = np.abs(right).max(), iterations.equations
+        return SOLVE(iterations, right, self.loop, *parameters)
+
     def loop(self, unfinished, advance, state):
-        size = state.right
         while bool(unfinished(state)):
             state = advance(state)
-            self.signals.append(state.x)
-            self.residuals.append(float(np.sqrt(state.residual / size).item()))
+            self.signals.append(self.equations.signal(state.x * self.peak))
+            self.residuals.append(float(np.sqrt(state.residual / state.right).item()))
         return state
 
     def reached(self, tol: float) -> int:
@@ -114,15 +121,13 @@ def problems(which: dict, n_fft: int = 2048, n_samples: int = SR):
         yield F, window, hop, x
 
 
-def path(F, window, hop, X, dtype, maxiter=100, pad_mode=None, n_fft=2048, length=None):
+def path(t: xi.STFT, X: np.ndarray, dtype: str) -> Path:
     taken = Path()
-    kept, least_squares._loop = least_squares._loop, taken.loop
+    solvers.Iterations.solve = lambda *arguments: taken.solve(*arguments)
     try:
-        xi.istft(X.astype(dtype), n_fft=n_fft, hop_length=hop, window=window, frequencies=F, method="dual", tol=1e-12,
-                 maxiter=maxiter, pad_mode=pad_mode, length=length)  # fmt: skip
+        t.istft(X.astype(dtype))
     finally:
-        least_squares._loop = kept
-    taken.signals = [y[n_fft // 2 :] if pad_mode is None else y for y in taken.signals]
+        solvers.Iterations.solve = SOLVE
     return taken
 
 
@@ -131,12 +136,13 @@ def measured(which: dict, tols: tuple[float, ...], dtype: str) -> dict[float, np
     rows: dict[float, list] = {tol: [] for tol in tols}
     n_fft = 2048
     for F, window, hop, x in problems(which, n_fft):
-        X = xi.stft(x, n_fft, hop_length=hop, window=window, frequencies=F, pad_mode="reflect")
+        exact = xi.Dual(tol=1e-12)
+        t = xi.STFT(n_fft, hop, window=window, frequencies=F, pad_mode="reflect", solver=exact)
+        X = t.stft(x)
         rng = np.random.default_rng(5)
         noise = rng.standard_normal((*X.shape, 2)).view(complex)[..., 0]
         noisy = X + 0.1 * np.sqrt((abs(X) ** 2).mean() / 2) * noise
-        clean = path(F, window, hop, X, dtype)
-        rough = path(F, window, hop, noisy, dtype)
+        clean, rough = path(t, X, dtype), path(t, noisy, dtype)
         edges = band(F, n_fft)
         end = snr(x, rough.signals[-1])
         for tol in tols:
@@ -160,10 +166,10 @@ def main() -> None:
     precision = "float64" if double else "float32"
     print("                               |    full dB        in band dB     iterations   with noise, dB")
     print(" lambda    tau    clip     tol |  worst median    worst median   most median    worst, after 100")
-    clips = arguments.clip or [least_squares.CLIP[precision]]
+    clips = arguments.clip or [normal_equations.CLIP[precision]]
     for lam, tau, clip in itertools.product(arguments.lam, arguments.tau, clips):
-        least_squares.LAMBDA, least_squares.TAU, least_squares.CLIP[precision] = lam, tau, clip
-        for cache in (least_squares._placed_terms, least_squares.host_terms):
+        normal_equations.LAMBDA, normal_equations.TAU, normal_equations.CLIP[precision] = lam, tau, clip
+        for cache in (normal_equations._placed_terms, normal_equations.host_terms):
             cache.cache_clear()
         for tol, rows in measured(UNSEEN if arguments.unseen else TUNING, tols, arguments.dtype).items():
             full, inside, count, noisy, end = rows.T

@@ -63,9 +63,6 @@ def ways(problem: Problem) -> list[Way]:
     fused = FUSED_INSTRUCTIONS.get(problem.n_fft) if problem.n_fft == 4 * problem.hop else None
     return [
         Way("transpose or copy, cuFFT, overlap_add", 3 * spectrum + 2 * segments + signal, 3, 0, overlap_add),
-        # two bins of each frame are overwritten: a sector of 32 bytes each
-        Way("real_ends, cuFFT, overlap_add (overwrite=True)",
-            spectrum + 2 * segments + signal + 2 * 32 * problem.n_rows, 3, 0, overlap_add),
         Way("one kernel, ideal", spectrum + signal, 1, 0),
         Way("one kernel, edge frames from memory twice", round(halo * spectrum) + signal, 1, 0,
             None if fused is None else fused * problem.n_rows),

@@ -52,6 +52,7 @@ def calls() -> list[Callable[[], object]]:
     made: list[Callable[[], object]] = []
     for k, (n_fft, hop, window, n_samples) in enumerate(SIZES):
         kept = {"n_fft": n_fft, "hop_length": hop, "window": window}
+        t = xi.STFT(**kept)
         single = np.float32 if k % 2 else np.float64
         x = np.random.default_rng(k).standard_normal((1 + k % 3, n_samples)).astype(single)
         X = xi.stft(x, **kept)
@@ -59,8 +60,9 @@ def calls() -> list[Callable[[], object]]:
             lambda x=x, kept=kept: xi.stft(x, **kept),
             lambda X=X, kept=kept: xi.istft(X, **kept),
             lambda X=X, kept=kept: xi.istft(X, **kept, workers=2),
-            lambda X=X, kept=kept: by_blocks(X, kept),
-            lambda X=X, kept=kept: streamed(X, kept),
+            lambda X=X, t=t: t.istft(X),
+            lambda X=X, t=t: by_blocks(X, t),
+            lambda X=X, t=t: streamed(X, t),
             lambda X=X, kept=kept: refused(X, kept),
         ]
         if importlib.util.find_spec("torch"):
@@ -71,13 +73,13 @@ def calls() -> list[Callable[[], object]]:
     return made
 
 
-def by_blocks(X: np.ndarray, kept: dict) -> np.ndarray:
-    job = blocks.istft_job(X.shape, X.dtype.name, **kept)
+def by_blocks(X: np.ndarray, t: xi.STFT) -> np.ndarray:
+    job, _ = t.synthesis("istft", X.shape[-1], None, X)
     return np.concatenate(list(blocks.istft_blocks(lambda a, b: X[..., a:b], job, block_frames=37)), axis=-1)
 
 
-def streamed(X: np.ndarray, kept: dict) -> np.ndarray:
-    stream = xi.StreamingISTFT(**kept)
+def streamed(X: np.ndarray, t: xi.STFT) -> np.ndarray:
+    stream = xi.StreamingISTFT(t)
     half = X.shape[-1] // 2
     return np.concatenate([stream.push(X[..., :half]), stream.push(X[..., half:]), stream.flush()], axis=-1)
 

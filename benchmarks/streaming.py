@@ -20,20 +20,21 @@ from cpu import machine
 import xp_istft as xi
 from xp_istft.cli.races import race
 
-N_FFT, HOP = 512, 128
+TRANSFORM = xi.STFT(512, 128)
 CHUNKS = (1, 4, 64, 1024)
 
 
-def resident(field: str = "VmRSS") -> int:
+def resident() -> int:
+    """Bytes of memory that the process holds."""
     for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
+        if line.startswith("VmRSS"):
             return int(line.split()[1]) * 1024
-    raise LookupError(field)
+    raise LookupError("VmRSS")
 
 
 def frames(count: int, dtype: str) -> np.ndarray:
     rng = np.random.default_rng(0)
-    shape = (N_FFT // 2 + 1, count)
+    shape = (TRANSFORM.n_bins, count)
     return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(dtype)
 
 
@@ -41,10 +42,10 @@ def one_frame(dtype: str, rounds: int) -> tuple[float, float]:
     """Microseconds of the bare irfft, and the median of (push - irfft) / irfft."""
     X = frames(1, dtype)
     bare = X[:, 0].copy()
-    stream = xi.StreamingISTFT(N_FFT, hop_length=HOP)
+    stream = xi.StreamingISTFT(TRANSFORM)
     for _ in range(8):
         stream.push(X)
-    result = race({"push": lambda: stream.push(X), "irfft": lambda: np.fft.irfft(bare, N_FFT)}, rounds)
+    result = race({"push": lambda: stream.push(X), "irfft": lambda: np.fft.irfft(bare, TRANSFORM.n_fft)}, rounds)
     return 1e6 * result.median("irfft"), result.ratio("push", "irfft") - 1
 
 
@@ -53,7 +54,7 @@ def chunks(dtype: str, rounds: int) -> dict[int, float]:
     X = np.ascontiguousarray(frames(4096, dtype).T).T
     found = {}
     for count in CHUNKS:
-        stream = xi.StreamingISTFT(N_FFT, hop_length=HOP)
+        stream = xi.StreamingISTFT(TRANSFORM)
         whole = min(4096, 256 * count)
         pieces = [X[:, lo : lo + count] for lo in range(0, whole, count)]
 
@@ -61,7 +62,7 @@ def chunks(dtype: str, rounds: int) -> dict[int, float]:
             for piece in pieces:
                 stream.push(piece)
 
-        result = race({"push": push, "istft": lambda: xi.istft(X, hop_length=HOP, workers=1)}, rounds)
+        result = race({"push": push, "istft": lambda: TRANSFORM.istft(X, workers=1)}, rounds)
         found[count] = result.ratio("push", "istft") * 4096 / whole
     return found
 
@@ -69,7 +70,7 @@ def chunks(dtype: str, rounds: int) -> dict[int, float]:
 def flatness(pushes: int) -> tuple[float, int, int]:
     """Of ever more pushes: time of the last tenth over that of the first, and bytes that were added meanwhile."""
     X = frames(1, "complex64")
-    stream = xi.StreamingISTFT(N_FFT, hop_length=HOP)
+    stream = xi.StreamingISTFT(TRANSFORM)
     for _ in range(1000):
         stream.push(X)
     gc.collect()
@@ -117,7 +118,7 @@ def main() -> None:
     lines = [
         "# Streaming",
         "",
-        f"{machine()}; numpy {np.__version__}; n_fft {N_FFT}, hop {HOP}, one signal.",
+        f"{machine()}; numpy {np.__version__}; n_fft {TRANSFORM.n_fft}, hop {TRANSFORM.hop_length}, one signal.",
         "",
         "| a push of one frame | bare irfft, us | overhead, in irffts |",
         "| --- | --- | --- |",

@@ -45,12 +45,19 @@ class Library:
 
     name: str
     writeable: bool = True  # arrays can be written in place, so out= works
+    double: bool = True  # has float64; else all is in single precision
+
+    @property
+    def namespace_name(self) -> str:
+        return {"dask": "dask.array", "jax": "jax.numpy", "mlx": "mlx.core"}.get(self.name, self.name)
 
     @property
     def namespace(self) -> Any:
-        return importlib.import_module({"dask": "dask.array", "jax": "jax.numpy"}.get(self.name, self.name))
+        return importlib.import_module(self.namespace_name)
 
     def asarray(self, host: np.ndarray) -> Any:
+        if not self.double and host.dtype.char in "dD":
+            host = host.astype(host.dtype.char.translate({ord("d"): "f", ord("D"): "F"}))
         if self.name == "numpy":
             return host
         if self.name == "torch":
@@ -130,20 +137,64 @@ LIBRARIES = {
     "jax": Library("jax", writeable=False),
     "dask": Library("dask", writeable=False),
     "array_api_strict": Library("array_api_strict"),
+    "mlx": Library("mlx", double=False),
     "cupy": Library("cupy"),
 }
 
 
 @pytest.fixture(params=[*(n for n in LIBRARIES if n != "cupy"), pytest.param("cupy", marks=pytest.mark.gpu)])
-def xp(request: pytest.FixtureRequest) -> Library:
+def xp(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Library:
     """Each array library in turn; one that is not installed is skipped with a reason."""
-    name = request.param
-    pytest.importorskip(name)
-    if name == "jax":
+    library = LIBRARIES[request.param]
+    pytest.importorskip(library.namespace_name, exc_type=ImportError)
+    if library.name == "jax":
         import jax
 
         jax.config.update("jax_enable_x64", True)
-    return LIBRARIES[name]
+    if not library.double:
+        wanted = set(map(_dtype_of, request.node.callspec.params.values()))
+        if wanted & {"float64", "complex128"} or request.node.originalname in _OF_DOUBLE:
+            pytest.skip(f"no float64 in {library.name}")
+        monkeypatch.setattr(np.testing, "assert_array_equal", _of_single(np.testing.assert_array_equal))
+        monkeypatch.setattr(np.testing, "assert_allclose", _in_single(np.testing.assert_allclose, "rtol", "atol"))
+        monkeypatch.setattr(pytest, "approx", _in_single(pytest.approx, "rel", "abs"))
+    return library
+
+
+# Tests that look at float64 beside what they compare.
+_OF_DOUBLE = {
+    "test_two_sided_spectra",
+    "test_solve_is_the_inverse_and_its_report",
+    "test_every_library_gives_the_same_signal",
+    "test_a_basis_may_be_of_any_library_that_has_its_values",
+}
+
+
+def _dtype_of(parameter: Any) -> str | None:
+    """The name of the dtype that a test has for a parameter."""
+    return getattr(parameter, "__name__", parameter if isinstance(parameter, str) else None)
+
+
+def _of_single(compare: Any) -> Any:
+    """A comparison with what is expected in single precision, if that came."""
+
+    def compared(actual: Any, expected: Any, **options: Any) -> Any:
+        kind = getattr(actual, "dtype", None)
+        return compare(actual, np.asarray(expected).astype(kind) if kind in ("f", "F") else expected, **options)
+
+    return compared
+
+
+def _in_single(compare: Any, *tolerances: str) -> Any:
+    """A comparison whose tolerances are of single precision where they were written for double."""
+
+    def compared(*values: Any, **options: Any) -> Any:
+        for name in tolerances:
+            if 0 < options.get(name, 0) < 1e-9:
+                options[name] *= np.finfo(np.float32).eps / np.finfo(np.float64).eps
+        return compare(*values, **options)
+
+    return compared
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ with atheris.instrument_imports(include=["xp_istft.cli", "numpy.lib", "zipfile"]
     from xp_istft.cli.failures import Failure
     from xp_istft.cli.recordings import Recording
     from xp_istft.cli.spectrogram_files import NewSpectrogram, Parameters, Spectrogram, load_window
+    from xp_istft.transform import STFT
 
 FOLDER = Path(tempfile.mkdtemp())
 
@@ -30,7 +31,7 @@ FOLDER = Path(tempfile.mkdtemp())
 def seeds(folder: Path) -> None:
     """Good files to begin with."""
     X = np.ones((1, 5, 3), np.complex64)
-    said = Parameters(8000, 1, 8, "PCM_16", 8, 4, 8, "hann", True, None, "constant", None)
+    said = Parameters(8000, 1, 8, "PCM_16", STFT(8, 4))
     with NewSpectrogram(folder / "whole.npz", (1, 5, 3), "complex64", said) as file:
         file.write(X)
     np.save(folder / "plain.npy", X[0])

@@ -23,7 +23,7 @@ for library in ("click", "rich", "matplotlib"):
 
 soundfile = pytest.importorskip("soundfile")
 
-from xp_istft.cli import commands, jobs, recordings, speech, whole_files  # noqa: E402
+from xp_istft.cli import commands, convert, recordings, speech, whole_files  # noqa: E402
 
 RATE = 8000
 
@@ -438,6 +438,9 @@ def test_nothing_is_ever_unpickled(cli):
     [
         ({"kind": "something else"}, "need a file of kind"),
         ({"hop_length": "many"}, "the parameter hop_length"),
+        ({"n_fft": 10**12}, "the parameter n_fft: need that of 1025 bins"),
+        ({"window": "hnan"}, "the parameter window: need a known name (did you mean 'hann'?)"),
+        ({"subtype": 3}, "the parameter subtype"),
         ({"center": 1}, "the parameter center"),
         ({"channels": True}, "the parameter channels"),
         (None, "cannot be read"),
@@ -456,6 +459,25 @@ def test_parameters_that_are_none_of_ours(cli, change, text):
     fails(cli, 3, text, "istft", "X.npz", "out.wav")
 
 
+def test_a_spectrogram_file_says_what_its_inverse_needs(cli):
+    written(x=noise(channels=1))
+    options = ("--n-fft", 64, "--win-length", 60, "--window", "kaiser,8", "--padding", "20,40", "--pad-mode", "edge")
+    assert cli("stft", "in.wav", "X.npz", *options)[0] == 0
+    stored = dict(np.load("X.npz"))
+    values = {
+        "kind": "xp_istft spectrogram 1", "sample_rate": RATE, "channels": 1, "length": 9001, "subtype": "FLOAT",
+        "n_fft": 64, "hop_length": 15, "win_length": 60, "window": ["kaiser", 8.0], "center": True,
+        "padding": [20, 40], "pad_mode": "edge", "scaling": None,
+    }  # fmt: skip
+    assert json.loads(stored["parameters"].item()) == values
+    assert cli("istft", "X.npz", "y.wav")[0] == 0
+    # One number for both sides is as good as two, and samples of a window as its name.
+    values["window"] = xi.STFT(64, win_length=60, window=("kaiser", 8)).samples()[2:62].tolist()
+    np.savez("Y.npz", spectrum=stored["spectrum"], parameters=np.array(json.dumps(values)))
+    assert cli("istft", "Y.npz", "z.wav")[0] == 0
+    np.testing.assert_array_equal(heard("z.wav"), heard("y.wav"))
+
+
 class BrokenError(Exception):
     pass
 
@@ -465,7 +487,7 @@ class BrokenError(Exception):
 def test_a_failure_half_way_leaves_nothing(cli, monkeypatch, tiny_blocks, command, cause):
     written()
     cli("stft", "in.wav", "X.npz", "--n-fft", 64)
-    target, kind = ("Y.npz", jobs.NewSpectrogram) if command == "stft" else ("out.wav", jobs.NewRecording)
+    target, kind = ("Y.npz", convert.NewSpectrogram) if command == "stft" else ("out.wav", convert.NewRecording)
     Path(target).write_text("precious")
     write, calls = kind.write, []
 
@@ -542,8 +564,8 @@ def test_the_main_job_imports_no_array_library_and_no_plots():
 def test_terminated_in_the_middle_leaves_nothing():
     written()
     code = (
-        "import os, signal, sys; from xp_istft.cli import commands, jobs;"
-        "jobs.NewSpectrogram.write = lambda self, block: os.kill(os.getpid(), signal.SIGTERM);"
+        "import os, signal, sys; from xp_istft.cli import commands, convert;"
+        "convert.NewSpectrogram.write = lambda self, block: os.kill(os.getpid(), signal.SIGTERM);"
         "sys.exit(commands.run(['stft', 'in.wav', 'X.npz']))"
     )
     result = shell("-c", code)
@@ -728,7 +750,7 @@ def test_magnitudes_to_a_recording(cli):
                          "--length", 6000, "--n-iter", 8)  # fmt: skip
     assert (code, err) == (0, "")
     assert re.fullmatch(r"y.wav: FLOAT, 2 channels, 8000 Hz, 0.750 s, spectral convergence -\d\d.\d dB\n", out)
-    due = xi.griffin_lim(S.astype("f"), hop_length=48, window="hamming", length=6000, n_iter=8)
+    due = xi.griffin_lim(S.astype("f"), xi.STFT(256, 48, window="hamming"), length=6000, n_iter=8)
     np.testing.assert_array_equal(heard("y.wav", "float32"), due)
 
 
@@ -756,6 +778,7 @@ def test_magnitudes_that_do_not_fit(cli):
     fails(cli, 3, "truncated", "griffinlim", "cut.npy", *there)
     fails(cli, 3, "no such file", "griffinlim", "none.npy", *there)
     fails(cli, 2, "--sr", "griffinlim", "S.npy", "y.wav")
+    fails(cli, 2, "--momentum: raar has none", "griffinlim", "S.npy", *there, "--algorithm", "raar", "--momentum", 0.5)
 
 
 def test_progress_of_iterations_on_a_terminal(monkeypatch, capsys):

@@ -61,10 +61,10 @@ def cli(capfd):
 KILLED_AT_BLOCK_3 = """
 import os, signal, sys
 from xp_istft import blocks
-from xp_istft.cli import commands, jobs
+from xp_istft.cli import commands, convert
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let background jobs ignore it
 blocks.BLOCK_BYTES = 1
-for writer in (jobs.NewSpectrogram, jobs.NewRecording):
+for writer in (convert.NewSpectrogram, convert.NewRecording):
     def write(self, block, write=writer.write, count=[0]):
         write(self, block)
         count[0] += 1
@@ -123,7 +123,9 @@ def test_a_disk_that_fills_up(cli, small_disk, command, said_beforehand):
     assert cli("stft", "in.wav", "X.npz")[0] == 0
     source, target = {"stft": ("in.wav", "X.npz"), "istft": ("X.npz", "y.wav")}[command]
     arguments = [command, source, str(small_disk / target)]
-    blind = "from xp_istft.cli import jobs; jobs.check_space = lambda path, n_bytes: None\n" * (not said_beforehand)
+    blind = "from xp_istft.cli import convert; convert.check_space = lambda path, n_bytes: None\n" * (
+        not said_beforehand
+    )
     full = shell(blind + COMMAND.format(arguments))
     assert full.returncode == 4
     assert full.stderr.count("\n") == 1

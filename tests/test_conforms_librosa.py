@@ -190,6 +190,20 @@ def test_where_the_windows_leave_a_hole_librosa_is_silent(rng):
         ours.istft(X, hop_length=64)
 
 
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: ours.istft(np.ones((9, 3))), "istft: stft_matrix: need dtype complex64 or complex128, got float64"),
+        (lambda: ours.istft(np.ones((9, 3), complex), n_fft=8), "istft: stft_matrix: need 5 bins"),
+        (lambda: ours.stft(np.ones(99, int)), "stft: y: need dtype"),
+        (lambda: ours.griffinlim(-np.ones((9, 3))), "griffinlim: S: need finite magnitudes >= 0"),
+    ],
+)
+def test_errors_name_librosas_parameters(call, text):
+    with pytest.raises((TypeError, ValueError), match=f"^{text}"):
+        call()
+
+
 def test_any_library(xp, rng):
     host = rng.standard_normal((2, 600))
     X = ours.stft(xp.asarray(host), n_fft=64, dtype=np.complex64)

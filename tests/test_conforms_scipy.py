@@ -115,15 +115,6 @@ def test_short_time_fft(numbers):
             options["dual_win"] = draw.array((size,), "float64")
         mine, theirs = ShortTimeFFT(window.copy(), hop, **options), scipy.signal.ShortTimeFFT(window, hop, **options)
         n = draw.integer("n", -(-size // 2), 300)
-        for name in ("p_min", "k_min", "lower_border_end", "m_num", "m_num_mid", "f_pts", "hop", "mfft", "invertible"):
-            assert getattr(mine, name) == getattr(theirs, name), (name, draw.chosen)
-        for name in ("p_max", "k_max", "p_num", "upper_border_begin", "p_range"):
-            assert getattr(mine, name)(n) == getattr(theirs, name)(n), (name, draw.chosen)
-        for name in ("f", "win", "dual_win", "delta_t", "delta_f", "fac_magnitude", "fac_psd"):
-            np.testing.assert_allclose(getattr(mine, name), getattr(theirs, name), rtol=1e-12, err_msg=name)
-        if mode != "twosided":
-            np.testing.assert_allclose(mine.extent(n), theirs.extent(n), rtol=1e-13)
-
         dtype = draw.one("dtype", "float32", "float64", *(() if mine.onesided_fft else ("complex64", "complex128")))
         x = draw.array((*draw.batch(), n), dtype)
         k_offset = draw.one("k_offset", 0, draw.integer("k_offset", -size, size))
@@ -138,9 +129,6 @@ def test_short_time_fft(numbers):
         p0 = draw.integer("p0", mine.p_min, mine.p_max(n) - 1)
         p1 = draw.integer("p1", p0 + 1, mine.p_max(n))
         assert_conforms(mine.stft(x, p0, p1, **kept), S[..., p0 - mine.p_min : p1 - mine.p_min], draw)
-        np.testing.assert_allclose(
-            mine.t(n, p0, p1, k_offset), theirs.t(n, p0, p1, k_offset), rtol=1e-12, atol=1e-12 * theirs.delta_t
-        )
 
         S = draw.array(S.shape, "complex64" if single else "complex128")  # that no signal has
         k1 = draw.integer("k1", -(-size // 2), mine.k_max(n))
@@ -157,15 +145,6 @@ def test_istft_begins_before_the_signal_with_all_its_slices(rng):
     S = mine.stft(x)
     np.testing.assert_allclose(mine.istft(S, -1, 50)[1:], x[:50], atol=1e-13)
     assert np.abs(theirs.istft(S, -1, 50)[1:] - x[:50]).max() > 0.1
-
-
-@pytest.mark.parametrize("window", ["hann", "hamming", "boxcar", "blackman", ("tukey", 0.5), "bartlett"])
-@pytest.mark.parametrize("nperseg", [16, 51])
-def test_checks(window, nperseg):
-    for noverlap in range(nperseg):
-        for name in ("check_COLA", "check_NOLA"):
-            mine, theirs = both(name, window, nperseg, noverlap)
-            assert mine == theirs, (name, noverlap)
 
 
 def test_times_of_a_batch_are_those_of_its_samples(rng):
@@ -202,3 +181,27 @@ def test_any_library(xp, rng):
     S = mine.stft(x, padding="even")
     np.testing.assert_allclose(xp.to_numpy(S), theirs.stft(host, padding="even"), atol=1e-13)
     np.testing.assert_allclose(xp.to_numpy(mine.istft(S, 5, 600)), host[:, 5:], atol=1e-13)
+    np.testing.assert_allclose(xp.to_numpy(mine.spectrogram(x)), theirs.spectrogram(host), atol=1e-13)
+    cross = theirs.spectrogram(host, host[:, ::-1], "constant")
+    np.testing.assert_allclose(
+        xp.to_numpy(mine.spectrogram(x, xp.asarray(host[:, ::-1].copy()), "constant")), cross, atol=1e-13
+    )
+
+
+def test_windows_of_the_caller_stay_writeable():
+    """SciPy locks the arrays that it is given."""
+    window = np.ones(8)
+    ShortTimeFFT(window, 4, 1.0, dual_win=window)
+    window[0] = 2
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: ours.istft(np.ones((9, 0), complex)), "^istft: Zxx: need at least 2 segments"),
+        (lambda: ours.stft(np.ones(600, "O")), "^stft: x: need"),
+    ],
+)
+def test_errors_name_scipys_parameters(call, text):
+    with pytest.raises((TypeError, ValueError), match=text):
+        call()

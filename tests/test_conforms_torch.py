@@ -126,13 +126,24 @@ def test_where_torch_raises_and_we_do_not(rng):
         (lambda x, w: ours.stft(x[:20], 64, window=w, return_complex=True, strict=True), "reflect"),
         (lambda x, w: ours.stft(x[None, None], 64, return_complex=True, strict=True), "input"),
         (lambda x, w: ours.istft(torch.zeros(33, 5, dtype=torch.complex64), 64, 65, window=w, strict=True), "hop"),
-        (lambda x, w: ours.istft(torch.zeros(33, 5), 64, strict=True), "X"),
+        (lambda x, w: ours.istft(torch.zeros(33, 5), 64, strict=True), "input"),
         (lambda x, w: ours.stft(x, 64, 16, 40, w, return_complex=True, strict=True), "window"),
     ],
 )
 def test_strict_raises_runtime_errors(call, text):
     with pytest.raises(RuntimeError, match=text):
         call(torch.zeros(512), torch.hann_window(64))
+
+
+def test_one_sided_signals_are_real():
+    with pytest.raises(ValueError, match="^istft: return_complex: need False for a one-sided spectrum, got True"):
+        ours.istft(torch.zeros(33, 5, dtype=torch.complex64), 64, return_complex=True)
+
+
+def test_errors_name_torchs_parameters():
+    for call in (lambda: ours.istft(torch.zeros(33, 5), 64), lambda: ours.stft(torch.zeros(512, dtype=int), 64)):
+        with pytest.raises(TypeError, match=r"^i?stft: input: need dtype"):
+            call()
 
 
 def test_any_library_and_any_rank(xp, rng):

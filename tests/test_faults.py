@@ -1,7 +1,4 @@
-"""Threads, processes, interrupts, no memory: the same bits, or a clear error and a library that works on.
-
-Names begin with the numbers of the reliability battery's rows.
-"""
+"""Threads, processes, interrupts, no memory: the same bits, or a clear error and a library that works on."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ from pathlib import Path
 import hostile
 import numpy as np
 import pytest
-from hostile import BASE, signal, spectrum
+from hostile import BASE, battery, signal, spectrum
 
 import xp_istft as xi
 from xp_istft import blocks
@@ -46,7 +43,7 @@ def torch_plans():
     torch = pytest.importorskip("torch")
     from xp_istft import nn
 
-    module = nn.ISTFT(**BASE)
+    module = nn.ISTFT(xi.STFT(**BASE))
     yield "torch", lambda X: xi.istft(torch.from_numpy(X), hop_length=64).numpy()
     yield "nn.ISTFT", lambda X: module(torch.from_numpy(X)).numpy()
 
@@ -65,7 +62,8 @@ def two_threads(monkeypatch):
 
 
 @pytest.mark.parametrize("source", [plans, torch_plans])
-def test_G01_G02_G03_eight_threads_at_once_make_the_bits_of_one(source, two_threads):
+@battery("G01", "G02", "G03")
+def test_eight_threads_at_once_make_the_bits_of_one(source, two_threads):
     """Mixed sizes, through objects that all of them share."""
     spectra = [spectrum(x) for x in SIGNALS]
     functions = dict(source())
@@ -91,7 +89,8 @@ def test_G01_G02_G03_eight_threads_at_once_make_the_bits_of_one(source, two_thre
 
 
 @pytest.mark.parametrize("layout", [BASE, {"n_fft": 60, "hop_length": 7}, {"n_fft": 64, "hop_length": 1}], ids=str)
-def test_G04_G05_G06_threads_blocks_and_batch_change_no_bit(layout, monkeypatch):
+@battery("G04", "G05", "G06")
+def test_threads_blocks_and_batch_change_no_bit(layout, monkeypatch):
     X = spectrum(signal(7, n_samples=3000), **layout)
     x = signal(7, n_samples=3000)
     y, Z = xi.istft(X, **layout), xi.stft(x, **layout)
@@ -105,7 +104,8 @@ def test_G04_G05_G06_threads_blocks_and_batch_change_no_bit(layout, monkeypatch)
         np.testing.assert_array_equal(xi.istft(X[item], **layout), y[item])
 
 
-def test_G07_G08_memory_order_and_what_comes_later_change_no_bit():
+@battery("G07", "G08")
+def test_memory_order_and_what_comes_later_change_no_bit():
     X = spectrum()
     y = xi.istft(X, hop_length=64)
     for other in (np.asfortranarray(X), hostile.strided(X), np.ascontiguousarray(X.swapaxes(-1, -2)).swapaxes(-1, -2)):
@@ -115,12 +115,17 @@ def test_G07_G08_memory_order_and_what_comes_later_change_no_bit():
     np.testing.assert_array_equal(first[:, :whole], y[:, :whole])
 
 
-def test_G10_pickled_and_copied_plans_make_the_same_bits():
+@battery("G10")
+def test_pickled_and_copied_plans_make_the_same_bits():
     torch = pytest.importorskip("torch")
     from xp_istft import nn
 
     X = spectrum()
-    for plan, data in ((xi.STFT(**BASE).istft, X), (xi.iSTFT(**BASE), X), (nn.ISTFT(**BASE), torch.from_numpy(X))):
+    for plan, data in (
+        (xi.STFT(**BASE).istft, X),
+        (xi.iSTFT(**BASE), X),
+        (nn.ISTFT(xi.STFT(**BASE)), torch.from_numpy(X)),
+    ):
         y = plan(data)
         for other in (pickle.loads(pickle.dumps(plan)), copy.deepcopy(plan)):
             np.testing.assert_array_equal(other(data), y)
@@ -129,7 +134,8 @@ def test_G10_pickled_and_copied_plans_make_the_same_bits():
 # ------------------------------------------------------------------ state
 
 
-def test_F03_global_state_is_left_alone():
+@battery("F03")
+def test_global_state_is_left_alone():
     import locale
     import signal as signals
     import warnings
@@ -154,7 +160,8 @@ def resident_bytes():
 
 
 @linux
-def test_F04_F05_good_and_bad_calls_leak_nothing():
+@battery("F04", "F05")
+def test_good_and_bad_calls_leak_nothing():
     X = spectrum()
 
     def bad():
@@ -194,7 +201,8 @@ def script(code):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_G09_a_forked_child_of_a_process_with_threads_works():
+@battery("G09")
+def test_a_forked_child_of_a_process_with_threads_works():
     assert script("""
 from concurrent.futures import ThreadPoolExecutor
 y = xi.istft(X)
@@ -213,7 +221,8 @@ def inverse_in_a_process(X):
 
 @pytest.mark.filterwarnings("ignore:.*fork.*")
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_G09_processes_of_every_kind_make_the_same_bits(method, two_threads):
+@battery("G09")
+def test_processes_of_every_kind_make_the_same_bits(method, two_threads):
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"no {method} here")
     X = spectrum()
@@ -223,7 +232,8 @@ def test_G09_processes_of_every_kind_make_the_same_bits(method, two_threads):
             np.testing.assert_array_equal(other, y)
 
 
-def test_G16_a_thread_with_a_small_stack_is_enough(two_threads):
+@battery("G16")
+def test_a_thread_with_a_small_stack_is_enough(two_threads):
     X = spectrum()
     y = xi.istft(X, hop_length=64)
     made = []
@@ -237,7 +247,8 @@ def test_G16_a_thread_with_a_small_stack_is_enough(two_threads):
     np.testing.assert_array_equal(made[0], y)
 
 
-def test_G17_calls_work_while_the_interpreter_exits():
+@battery("G17")
+def test_calls_work_while_the_interpreter_exits():
     assert script("""
 import atexit
 y = xi.istft(X)
@@ -269,7 +280,8 @@ class FaultyEngine:
 
 @pytest.mark.parametrize("cause", [KeyboardInterrupt, MemoryError("no more"), OSError("gone"), SystemExit])
 @pytest.mark.parametrize("k", [1, 2, 7])
-def test_G11_G12_whatever_stops_one_block_stops_the_call_and_nothing_else(monkeypatch, two_threads, cause, k):
+@battery("G11", "G12")
+def test_whatever_stops_one_block_stops_the_call_and_nothing_else(monkeypatch, two_threads, cause, k):
     """Raised on the caller's thread or a helper's, by the k-th block: the caller gets it, the next call is right."""
     X = spectrum(signal(2, n_samples=64 * 600))
     y = xi.istft(X, hop_length=64)
@@ -282,7 +294,8 @@ def test_G11_G12_whatever_stops_one_block_stops_the_call_and_nothing_else(monkey
     np.testing.assert_array_equal(xi.istft(X, hop_length=64), y)
 
 
-def test_G12_bad_calls_on_other_threads_harm_no_good_one(two_threads):
+@battery("G12")
+def test_bad_calls_on_other_threads_harm_no_good_one(two_threads):
     X = spectrum()
     y = xi.istft(X, hop_length=64)
 
@@ -299,7 +312,8 @@ def test_G12_bad_calls_on_other_threads_harm_no_good_one(two_threads):
 
 @linux
 @pytest.mark.parametrize("spare", [1 << 20, 40 << 20, 300 << 20])
-def test_G13_no_memory_is_a_memory_error_and_the_next_call_is_right(spare):
+@battery("G13")
+def test_no_memory_is_a_memory_error_and_the_next_call_is_right(spare):
     """Whatever is left: for nothing, for part of the work, for the result alone."""
     said, right = script(f"""
 import resource
@@ -319,7 +333,8 @@ print(said.partition(" bytes")[0].replace(" ", "_"), np.array_equal(xi.istft(X),
 
 
 @linux
-def test_G14_more_than_2_to_the_31_samples_under_a_limit_is_a_memory_error():
+@battery("G14")
+def test_more_than_2_to_the_31_samples_under_a_limit_is_a_memory_error():
     """The signal is never touched: it is one sample, many times."""
     assert script("""
 import resource
@@ -360,7 +375,7 @@ def test_blocks_far_beyond_2_to_the_31_are_those_of_a_short_signal(padding):
     """A lazy signal of 2**37 samples: its blocks there are what the transform of that neighbourhood gives."""
     layout = {"n_fft": 64, "hop_length": 64 // 4 + 1, "padding": padding}
     n_samples = FAR * layout["hop_length"]
-    job = blocks.stft_job(n_samples, **layout)
+    job = xi.STFT(**layout).analysis("stft", n_samples, "float64")
     frames = job.frames
     assert frames.n_frames > 2**31
     assert frames.span > 2**35
@@ -384,24 +399,25 @@ def far_blocks(job, read, first, count):
     hi = lo + frames.n_fft + frames.hop * (count - 1)
     piece, before = blocks._padded(read, lo, hi, frames.n_samples, job.pad_mode)
     laid = type(frames)(frames.n_fft, frames.hop, count, before, before + piece.shape[-1])
-    return numpy_backend.analysis(piece, blocks.replace(job, frames=laid, pad_mode="constant"))
+    return numpy_backend.BACKEND.analysis(piece, blocks.replace(job, frames=laid, pad_mode="constant"))
 
 
 def test_segments_far_beyond_2_to_the_31_invert_what_lies_there():
     layout = {"n_fft": 64, "hop_length": 16}
     n_samples = FAR * 16
-    forward = blocks.stft_job(n_samples, **layout)
-    job = blocks.istft_job((33, forward.frames.n_frames), "complex128", **layout, length=n_samples)
+    transform = xi.STFT(**layout)
+    forward = transform.analysis("stft", n_samples, "float64")
+    job, _ = transform.synthesis("istft", forward.frames.n_frames, n_samples, "complex128")
     for lo in (0, 2**31 - 50, 2**34 + 1, n_samples - 200):
         columns, segment = job.segment(job.frames.start + lo, job.frames.start + lo + 200)
         X = far_blocks(forward, tone, columns.start, columns.stop - columns.start)
-        y = numpy_backend.synthesis(X, segment)
+        y = numpy_backend.BACKEND.synthesis(X, segment)
         np.testing.assert_allclose(y, tone(lo, lo + 200), atol=1e-10)
         assert segment.frames.n_frames < 20
 
 
 def test_the_gain_of_2_to_the_40_samples_takes_no_memory():
-    job = blocks.istft_job((129, 2**40), "complex64", hop_length=64)
+    job, _ = xi.STFT(256, hop_length=64).synthesis("istft", 2**40, None, "complex64")
     gain = job.gain
     assert gain.head.size + gain.period.size + gain.tail.size < 1000
     far = 2**45 + 7
@@ -411,6 +427,7 @@ def test_the_gain_of_2_to_the_40_samples_takes_no_memory():
 
 def test_frames_count_in_integers_without_bound():
     for hop in (1, 3, 2**33 + 1):
-        frames = xi.n_frames(2**70, 2**34 + 1, hop_length=hop)
-        assert frames == 1 + (2**70 + 2 * ((2**34 + 1) // 2) - (2**34 + 1)) // hop
-        assert xi.n_samples(frames, 2**34 + 1, hop_length=hop) <= 2**70
+        transform = xi.STFT(2**14 + 1, hop_length=hop)
+        frames = transform.n_frames(2**70)
+        assert frames == 1 + (2**70 + 2 * 2**13 - (2**14 + 1)) // hop
+        assert transform.n_samples(frames) <= 2**70

@@ -11,8 +11,13 @@ torch = pytest.importorskip("torch")
 
 N, HOP, LENGTH = 8, 2, 24
 BAND = xi.linear_frequencies(6, 0, 3000, 8000)
-KEPT = dict(n_fft=N, hop_length=HOP, length=LENGTH, tol=1e-11)
+EXACT = xi.Dual(tol=1e-11)
+WEIGHTED = xi.Dual(BAND.density(N), tol=1e-11)
 gradcheck, gradgradcheck = torch.autograd.gradcheck, torch.autograd.gradgradcheck
+
+
+def istft(X, frequencies, solver=EXACT, pad_mode=None, **layout):
+    return xi.STFT(N, HOP, frequencies=frequencies, solver=solver, pad_mode=pad_mode, **layout).istft(X, length=LENGTH)
 
 
 @pytest.fixture
@@ -36,10 +41,10 @@ def basis():
 
 
 @pytest.mark.parametrize("pad_mode", [None, "reflect"])
-@pytest.mark.parametrize("method", ["dual", "adjoint"])
-def test_of_the_spectrum(X, pad_mode, method):
+@pytest.mark.parametrize("solver", [EXACT, xi.Adjoint()])
+def test_of_the_spectrum(X, pad_mode, solver):
     def inverse(X):
-        return xi.istft(X, frequencies=BAND, pad_mode=pad_mode, method=method, **KEPT)
+        return istft(X, BAND, solver, pad_mode)
 
     assert gradcheck(inverse, (X,), fast_mode=True)
     assert gradgradcheck(inverse, (X,), fast_mode=True)
@@ -48,23 +53,39 @@ def test_of_the_spectrum(X, pad_mode, method):
 @pytest.mark.parametrize("pad_mode", [None, "reflect"])
 def test_of_basis_and_window(X, basis, window, pad_mode):
     def inverse(X, basis, window):
-        return xi.istft(X, frequencies=basis, window=window, pad_mode=pad_mode, **KEPT)
+        return istft(X, basis, pad_mode=pad_mode, window=window)
 
     assert gradcheck(inverse, (X, basis, window), fast_mode=True)
 
 
-def test_of_the_window_alone(X, window):
+@pytest.mark.parametrize("bins", [BAND, BAND.basis(N)], ids=["frequencies", "basis"])
+@pytest.mark.parametrize("solver", [EXACT, xi.Dual("uniform", tol=1e-11), xi.Adjoint("uniform")])
+def test_of_the_window_alone(X, window, bins, solver):
     def inverse(X, window):
-        return xi.istft(X, frequencies=BAND, window=window, scaling="psd", **KEPT)
+        return istft(X, bins, solver, window=window, scaling="psd")
 
-    due = xi.istft(X, frequencies=BAND, window=window.detach().numpy(), scaling="psd", **KEPT)
+    due = istft(X, bins, solver, window=window.detach().numpy(), scaling="psd")
     torch.testing.assert_close(inverse(X, window), due, atol=1e-9, rtol=0)
     assert gradcheck(inverse, (X, window), fast_mode=True)
 
 
+@pytest.mark.parametrize("followed", [False, True])
+def test_max_gain_bounds_what_is_followed_too(X, window, followed):
+    def inverse(X, window, max_gain=1.2):
+        return istft(X, BAND, window=window, center=False, max_gain=max_gain)
+
+    host = X.detach().numpy(), window.detach().numpy()
+    due = inverse(*host)
+    assert np.abs(due - inverse(*host, max_gain=None)).max() > 1e-3
+    y = inverse(X, window if followed else window.detach().numpy())
+    np.testing.assert_allclose(y.detach().numpy(), due, atol=1e-9)
+    if followed:
+        assert gradcheck(inverse, (X, window), fast_mode=True)
+
+
 def test_second_ones_of_the_basis_are_refused(X, basis):
-    y = xi.istft(X, frequencies=basis, weights=BAND.density(N), **KEPT)
-    due = xi.istft(X.detach().numpy(), frequencies=BAND.basis(N), weights=BAND.density(N), **KEPT)
+    y = istft(X, basis, WEIGHTED)
+    due = istft(X.detach().numpy(), BAND.basis(N), WEIGHTED)
     torch.testing.assert_close(y.detach(), torch.from_numpy(due), atol=1e-9, rtol=0)
     with pytest.raises(NotImplementedError, match="istft: frequencies: need first derivatives"):
         torch.autograd.grad(y.square().sum(), basis, create_graph=True)
@@ -77,11 +98,27 @@ def test_of_the_forward_map(x, basis, window):
     assert gradcheck(forward, (x.requires_grad_(), basis, window), fast_mode=True)
 
 
-def test_bases_of_another_kind_are_refused(X, basis):
-    with pytest.raises(TypeError, match="frequencies: need a basis of NumPy or of the library of the data"):
-        xi.istft(X.detach().numpy(), frequencies=basis.detach())
-    with pytest.raises(ValueError, match="method: need 'dual' or 'adjoint' with a basis in this array"):
-        xi.istft(X, frequencies=basis, method="frame")
+def test_a_followed_basis_says_all_that_another_does(X, basis):
+    t = xi.STFT(N, HOP, frequencies=basis, solver=WEIGHTED)
+    due = xi.STFT(N, HOP, frequencies=BAND.basis(N), solver=WEIGHTED).solve(X.detach().numpy(), length=LENGTH)
+    found = t.solve(X, length=LENGTH)
+    assert found.bands == due.bands
+    assert np.isnan(found.redundancy)
+    assert int(found.iterations) == due.iterations
+    np.testing.assert_allclose(found.signal.detach(), due.signal, atol=1e-9)
+    np.testing.assert_allclose(found.data_residual.detach(), due.data_residual, atol=1e-9)
+    np.testing.assert_allclose(found.ritz, due.ritz, rtol=1e-6)
+    assert t != xi.STFT(N, HOP, frequencies=basis, solver=WEIGHTED)  # compared by identity
+
+
+def test_bases_of_another_kind_are_refused(x, X, basis):
+    for call in (lambda: istft(X.detach().numpy(), basis), lambda: xi.stft(x.numpy(), N, frequencies=basis)):
+        with pytest.raises(TypeError, match="frequencies: need a basis of NumPy or of the library of the data"):
+            call()
+    with pytest.raises(ValueError, match=r"frequencies: need the device of the data \(cpu\), got meta"):
+        istft(X, basis.detach().to("meta"))
+    with pytest.raises(ValueError, match="STFT: solver: need Dual or Adjoint with a basis that is followed"):
+        xi.STFT(N, frequencies=basis, solver=xi.PerFrame())
 
 
 def test_in_jax():
@@ -91,11 +128,11 @@ def test_in_jax():
     jnp = jax.numpy
     x = np.random.default_rng(0).standard_normal(LENGTH)
     X = xi.stft(x, N, hop_length=HOP, frequencies=BAND)
-    due = xi.istft(X, frequencies=BAND.basis(N), weights=BAND.density(N), **KEPT)
+    due = istft(X, BAND.basis(N), WEIGHTED)
 
     @jax.jit
     def inverse(X, basis):
-        return xi.istft(X, frequencies=basis, weights=BAND.density(N), **KEPT)
+        return istft(X, basis, WEIGHTED)
 
     start = jnp.asarray(X), jnp.asarray(BAND.basis(N))
     y, tangent = jax.jit(lambda *start: jax.jvp(inverse, start, start))(*start)
@@ -107,5 +144,7 @@ def test_in_jax():
     step = 1e-6
     ahead, behind = (inverse(*(each * (1 + sign * step) for each in start)) for sign in (1, -1))
     np.testing.assert_allclose(tangent, (ahead - behind) / (2 * step), atol=1e-6)
-    with pytest.raises(ValueError, match="info: need False under a tracer"):
-        jax.jit(lambda X: xi.istft(X, frequencies=BAND, info=True, **KEPT))(start[0])
+    reflected = jax.jit(lambda X: istft(X, BAND, pad_mode="reflect"))(start[0])  # the padding is known
+    np.testing.assert_allclose(reflected, istft(X, BAND, pad_mode="reflect"), atol=1e-9)
+    with pytest.raises(ValueError, match="solve: X: need an array whose values are at hand, got one under a tracer"):
+        jax.jit(lambda X: xi.STFT(N, HOP, frequencies=BAND).solve(X, length=LENGTH).signal)(start[0])

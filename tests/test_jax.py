@@ -63,6 +63,26 @@ def test_single_precision_without_64_bits():
         assert float(jnp.abs(y - x).max()) < 2e-6
 
 
-def test_a_traced_window_is_refused(X):
-    with pytest.raises(TypeError, match="istft: window: need a name or real samples"):
-        jax.jit(lambda X, w: xi.istft(X, window=w))(X, jnp.hanning(16))
+@pytest.mark.parametrize("layout", [{}, {"scaling": "spectrum"}, {"max_gain": 2.0, "center": False, "nola": "zero"}])
+def test_gradients_reach_the_windows(X, layout):
+    from jax.test_util import check_grads
+
+    noise = np.random.default_rng(2).uniform(0, 0.1, 16)  # no two samples are equally large, where a maximum is taken
+    window, other = jnp.hanning(18)[1:-1] + noise, jnp.hamming(16)
+    scaling = {"scaling": layout["scaling"]} if "scaling" in layout else {}
+    check_grads(lambda w: xi.stft(X.real[0, 0], 8, hop_length=3, window=w, **scaling), (window[::2],), order=2)
+    check_grads(lambda w, v: xi.istft(X[0], hop_length=5, window=w, synthesis_window=v, **layout), (window, other), 1)
+
+
+def test_traced_windows_give_the_same_numbers(X):
+    window = jnp.hanning(18)[1:-1]
+    for function in (lambda w: xi.istft(X, hop_length=5, window=w), lambda w: xi.stft(X.real[0], 16, window=w)):
+        np.testing.assert_allclose(jax.jit(function)(window), function(window), atol=1e-13)
+    many = jnp.stack([window, window[::-1] + 0.1, window**2])
+    one_by_one = jnp.stack([xi.istft(X[0], hop_length=5, window=w) for w in many])
+    np.testing.assert_allclose(jax.vmap(lambda w: xi.istft(X[0], hop_length=5, window=w))(many), one_by_one, atol=1e-13)
+
+
+def test_a_traced_window_of_another_size_is_refused(X):
+    with pytest.raises(ValueError, match="istft: window: need length 16"):
+        jax.jit(lambda X, w: xi.istft(X, n_fft=16, win_length=16, window=w))(X, jnp.hanning(15))

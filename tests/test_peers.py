@@ -60,7 +60,7 @@ def test_two_sided_torch(rng):
     Z = torch.stft(torch.from_numpy(z), 256, 64, window=w, onesided=False, return_complex=True, pad_mode="constant")
     np.testing.assert_allclose(xi.stft(z, 256, hop_length=64, onesided=False), Z.numpy(), **TOLERANCE)
     expected = torch.istft(Z, 256, 64, window=w, onesided=False, return_complex=True).numpy()
-    y = xi.istft(Z.numpy(), hop_length=64, onesided=False, real=False)
+    y = xi.istft(Z.numpy(), hop_length=64, onesided=False)
     np.testing.assert_allclose(y, expected, **TOLERANCE)
 
 

@@ -35,8 +35,8 @@ def tone(hz, n_samples=8000):
 def test_a_tone_stands_at_its_frequency_and_a_click_at_its_time(xp):
     x = 1e-3 * tone(1000)
     x[4000] = 1.0
-    X = xi.stft(xp.asarray(x), 256, hop_length=64)
-    level, times, hz = drawn(plot.plot_spectrogram(X, sr=RATE, hop_length=64))
+    t = xi.STFT(256, 64)
+    level, times, hz = drawn(plot.plot_spectrogram(t.stft(xp.asarray(x)), t, sr=RATE))
     column, row = level.max(axis=0).argmax(), level[:, 10].argmax()
     assert times[column] <= 0.5 <= times[column + 1] + 1e-9
     assert hz[row] <= 1000 <= hz[row + 1]
@@ -54,10 +54,11 @@ def test_levels_are_decibels_of_the_reference():
 
 def test_times_follow_the_placement_of_the_frames():
     X = np.ones((129, 9))
-    for layout in ({}, {"center": False}, {"padding": "same"}):
-        times = drawn(plot.plot_spectrogram(X, sr=RATE, **layout))[1]
-        middles = xi.frame_times(9, 256, sr=RATE, **layout)
-        np.testing.assert_allclose((times[1:] + times[:-1]) / 2, middles, atol=1e-12)
+    for t in (xi.STFT(256), xi.STFT(256, center=False), xi.STFT(256, 50, padding="same")):
+        times = drawn(plot.plot_spectrogram(X, t, sr=RATE))[1]
+        np.testing.assert_allclose((times[1:] + times[:-1]) / 2, t.frame_times(9, RATE), atol=1e-12)
+    default = drawn(plot.plot_spectrogram(X, sr=RATE))[1]
+    np.testing.assert_array_equal(default, drawn(plot.plot_spectrogram(X, xi.STFT(256), sr=RATE))[1])
 
 
 def test_long_spectra_keep_their_peaks():
@@ -72,51 +73,87 @@ def test_long_spectra_keep_their_peaks():
 
 def test_any_frequencies():
     hz = np.geomspace(100, 1600, 5)
-    ax = plot.plot_spectrogram(np.ones((5, 4)), sr=RATE, n_fft=512, frequencies=hz)
+
+    def picture(hz):
+        t = xi.STFT(512, frequencies=xi.Frequencies(hz, sr=RATE))
+        return plot.plot_spectrogram(np.ones((len(hz), 4)), t, sr=RATE)
+
+    ax = picture(hz)
     assert ax.get_yscale() == "log"
     edges = drawn(ax)[2]
     np.testing.assert_allclose(np.sqrt(edges[1:] * edges[:-1]), hz)
-    uneven = drawn(plot.plot_spectrogram(np.ones((3, 4)), sr=RATE, n_fft=512, frequencies=[100, 200, 500.0]))[2]
-    np.testing.assert_allclose(uneven, [50, 150, 350, 650])
-    one = plot.plot_spectrogram(np.ones((1, 4)), sr=RATE, n_fft=512, frequencies=[100])
-    assert len(drawn(one)[2]) == 2
+    np.testing.assert_allclose(drawn(picture([100, 200, 500.0]))[2], [50, 150, 350, 650])
+    assert len(drawn(picture([100]))[2]) == 2
+
+
+def test_two_sided_bins_are_drawn_from_the_most_negative_frequency():
+    t = xi.STFT(256, onesided=False)
+    level, _, hz = drawn(plot.plot_spectrogram(t.stft(tone(1000) * (1 + 0j)), t, sr=RATE))
+    assert (np.diff(hz) > 0).all()
+    assert hz[0] < -3900
+    assert hz[-1] > 3900
+    row = level[: len(level) // 2, 10].argmax()
+    assert hz[row] <= -1000 <= hz[row + 1]
 
 
 def test_what_cannot_be_drawn_is_an_error():
     with pytest.raises(ValueError, match="plot_spectrogram: X: need 2 dimensions"):
         plot.plot_spectrogram(np.ones((2, 5, 3)), sr=RATE)
-    with pytest.raises(ValueError, match="plot_spectrogram: X: need 257 bins, got 5"):
-        plot.plot_spectrogram(np.ones((5, 3)), sr=RATE, n_fft=512)
-    with pytest.raises(TypeError, match="plot_spectrogram: n_fft: "):
-        plot.plot_spectrogram(np.ones((5, 3)), sr=RATE, frequencies=np.arange(5))
+    with pytest.raises(ValueError, match="plot_spectrogram: X: need 257 bins for n_fft=512, got 5"):
+        plot.plot_spectrogram(np.ones((5, 3)), xi.STFT(512), sr=RATE)
+    with pytest.raises(ValueError, match="plot_spectrogram: n_fft: need >= 2, got 0"):
+        plot.plot_spectrogram(np.ones((1, 3)), sr=RATE)
+    with pytest.raises(ValueError, match="frequencies: need Frequencies or None, got a basis"):
+        plot.plot_spectrogram(np.ones((5, 3)), xi.STFT(8, frequencies=np.ones((5, 8)) + 0j), sr=RATE)
+    with pytest.raises(ValueError, match="sr: need None, or that of the frequencies"):
+        plot.plot_spectrogram(np.ones((2, 3)), xi.STFT(8, frequencies=xi.Frequencies([1, 2.0], sr=RATE)), sr=2 * RATE)
     with pytest.raises(ValueError, match="plot_spectrogram: sr: "):
         plot.plot_spectrogram(np.ones((5, 3)), sr=0)
-    with pytest.raises(TypeError, match="plot_windows: win_length: "):
-        plot.plot_windows("hann", 64, sr=RATE)
+    for draw, more in ((plot.plot_windows, ()), (plot.plot_coverage, (9,))):
+        with pytest.raises(TypeError, match=f"^{draw.__name__}: transform: need an STFT, got int"):
+            draw(512, *more, sr=RATE)
 
 
 def test_coverage_shades_what_is_not_determined():
-    ax = plot.plot_coverage(10, 256, sr=RATE, center=False)
-    determined, noise = xi.coverage(10, 256, center=False)
+    t = xi.STFT(256, center=False)
+    ax = plot.plot_coverage(t, 10, sr=RATE)
+    determined, noise = t.coverage(10)
     np.testing.assert_allclose(ax.lines[0].get_ydata()[determined], 20 * np.log10(noise[determined]))
     assert len(ax.patches) == 1
     assert ax.patches[0].get_x() == pytest.approx(-0.5 / RATE)
-    assert len(plot.plot_coverage(10, 256, sr=RATE).patches) == 0
+    assert len(plot.plot_coverage(xi.STFT(256), 10, sr=RATE).patches) == 0
+    assert plot.plot_coverage(t, 10, sr=RATE, length=900).lines[0].get_ydata().size == 900
 
 
 def test_windows_overlap_and_gain():
     window = np.hanning(257)[:-1]
-    ax = plot.plot_windows(window, 64, sr=RATE, synthesis_window=xi.dual_window(window, 64))
+    t = xi.STFT(256, 64, window=window, synthesis_window=xi.dual_window(window, 64))
+    ax = plot.plot_windows(t, sr=RATE)
     lines = {line.get_label(): line.get_ydata() for line in ax.lines}
     np.testing.assert_allclose(lines["analysis window"], window)
     np.testing.assert_allclose(lines["gain (least 1)"], 1, rtol=1e-12)
     np.testing.assert_allclose(lines["overlap (largest 1)"], 1, rtol=1e-12)
-    half = plot.plot_windows("hann", 128, win_length=256, sr=RATE)
+    half = plot.plot_windows(xi.STFT(256, 128), sr=RATE)
     gain = {line.get_label(): line.get_ydata() for line in half.lines}["gain (least 1)"]
     assert gain.max() == pytest.approx(2)  # of squared Hann windows, half overlapped
     assert not half.patches
-    hole = plot.plot_windows("hann", 256, win_length=256, sr=RATE)
+    hole = plot.plot_windows(xi.STFT(256, 256), sr=RATE)
     assert len(hole.patches) == 1
+
+
+def test_windows_are_drawn_without_the_zeros_around_them():
+    ax = plot.plot_windows(xi.STFT(512, 64, 256), sr=RATE)
+    for line, other in zip(ax.lines, plot.plot_windows(xi.STFT(256, 64), sr=RATE).lines, strict=True):
+        np.testing.assert_array_equal(line.get_xydata(), other.get_xydata())
+
+
+def test_windows_that_are_followed_are_drawn_with_their_values():
+    torch = pytest.importorskip("torch")
+    window = torch.hann_window(256, dtype=torch.float64, requires_grad=True)
+    t, same = xi.STFT(256, 64, window=window), xi.STFT(256, 64, window=window.detach().numpy())
+    for draw, more in ((plot.plot_windows, ()), (plot.plot_coverage, (9,))):
+        for line, other in zip(draw(t, *more, sr=RATE).lines, draw(same, *more, sr=RATE).lines, strict=True):
+            np.testing.assert_array_equal(line.get_ydata(), other.get_ydata())
 
 
 def test_convergence_is_drawn_in_decibels_on_the_axes_given():

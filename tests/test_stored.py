@@ -172,11 +172,11 @@ def test_what_does_not_fit_is_refused_before_any_work(x, tmp_path):
     assert spectrum.most == 0
     both = np.zeros((4, 4, 1), ">c8").view(np.memmap)  # four signals of four samples
     target = both[..., 0].astype("c8")
-    assert xi.istft(both, onesided=False, real=False, padding=0, window="boxcar", out=target) is target
+    assert xi.istft(both, onesided=False, padding=0, window="boxcar", out=target) is target
     memory = np.zeros((4, 4), "c8")
     same = memory[..., None].view(">c8").view(np.memmap)
     with pytest.raises(ValueError, match="out: need memory of its own"):
-        xi.istft(same, onesided=False, real=False, padding=0, window="boxcar", out=memory)
+        xi.istft(same, onesided=False, padding=0, window="boxcar", out=memory)
     with pytest.raises(TypeError, match="need an array whose slices have the shape of a slice, got Odd"):
         xi.istft(Odd())
     with pytest.raises(TypeError, match="istft: out: need a NumPy array as the input, got list"):
@@ -189,7 +189,7 @@ def test_arrays_that_compute_otherwise_are_still_refused():
 
     with pytest.raises(TypeError, match="istft: X: need an array of NumPy, .*, got Computing"):
         xi.istft(Computing(np.ones((129, 9), complex)))
-    for function in (lambda X: xi.overlap_add(X, 2), xi.StreamingISTFT(256).push):
+    for function in (lambda X: xi.overlap_add(X, 2), xi.StreamingISTFT(xi.STFT(256)).push):
         with pytest.raises(TypeError, match="need an array of NumPy, .*, got Sliced"):
             function(Sliced(np.ones((129, 9), complex)))
     with pytest.raises(TypeError, match="got MaskedArray; fill it first"):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import xp_istft as xi
-from xp_istft.backends import array_api
+from xp_istft.backends import base
 from xp_istft.frames import bin_multiplicity
 
 # n_fft, hop, win_length, window, placement: odd and even sizes, hops that divide and do not, short windows
@@ -71,11 +71,11 @@ def test_istft_is_the_double_sum(xp, rng, n_fft, hop, win_length, window, place,
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_round_trip(xp, rng, n_fft, hop, win_length, window, place, dtype):
     x = rng.standard_normal((3, 150)).astype(dtype)
-    kept = dict(hop_length=hop, win_length=win_length, window=window, **place)
-    X = xi.stft(xp.asarray(x), n_fft, **kept)
-    y = xp.to_numpy(xi.istft(X, n_fft=n_fft, length=150, nola="zero", **kept))
+    t = xi.STFT(n_fft, hop, win_length, window, nola="zero", **place)
+    X = t.stft(xp.asarray(x))
+    y = xp.to_numpy(t.istft(X, length=150))
     assert y.dtype == dtype
-    coverage = xi.coverage(X.shape[-1], n_fft, length=150, dtype=np.dtype(dtype).name, **kept)
+    coverage = t.coverage(X.shape[-1], length=150, dtype=np.dtype(dtype).name)
     bound = {np.float32: 3e-7, np.float64: 1e-15}[dtype] * np.abs(x).max()
     noise = np.maximum(1, coverage.noise_gain)
     error = np.abs(y - x)
@@ -99,7 +99,7 @@ def test_round_trip_error_is_flat_in_length(xp, rng, dtype, bound, n_fft):
 def test_overlap_add_is_the_adjoint_of_frame(xp, rng, center):
     n_fft, hop = 15, 4
     x, window = rng.standard_normal(60), rng.standard_normal(n_fft)
-    segments = rng.standard_normal((n_fft, xi.n_frames(60, n_fft, hop_length=hop, center=center)))
+    segments = rng.standard_normal((n_fft, xi.STFT(n_fft, hop, center=center).n_frames(60)))
     framed = xp.to_numpy(xi.frame(xp.asarray(x), n_fft, hop, window=window, center=center))
     added = xi.overlap_add(xp.asarray(segments), hop, window=window, center=center, length=60)
     assert np.vdot(framed, segments) == pytest.approx(np.vdot(x, xp.to_numpy(added)), rel=1e-12)
@@ -167,23 +167,23 @@ def test_imaginary_dc_and_nyquist_are_ignored(xp, rng, n_fft):
     y = [xp.to_numpy(xi.istft(xp.asarray(each), n_fft=n_fft)) for each in (X, Z)]
     np.testing.assert_array_equal(y[0], y[1])
     # Not every FFT ignores them by itself: that of CUDA does not.
-    np.testing.assert_array_equal(array_api._hermitian_ends(Z, n_fft, np), X)
+    np.testing.assert_array_equal(base._hermitian_ends(Z, n_fft, np), X)
 
 
 @pytest.mark.parametrize("n_fft", [16, 15])
 def test_two_sided_spectra(xp, rng, n_fft):
     z = rng.standard_normal((2, 100, 2)).view(complex)[..., 0]
-    kept = dict(hop_length=4, onesided=False)
-    Z = xi.stft(xp.asarray(z), n_fft, **kept)
-    n_frames = xi.n_frames(100, n_fft, hop_length=4)
+    t = xi.STFT(n_fft, 4, onesided=False)
+    Z = t.stft(xp.asarray(z))
+    n_frames = t.n_frames(100)
     assert tuple(Z.shape) == (2, n_fft, n_frames)
     w = definition.window_samples("hann", n_fft, n_fft)
     close(xp.to_numpy(Z), definition.stft(z, n_fft, 4, w, n_fft // 2, n_frames, onesided=False))
-    both = xp.to_numpy(xi.istft(Z, n_fft=n_fft, length=100, real=False, **kept))
-    close(both, z)
-    close(xp.to_numpy(xi.istft(Z, n_fft=n_fft, length=100, **kept)), z.real)
+    y = xp.to_numpy(t.istft(Z, length=100))
+    assert y.dtype == complex
+    close(y, z)
     one = xi.stft(xp.asarray(z.real.copy()), n_fft, hop_length=4)
-    two = xi.stft(xp.asarray(z.real.copy()), n_fft, **kept)
+    two = t.stft(xp.asarray(z.real.copy()))
     close(xp.to_numpy(two)[:, : n_fft // 2 + 1], xp.to_numpy(one))
 
 
@@ -233,19 +233,6 @@ def test_inputs_are_not_changed(xp, rng):
     assert window.flags.writeable
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_nan_and_inf_stay_in_their_frame(xp, rng, value):
-    X = rng.standard_normal((2, 17, 30, 2)).view(complex)[..., 0]
-    clean = xp.to_numpy(xi.istft(xp.asarray(X), hop_length=8))
-    X[0, 5, 12] = complex(value, value)
-    with np.errstate(invalid="ignore"):  # array-api-strict's FFT is NumPy's, which tells
-        y = xp.to_numpy(xi.istft(xp.asarray(X), hop_length=8))
-    inside = slice(12 * 8 - 16, 12 * 8 + 16)
-    np.testing.assert_array_equal(np.delete(y, inside, axis=-1), np.delete(clean, inside, axis=-1))
-    np.testing.assert_array_equal(y[1], clean[1])
-    assert not np.isfinite(y[0, inside][1:-1]).any()
-
-
 def test_uncovered_samples_are_zero_whatever_the_spectrum_holds(xp):
     X = np.full((9, 4), np.nan, complex)
     with pytest.warns(xi.CoverageWarning, match=r"istft: window: samples \[0, 1\)"):
@@ -283,13 +270,6 @@ def test_complex_arrays_of_parts(xp, rng):
     np.testing.assert_allclose(xp.to_numpy(polar), xp.to_numpy(Z), rtol=1e-5, atol=1e-6)
 
 
-def test_istft_takes_real_and_imaginary_parts(xp, rng):
-    X = (rng.standard_normal((33, 3, 20)) + 1j * rng.standard_normal((33, 3, 20))).astype(np.complex64)
-    parts = xp.asarray(X.real.copy()), xp.asarray(X.imag.copy())
-    exact = xi.istft(xp.asarray(X), axes=(0, 2), hop_length=16)
-    np.testing.assert_array_equal(xp.to_numpy(xi.istft(parts, axes=(0, 2), hop_length=16)), xp.to_numpy(exact))
-
-
 def test_pairs_side_by_side_are_viewed_not_copied(rng):
     pairs = rng.standard_normal((3, 4, 2))
     assert np.shares_memory(xi.as_complex(pairs), pairs)
@@ -298,27 +278,24 @@ def test_pairs_side_by_side_are_viewed_not_copied(rng):
 
 
 def test_the_object_is_its_functions(xp, rng):
-    t = xi.STFT(n_fft=20, hop_length=4, win_length=18, window="hamming", synthesis_window="hann", padding="same")
-    kept = dict(hop_length=4, win_length=18, window="hamming", padding="same")
+    layout = dict(hop_length=4, win_length=18, window="hamming", padding="same")
+    t = xi.STFT(n_fft=20, synthesis_window="hann", **layout)
     x = xp.asarray(rng.standard_normal((2, 100)))
     X = t.stft(x)
-    np.testing.assert_array_equal(xp.to_numpy(X), xp.to_numpy(xi.stft(x, 20, **kept)))
-    y = xi.istft(X, length=90, synthesis_window="hann", **kept)
-    np.testing.assert_array_equal(xp.to_numpy(t.istft(X, length=90)), xp.to_numpy(y))
+    np.testing.assert_array_equal(xp.to_numpy(X), xp.to_numpy(xi.stft(x, 20, **layout)))
+    y = xp.to_numpy(xi.istft(X, length=90, synthesis_window="hann", **layout))
+    np.testing.assert_array_equal(xp.to_numpy(t.istft(X, length=90)), y)
+    turned = t.stft(x, axes=(-1, -2))
+    np.testing.assert_array_equal(xp.to_numpy(turned).swapaxes(-1, -2), xp.to_numpy(X))
+    np.testing.assert_array_equal(xp.to_numpy(t.istft(turned, length=90, axes=(-1, -2))), y)
     assert (t.n_frames(100), t.n_samples(25)) == (25, 100)
-    np.testing.assert_array_equal(
-        t.frame_times(3, sr=100), xi.frame_times(3, 20, sr=100, hop_length=4, win_length=18, padding="same")
-    )
     np.testing.assert_array_equal(t.bin_frequencies(sr=20), np.arange(11))
-    np.testing.assert_array_equal(
-        t.coverage(5).noise_gain, xi.coverage(5, 20, synthesis_window="hann", **kept).noise_gain
-    )
 
 
 @pytest.mark.parametrize("n_fft", [16, 15])
 def test_nnaudio_layer_on_any_array(xp, rng, n_fft, capsys):
     x = rng.standard_normal((2, 100))
-    layer = xi.iSTFT(n_fft=n_fft, win_length=12, hop_length=3, window="hamming")
+    layer = xi.iSTFT(n_fft=n_fft, win_length=12, hop_length=3, window="hamming", verbose=False)
     X = xi.stft(xp.asarray(x), n_fft, win_length=12, hop_length=3, window="hamming")
     close(xp.to_numpy(layer(X, length=100)), x)
     pairs = np.stack([xp.to_numpy(X).real, xp.to_numpy(X).imag], axis=-1)
@@ -326,5 +303,5 @@ def test_nnaudio_layer_on_any_array(xp, rng, n_fft, capsys):
     two = xi.stft(xp.asarray(x), n_fft, win_length=12, hop_length=3, window="hamming", onesided=False)
     close(xp.to_numpy(layer(two, length=100)), x)
     assert capsys.readouterr().out == ""
-    xi.iSTFT(n_fft=n_fft, verbose=True)
-    assert capsys.readouterr().out.startswith("iSTFT: n_fft=")
+    xi.iSTFT(n_fft=n_fft)
+    assert capsys.readouterr().out.startswith(f"iSTFT: STFT(n_fft={n_fft}")

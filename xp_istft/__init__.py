@@ -1,40 +1,50 @@
-"""Inverse short-time Fourier transform for arrays of any library: NumPy, CuPy, PyTorch, JAX, Dask, ..."""
+"""Inverse short-time Fourier transform for arrays of any library: NumPy, CuPy, PyTorch, JAX, MLX, Dask, ..."""
 
 from .arrays import as_complex, from_polar, pad
 from .backends.fft_engines import get_fft_engine, set_fft_engine
+from .backends.gpu_engine import get_gpu_engine, set_gpu_engine
 from .backends.threads import get_workers, set_workers
-from .frames import bin_frequencies, frame_times, n_frames, n_samples, phase_ramp
-from .frequencies import Frequencies, linear_frequencies, log_frequencies
-from .least_squares import ConvergenceWarning, RedundancyWarning
-from .least_squares import Report as LeastSquaresReport
-from .phase_retrieval import griffin_lim, inconsistency, pghi, project, spectral_convergence
+from .compat._nnaudio_istft import iSTFT
+from .frames import phase_ramp
+from .frequencies.grids import Frequencies, linear_frequencies, log_frequencies
+from .frequencies.solvers import Adjoint, ConvergenceWarning, Dual, PerFrame, RedundancyWarning, Solution
+from .phase.algorithms import ADMM, GLA, RAAR, Algorithm, FastGLA, Hybrid
+from .phase.retrieval import griffin_lim, inconsistency, pghi, project, spectral_convergence
 from .streaming import StreamingISTFT, StreamingSTFT
-from .transforms import STFT, Coverage, coverage, frame, iSTFT, istft, overlap_add, stft
+from .transform import STFT, Coverage
+from .transforms import frame, istft, overlap_add, stft
 from .windows import CoverageWarning, NOLAError, check_cola, check_nola, dual_window, low_latency_windows, tight_window
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ADMM",
+    "GLA",
+    "RAAR",
     "STFT",
+    "Adjoint",
+    "Algorithm",
     "ConvergenceWarning",
     "Coverage",
     "CoverageWarning",
+    "Dual",
+    "FastGLA",
     "Frequencies",
-    "LeastSquaresReport",
+    "Hybrid",
     "NOLAError",
+    "PerFrame",
     "RedundancyWarning",
+    "Solution",
     "StreamingISTFT",
     "StreamingSTFT",
     "as_complex",
-    "bin_frequencies",
     "check_cola",
     "check_nola",
-    "coverage",
     "dual_window",
     "frame",
-    "frame_times",
     "from_polar",
     "get_fft_engine",
+    "get_gpu_engine",
     "get_workers",
     "griffin_lim",
     "iSTFT",
@@ -43,16 +53,19 @@ __all__ = [
     "linear_frequencies",
     "log_frequencies",
     "low_latency_windows",
-    "n_frames",
-    "n_samples",
     "overlap_add",
     "pad",
     "pghi",
     "phase_ramp",
     "project",
     "set_fft_engine",
+    "set_gpu_engine",
     "set_workers",
     "spectral_convergence",
     "stft",
     "tight_window",
 ]
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

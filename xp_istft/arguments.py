@@ -1,13 +1,32 @@
-"""How arguments are read: each error names the function, the argument, what was needed and what came."""
+"""How arguments are read, and how the package speaks to its caller.
+
+Each error names the function, the argument, what was needed and what came; each warning the line that called.
+"""
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import math
 import operator
-from collections.abc import Sequence
-from typing import Any
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from functools import lru_cache, wraps
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
+
+_PACKAGE = str(Path(__file__).parent)
+
+# Files beside the package's own whose frames lie between a call of a user and the package.
+TRANSPARENT: set[str] = set()
+
+# Functions that a tracing compiler takes for one step: what they work out on the host is no part of a graph.
+OPAQUE: list[Callable[..., Any]] = []
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def error(kind: type[Exception], function: str, name: str, need: object, got: object, hint: str = "") -> Exception:
@@ -70,6 +89,85 @@ def positive(function: str, name: str, value: Any) -> float:
     if value == 0:
         raise error(ValueError, function, name, "> 0", 0)
     return value
+
+
+def warn(text: str, category: type[Warning]) -> None:
+    """A warning at the line from which the package was called, whichever of its functions that was."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith(_PACKAGE) and file not in TRANSPARENT:
+            break
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, category, stacklevel=level)
+
+
+def public(function: _Function) -> _Function:
+    """`function` as a single step of a compiled graph; the backend of its first argument is there before it runs.
+
+    An unknown argument is refused with the name that was probably meant.
+    """
+
+    @wraps(function)
+    def step(*arguments: Any, **options: Any) -> Any:
+        _introduce(type(arguments[0] if arguments else None))
+        try:
+            return function(*arguments, **options)
+        except TypeError as cause:
+            unknown = _unknown(cause, function, options)
+            if unknown is None:
+                raise
+        raise unknown
+
+    OPAQUE.append(function)
+    step.__code__ = step.__code__.replace(co_name=function.__name__)  # type: ignore[attr-defined]
+    return step  # type: ignore[return-value]
+
+
+def hinted(constructor: _Function) -> _Function:
+    """`constructor`, which refuses unknown arguments as `public` functions do."""
+
+    @wraps(constructor)
+    def __init__(*arguments: Any, **options: Any) -> Any:  # noqa: N807
+        try:
+            return constructor(*arguments, **options)
+        except TypeError as cause:
+            unknown = _unknown(cause, constructor, options)
+            if unknown is None:
+                raise
+        raise unknown
+
+    return __init__  # type: ignore[return-value]
+
+
+def _unknown(cause: TypeError, function: Callable[..., Any], options: dict[str, Any]) -> Exception | None:
+    """What to say of an argument that the function does not have; None where that was not the cause."""
+    inner = cause.__traceback__ and cause.__traceback__.tb_next
+    if inner is not None:  # it came from within
+        return None
+    known = [name for name in inspect.signature(function).parameters if name != "self"]
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.5)
+            near = near or [each for each in known if each.startswith(name) or name.startswith(each)]
+            caller = function.__qualname__.removesuffix(".__init__")
+            hint = f"{near[0]}?" if near else ""
+            return error(TypeError, caller, name, "the name of a parameter", "one that there is not", hint)
+    return None
+
+
+def _introduce(cls: type) -> bool:
+    return _introduced(cls)
+
+
+_introduce._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch.compiler.assume_constant_result, without torch
+
+
+@lru_cache
+def _introduced(cls: type) -> bool:
+    from .backends import backend_for_type
+
+    return backend_for_type(cls) is not None
 
 
 def _shown(value: object) -> str:

@@ -1,29 +1,31 @@
-"""Which arrays are taken, in what precision, and what is done to whole arrays: complex ones made, signals padded."""
+"""Which arrays are taken, and what is done to whole arrays: axes moved, complex ones made, signals padded."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
-import array_api_compat
 import numpy as np
 
-from . import stored
-from .arguments import choice, error, integer
-from .backends import backend_for
-from .backends.array_api import PRECISION, dtype_name
+from .arguments import choice, error, integer, public
+from .backends import Backend, backend_for, device, namespace, stored
+from .dtypes import PRECISION, REAL, WIDENED, dtype_name
 from .frames import PAD_ALIASES, PAD_MODES, padding_index
-from .stored import Stored, is_stored
 
-# Half precisions are computed in float32; half spectra exist in PyTorch alone.
-WIDENED = {"float16": "float32", "bfloat16": "float32", "complex32": "complex64"}
 LAST, LAST_TWO = (-1,), (-2, -1)
-_NARROWED = {"float16": "complex32", "complex32": "float16"}
 
 
-def read(function: str, name: str, array: Any) -> tuple[ModuleType, Any]:
-    """The backend of `array`, and the array as that backend takes it."""
+def read(function: str, name: str, array: Any, sliced: bool = False, out: Any = None) -> tuple[Backend, Any]:
+    """The backend of `array`, and the array as that backend takes it.
+
+    sliced : whether what only has slices (zarr, h5py) is taken, block by block; a NumPy array is, too, where `out`
+             only has slices
+    """
+    if sliced and (
+        (type(array) is not np.ndarray and stored.is_stored(array))
+        or (out is not None and isinstance(array, np.ndarray) and stored.is_stored(out))
+    ):
+        return stored.BACKEND, stored.Stored(array)
     backend = backend_for(array)
     if backend is None:
         cls = type(array).__name__
@@ -32,48 +34,26 @@ def read(function: str, name: str, array: Any) -> tuple[ModuleType, Any]:
     return backend, backend.checked(function, name, array)
 
 
-def read_or_stored(function: str, name: str, array: Any, out: Any) -> tuple[ModuleType, Any]:
-    """As `read`, but what only has slices is taken block by block; a NumPy array too, where `out` only has slices."""
-    if (type(array) is not np.ndarray and is_stored(array)) or (
-        out is not None and isinstance(array, np.ndarray) and is_stored(out)
-    ):
-        return stored, Stored(array)
-    return read(function, name, array)
-
-
-def real_dtype(dtype: str) -> str:
-    """The dtype of a signal whose spectrum has this one."""
-    return "float16" if dtype == "complex32" else PRECISION[dtype]
-
-
-def complex_dtype(array: Any, dtype: str) -> str:
-    """The dtype of the spectrum of a signal of this one; half precision where the library has such spectra."""
-    narrow = _NARROWED.get(dtype)
-    if narrow and hasattr(array_api_compat.array_namespace(array), narrow):
-        return narrow
-    return {"float32": "complex64", "float64": "complex128"}.get(WIDENED.get(dtype, dtype), dtype)
-
-
 def in_precision(function: Callable[[Any, Any], Any], array: Any, result: str, out: Any) -> Any:
     """function(array, out), half precision computed in float32 and returned with dtype `result`."""
     wide = WIDENED.get(dtype_name(array))
     if wide is None:
         return function(array, out)
-    xp = array_api_compat.array_namespace(array)
+    xp = namespace(array)
     value = xp.astype(function(xp.astype(array, getattr(xp, wide)), None), getattr(xp, result))
+    return written(value, out)
+
+
+def written(result: Any, out: Any) -> Any:
+    """The result, or `out` with its values."""
     if out is None:
-        return value
-    out[...] = value
+        return result
+    out[...] = result
     return out
 
 
 def moved(function: str, name: str, array: Any, axes: Any, to: tuple[int, ...]) -> Any:
     """`array` with `axes` moved to the places `to`, checked; a view where the library makes views."""
-    default = axes is to or (to is LAST and type(axes) is int and axes == -1)
-    if default and len(array.shape) >= len(to):
-        return array
-    if is_stored(array):
-        array = Stored(array)
     axes = tuple(integer(function, name, axis) for axis in (axes if isinstance(axes, (tuple, list)) else (axes,)))
     rank = len(array.shape)
     if len(axes) != len(to):
@@ -85,38 +65,19 @@ def moved(function: str, name: str, array: Any, axes: Any, to: tuple[int, ...]) 
         raise error(ValueError, function, name, "different axes", axes)
     if all(axis % rank == place % rank for axis, place in zip(axes, to, strict=True)):
         return array
-    return array_api_compat.array_namespace(array).moveaxis(array, axes, to)
+    if stored.is_stored(array):
+        array = stored.Stored(array)
+    return namespace(array).moveaxis(array, axes, to)
 
 
 def placed(function: str, name: str, array: Any, axes: Any) -> Any:
     """`array` with its last axes moved to `axes`: the inverse of `moved`."""
-    last = tuple(range(-len(axes), 0))
+    last = tuple(range(-len(axes), 0)) if isinstance(axes, (tuple, list)) else LAST
     moved(function, name, array, axes, last)  # checks
-    return array_api_compat.array_namespace(array).moveaxis(array, last, tuple(axes))
+    return namespace(array).moveaxis(array, last, tuple(axes))
 
 
-def bin_gain(function: str, gain: Any, n_bins: int, array: Any) -> np.ndarray:
-    """`gain` of `array`'s bins as host values (n_bins,), finite and not 0, so that the inverse can undo it."""
-    if isinstance(array, Stored):
-        raise error(TypeError, function, "bin_gain", "None for what only has slices", type(gain).__name__)
-    values = np.asarray(gain)
-    if values.dtype.kind not in "fiuc":
-        raise error(TypeError, function, "bin_gain", "a real or complex dtype", values.dtype)
-    if values.shape != (n_bins,):
-        raise error(ValueError, function, "bin_gain", f"shape ({n_bins},)", values.shape)
-    if not (np.isfinite(values) & (values != 0)).all():
-        raise error(ValueError, function, "bin_gain", "finite values other than 0", "others among them")
-    return values
-
-
-def times_bins(function: str, X: Any, gain: Any, *, reciprocal: bool = False) -> Any:
-    """Each bin of X (..., n_bins, n_frames) times its gain, or divided by it."""
-    gain = bin_gain(function, gain, X.shape[-2], X)
-    xp = array_api_compat.array_namespace(X)
-    host = (1 / gain if reciprocal else gain).astype("complex128" if dtype_name(X) == "complex128" else "complex64")
-    return X * xp.astype(xp.asarray(host, device=array_api_compat.device(X)), X.dtype)[:, None]
-
-
+@public
 def pad(x: Any, before: int, after: int, mode: str = "constant", *, axis: int = -1) -> Any:
     """`x` with samples before and after it: what the padding of `stft` stands for, written out.
 
@@ -162,28 +123,29 @@ def pad(x: Any, before: int, after: int, mode: str = "constant", *, axis: int = 
         parts.insert(0, _padding(x, -before, 0, mode))
     if after:
         parts.append(_padding(x, n_samples, n_samples + after, mode))
-    padded = parts[0] if len(parts) == 1 else array_api_compat.array_namespace(x).concat(parts, axis=-1)
+    padded = parts[0] if len(parts) == 1 else namespace(x).concat(parts, axis=-1)
     return placed("pad", "axis", padded, (axis,))
 
 
 def _padding(x: Any, lo: int, hi: int, mode: str) -> Any:
     """What stands at samples [lo, hi), counted from the first of x."""
-    xp, device = array_api_compat.array_namespace(x), array_api_compat.device(x)
+    xp, place = namespace(x), device(x)
     if mode == "constant":
-        return xp.zeros((*x.shape[:-1], hi - lo), dtype=x.dtype, device=device)
+        return xp.zeros((*x.shape[:-1], hi - lo), dtype=x.dtype, device=place)
     n_samples = x.shape[-1]
     index = padding_index(lo, hi, n_samples, "reflect" if mode == "odd" else mode)
-    values = xp.take(x, xp.asarray(index, device=device), axis=-1)
+    values = xp.take(x, xp.asarray(index, device=place), axis=-1)
     if mode != "odd" or n_samples == 1:
         return values
     # Every second reflection is upside down, and all are shifted: sign * x[index] + first * x[0] + last * x[-1]
-    turn, place = np.divmod(np.arange(lo, hi), 2 * (n_samples - 1))
-    down = place >= n_samples
+    turn, phase = np.divmod(np.arange(lo, hi), 2 * (n_samples - 1))
+    down = phase >= n_samples
     weights = (np.where(down, -1, 1), -2 * turn, 2 * turn + 2 * down)
-    sign, first, last = (xp.astype(xp.asarray(each, device=device), x.dtype) for each in weights)
+    sign, first, last = (xp.astype(xp.asarray(each, device=place), x.dtype) for each in weights)
     return sign * values + first * x[..., :1] + last * x[..., -1:]
 
 
+@public
 def as_complex(real: Any, imag: Any = None) -> Any:
     """Complex array of (re, im) pairs, or of real and imaginary parts.
 
@@ -228,6 +190,7 @@ def as_complex(real: Any, imag: Any = None) -> Any:
     return backend.as_complex(real, imag)
 
 
+@public
 def from_polar(magnitude: Any, phase: Any) -> Any:
     """Complex array magnitude * exp(i phase), phase in radians.
 
@@ -257,26 +220,12 @@ def from_polar(magnitude: Any, phase: Any) -> Any:
     if other is not backend:
         cls = type(magnitude).__name__
         raise error(TypeError, "from_polar", "phase", f"the library of magnitude ({cls})", type(phase).__name__)
-    xp = array_api_compat.array_namespace(magnitude, phase)
+    xp = namespace(magnitude, phase)
     return backend.as_complex(magnitude * xp.cos(phase), magnitude * xp.sin(phase))
 
 
-def planes(function: str, name: str, pair: tuple[Any, ...]) -> tuple[Any, Any]:
-    """Real and imaginary parts as given, where NumPy's backend joins them; else (a complex array, None)."""
-    if len(pair) != 2:
-        raise error(
-            ValueError, function, name, "an array, or a tuple of real and imaginary parts", f"{len(pair)} items"
-        )
-    backend, real = _real_floating(function, name, pair[0])
-    other, imag = _real_floating(function, name, pair[1])
-    if backend is not other or real.shape != imag.shape or real.dtype != imag.dtype:
-        got = " and ".join(f"{type(part).__name__} of {part.dtype}, shape {tuple(part.shape)}" for part in (real, imag))
-        raise error(ValueError, function, name, "parts of one library, dtype and shape", got)
-    return (real, imag) if isinstance(real, np.ndarray) else (backend.as_complex(real, imag), None)
-
-
-def _real_floating(function: str, name: str, array: Any) -> tuple[ModuleType, Any]:
+def _real_floating(function: str, name: str, array: Any) -> tuple[Backend, Any]:
     backend, array = read(function, name, array)
-    if dtype_name(array) not in ("float32", "float64"):
+    if dtype_name(array) not in REAL:
         raise error(TypeError, function, name, "dtype float32 or float64", array.dtype)
     return backend, array

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import boolean, choice, error, integer, number
+from .arguments import boolean, choice, integer
 
 Padding = str | int | tuple[int, int] | None
+
+ENDLESS = 1 << 60  # samples: more than will ever come
 
 
 @dataclass(frozen=True)
@@ -124,146 +126,6 @@ def sizes(function: str, n_fft: Any, hop_length: Any, win_length: Any) -> tuple[
     return n_fft, hop, win_length
 
 
-def n_frames(
-    n_samples: int,
-    n_fft: int = 2048,
-    *,
-    hop_length: int | None = None,
-    win_length: int | None = None,
-    center: bool = True,
-    padding: Padding = None,
-) -> int:
-    """Number of frames that `stft` makes of a signal.
-
-    Parameters
-    ----------
-    n_samples : int
-        Samples of the signal.
-    n_fft, hop_length, win_length, center, padding
-        As in `stft`.
-
-    Returns
-    -------
-    int
-        Frames.
-
-    Examples
-    --------
-    >>> import xp_istft as xi
-    >>> xi.n_frames(16000, 512, hop_length=128), xi.n_frames(16000, 512, hop_length=128, padding="same")
-    (126, 125)
-    """
-    n_fft, hop, win_length = sizes("n_frames", n_fft, hop_length, win_length)
-    placement = Placement.of("n_frames", n_fft, hop, win_length, center, padding)
-    return placement.n_frames(integer("n_frames", "n_samples", n_samples, 0))
-
-
-def n_samples(
-    n_frames: int,
-    n_fft: int = 2048,
-    *,
-    hop_length: int | None = None,
-    win_length: int | None = None,
-    center: bool = True,
-    padding: Padding = None,
-) -> int:
-    """Number of samples that `istft` makes of a spectrum without `length=`.
-
-    Parameters
-    ----------
-    n_frames : int
-        Frames of the spectrum.
-    n_fft, hop_length, win_length, center, padding
-        As in `stft`.
-
-    Returns
-    -------
-    int
-        Samples.
-
-    Examples
-    --------
-    >>> import xp_istft as xi
-    >>> xi.n_samples(126, 512, hop_length=128), xi.n_samples(125, 512, hop_length=128, padding="same")
-    (16000, 16000)
-    """
-    n_fft, hop, win_length = sizes("n_samples", n_fft, hop_length, win_length)
-    placement = Placement.of("n_samples", n_fft, hop, win_length, center, padding)
-    return max(0, placement.n_samples(integer("n_samples", "n_frames", n_frames, 0)))
-
-
-def frame_times(
-    n_frames: int,
-    n_fft: int = 2048,
-    *,
-    sr: float = 1.0,
-    hop_length: int | None = None,
-    win_length: int | None = None,
-    center: bool = True,
-    padding: Padding = None,
-) -> np.ndarray:
-    """Time of the middle (sample n_fft // 2) of each frame, in seconds from the first sample of the signal.
-
-    Parameters
-    ----------
-    n_frames : int
-        Frames of the spectrum.
-    sr : float
-        Sampling rate in Hz; with its default the times are in samples.
-    n_fft, hop_length, win_length, center, padding
-        As in `stft`.
-
-    Returns
-    -------
-    float64 NumPy array (n_frames,)
-        Seconds.
-
-    Examples
-    --------
-    >>> import xp_istft as xi
-    >>> xi.frame_times(4, 512, hop_length=160, sr=16000)
-    array([0.  , 0.01, 0.02, 0.03])
-    """
-    n_fft, hop, win_length = sizes("frame_times", n_fft, hop_length, win_length)
-    placement = Placement.of("frame_times", n_fft, hop, win_length, center, padding)
-    middles = np.arange(integer("frame_times", "n_frames", n_frames, 0)) * hop + n_fft // 2 - placement.left
-    rate = number("frame_times", "sr", sr, 0)
-    if rate == 0:
-        raise error(ValueError, "frame_times", "sr", "> 0", sr)
-    return middles / rate
-
-
-def bin_frequencies(n_fft: int = 2048, *, sr: float = 1.0, onesided: bool = True) -> np.ndarray:
-    """Frequency of each bin in Hz, for a sampling rate of `sr` Hz (by default in cycles per sample).
-
-    Parameters
-    ----------
-    n_fft : int
-        Samples of a frame.
-    sr : float
-        Sampling rate in Hz.
-    onesided : bool
-        The n_fft // 2 + 1 bins of a one-sided spectrum; else all n_fft, of which the upper half is negative, as
-        numpy.fft.fftfreq has it.
-
-    Returns
-    -------
-    float64 NumPy array (n_bins,)
-        Frequencies in Hz.
-
-    Examples
-    --------
-    >>> import xp_istft as xi
-    >>> xi.bin_frequencies(8, sr=16000)
-    array([   0., 2000., 4000., 6000., 8000.])
-    """
-    n_fft, _, _ = sizes("bin_frequencies", n_fft, None, None)
-    spacing = number("bin_frequencies", "sr", sr, 0) / n_fft
-    if boolean("bin_frequencies", "onesided", onesided):
-        return np.arange(n_fft // 2 + 1) * spacing
-    return np.fft.ifftshift(np.arange(n_fft) - n_fft // 2) * spacing
-
-
 def bin_multiplicity(n_fft: int) -> np.ndarray:
     """How many of the n_fft bins each one-sided bin stands for: 1 at DC and (even n_fft) Nyquist, else 2.
 
@@ -278,10 +140,11 @@ def bin_multiplicity(n_fft: int) -> np.ndarray:
 
 
 def phase_ramp(n_fft: int, origin: int, *, onesided: bool = True) -> np.ndarray:
-    """The `bin_gain` that counts phases from sample `origin` of the frame: exp(2 pi i k origin / n_fft).
+    """Factor of each bin that counts phases from sample `origin` of the frame: exp(2 pi i k origin / n_fft).
 
-    Phases are counted from the first sample of a frame by default; with origin=n_fft // 2 they are those of zero-phase
-    windows, and a stationary bin of a symmetric frame is real.
+    ``X * phase_ramp(n_fft, origin)[:, None]`` turns the spectrum of `stft`, whose phases are counted from the first
+    sample of a frame, and a division turns it back. With origin=n_fft // 2 the phases are those of zero-phase windows,
+    and a stationary bin of a symmetric frame is real.
 
     Parameters
     ----------
@@ -317,6 +180,12 @@ def phase_ramp(n_fft: int, origin: int, *, onesided: bool = True) -> np.ndarray:
 PAD_MODES = ("constant", "reflect", "edge", "symmetric", "wrap")
 # torch's and scipy's names of NumPy's padding modes
 PAD_ALIASES = {"replicate": "edge", "circular": "wrap", "zeros": "constant", "even": "reflect"}
+
+
+def read_pad_mode(function: str, pad_mode: Any) -> str:
+    """NumPy's name of a padding mode."""
+    pad_mode = PAD_ALIASES.get(pad_mode, pad_mode) if isinstance(pad_mode, str) else pad_mode
+    return choice(function, "pad_mode", pad_mode, PAD_MODES)
 
 
 def padding_index(lo: int, hi: int, n_samples: int, mode: str) -> np.ndarray:

@@ -1,13 +1,15 @@
 """The two maps, each with all that it needs beside the data: made from shapes and windows, before any work.
 
-A job is frozen and compared by identity; transforms.py keeps the jobs of recent calls, so a backend may cache what
-it derives from one (`functools.lru_cache` on the job itself).
+A job is frozen and compared by identity; transform.py keeps the jobs of recent calls, so a backend may cache what
+it derives from one (`functools.lru_cache` on the job itself). Windows and gains are NumPy's, in float64, but for those
+that automatic differentiation follows, or that lie on a device: these are arrays of the data's library.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +21,7 @@ from .windows import HopPeriodic
 class Synthesis:
     """Spectrum to signal: inverse FFT of each frame, times `window`, overlap-add, times `gain`, samples [start, stop).
 
-    window   : float64 (n_fft,), or None for ones
+    window   : (n_fft,), or None for ones
     gain     : what each sample of the padded axis is multiplied by (0: the sample is 0, whatever the spectrum holds),
                or None for ones
     onesided : the spectrum has n_fft // 2 + 1 bins (else n_fft)
@@ -28,11 +30,16 @@ class Synthesis:
     """
 
     frames: Frames
-    window: np.ndarray | None
+    window: Any
     gain: HopPeriodic | None
     onesided: bool = True
     real: bool = True
     origin: int = 0
+
+    @cached_property
+    def followed(self) -> bool:
+        """Whether window and gain are arrays of the data's library."""
+        return not (self.window is None or isinstance(self.window, np.ndarray))
 
     def segment(self, lo: int, hi: int) -> tuple[slice, Synthesis]:
         """The frames that reach samples [lo, hi) of the padded axis, and the smaller job that makes these samples."""
@@ -40,8 +47,8 @@ class Synthesis:
         origin = self.origin + columns.start * self.frames.hop
         return columns, replace(self, frames=frames, origin=origin)
 
-    def signal_gain(self) -> np.ndarray | None:
-        """float64 (n_samples,): the gain of every sample of the signal."""
+    def signal_gain(self) -> Any:
+        """(n_samples,): the gain of every sample of the signal; None for ones."""
         if self.gain is None:
             return None
         return self.gain.samples(self.origin + self.frames.start, self.origin + self.frames.stop)
@@ -49,9 +56,10 @@ class Synthesis:
 
 @dataclass(frozen=True, eq=False)
 class Running:
-    """A synthesis whose frames come one after the other, and sums that wait for the next ones.
+    """A synthesis whose frames come one after the other without end, and sums that wait for the next ones.
 
-    job  : a synthesis of more frames than will ever come
+    job  : windows, sizes, and the gain of a signal that begins and does not end; its number of frames and of samples
+           say nothing
     edge : after M frames the samples before M hop + edge of the padded axis are final; those from there to the end
            of the last frame wait
     """
@@ -92,12 +100,17 @@ class Running:
 class Analysis:
     """Signal to spectrum: frames of the padded signal, times `window`, FFT of each.
 
-    window   : float64 (n_fft,), or None for ones
+    window   : (n_fft,), or None for ones
     onesided : n_fft // 2 + 1 bins of a real signal, else n_fft bins
     pad_mode : what stands outside [start, stop): one of frames.PAD_MODES
     """
 
     frames: Frames
-    window: np.ndarray | None
+    window: Any
     onesided: bool = True
     pad_mode: str = "constant"
+
+    @cached_property
+    def followed(self) -> bool:
+        """Whether the window is an array of the data's library."""
+        return not (self.window is None or isinstance(self.window, np.ndarray))

@@ -7,15 +7,16 @@ extra [plot]; nothing else of the package imports this module.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from . import frames, plans
 from .arguments import boolean, error, number
-from .frames import Frames, Padding
-from .transforms import coverage
+from .backends import backend_for
+from .frames import Frames
+from .transform import STFT
 from .windows import normalisation
 
 _COLUMNS = 1600  # no more than can be seen
@@ -23,14 +24,9 @@ _COLUMNS = 1600  # no more than can be seen
 
 def plot_spectrogram(
     X: Any,
+    transform: STFT | None = None,
     *,
     sr: float,
-    n_fft: int | None = None,
-    hop_length: int | None = None,
-    win_length: int | None = None,
-    center: bool = True,
-    padding: Padding = None,
-    frequencies: Any = None,
     decibels: float = 80,
     reference: float | None = None,
     colorbar: bool = True,
@@ -42,12 +38,10 @@ def plot_spectrogram(
     ----------
     X : complex or real array (n_bins, n_frames)
         Spectrum, or its magnitudes.
+    transform : STFT, optional
+        That whose spectrum X is; default STFT(2 * (n_bins - 1)).
     sr : float
-        Sampling rate in Hz.
-    n_fft, hop_length, win_length, center, padding
-        As in `stft`; n_fft is by default 2 * (n_bins - 1), and must be given with `frequencies`.
-    frequencies : Frequencies or real array (n_bins,), optional
-        Frequency of each bin in Hz; default the bins of the DFT.
+        Sampling rate in Hz; that of the transform's `Frequencies`, where it has them.
     decibels : float
         How far below the largest level the colours reach.
     reference : float, optional
@@ -65,7 +59,7 @@ def plot_spectrogram(
     Raises
     ------
     ValueError, TypeError
-        X is no single spectrum, or an argument has a wrong value.
+        X is no single spectrum of the transform, or an argument has a wrong value.
 
     Examples
     --------
@@ -82,18 +76,13 @@ def plot_spectrogram(
         raise error(ValueError, "plot_spectrogram", "X", "2 dimensions (bins, frames)", got, "draw channels one by one")
     n_bins, n_frames = magnitude.shape
     sr = number("plot_spectrogram", "sr", sr, 1e-9)
-    if frequencies is None:
-        n_fft = 2 * (n_bins - 1) if n_fft is None else n_fft
-        hz = frames.bin_frequencies(n_fft, sr=sr)
-    elif n_fft is None:
-        raise error(TypeError, "plot_spectrogram", "n_fft", "an integer beside frequencies=", None)
-    else:
-        hz = np.asarray(getattr(frequencies, "hz", frequencies), float)
-    if hz.shape != (n_bins,):
-        raise error(ValueError, "plot_spectrogram", "X", f"{hz.size} bins", n_bins)
-
-    layout: dict[str, Any] = {"hop_length": hop_length, "win_length": win_length, "center": center, "padding": padding}
-    times = frames.frame_times(n_frames + 1, n_fft, sr=sr, **layout)
+    if transform is None:
+        transform = STFT.made_by("plot_spectrogram", n_fft=2 * (n_bins - 1))
+    _checked("plot_spectrogram", transform).bins_and_frames("plot_spectrogram", "X", magnitude)
+    hz = transform.bin_frequencies(sr)
+    if not transform.onesided:
+        hz, magnitude = np.fft.fftshift(hz), np.fft.fftshift(magnitude, axes=0)
+    times = transform.frame_times(n_frames + 1, sr)
     times -= (times[1] - times[0]) / 2
     magnitude, times = _columns(magnitude, times)
     largest = magnitude.max() if reference is None else number("plot_spectrogram", "reference", reference, 0)
@@ -115,15 +104,7 @@ def plot_spectrogram(
     return ax
 
 
-def plot_windows(
-    window: Any,
-    hop_length: int,
-    *,
-    sr: float,
-    synthesis_window: Any = None,
-    win_length: int | None = None,
-    ax: Axes | None = None,
-) -> Axes:
+def plot_windows(transform: STFT, *, sr: float, ax: Axes | None = None) -> Axes:
     """Draw a pair of windows, what they leave of each sample inside a signal, and the gain that undoes it.
 
     Windows and overlap are divided by their largest values, the gain (1 / overlap) by its least. Samples under no
@@ -131,16 +112,10 @@ def plot_windows(
 
     Parameters
     ----------
-    window : str, tuple, callable or real array (win_length,)
-        Analysis window.
-    hop_length : int
-        Samples between frames.
+    transform : STFT
+        The transform whose windows these are.
     sr : float
         Sampling rate in Hz.
-    synthesis_window : like `window`, optional
-        Window of the inverse; default the analysis window.
-    win_length : int, optional
-        Samples of the windows, where they are not arrays.
     ax : matplotlib.axes.Axes, optional
         Where to draw; default a new figure.
 
@@ -152,32 +127,28 @@ def plot_windows(
     Raises
     ------
     ValueError, TypeError
-        As `istft`, but never for holes.
+        `transform` is no STFT, or `sr` has a wrong value.
 
     Examples
     --------
+    >>> import xp_istft as xi
     >>> from xp_istft.plot import plot_windows
-    >>> ax = plot_windows("hann", 256, sr=16000, win_length=1024)
+    >>> ax = plot_windows(xi.STFT(1024, 256), sr=16000)
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['window, both ways', 'overlap (largest 1)', 'gain (least 1)']
     """
-    size = getattr(window, "shape", (win_length,))[0] if win_length is None else win_length
-    if size is None:
-        need = "an integer for a window that is not an array"
-        raise error(TypeError, "plot_windows", "win_length", need, None)
-    chosen = plans.layout("plot_windows", size, hop_length, size, window, None)
-    keys = [("window", chosen.window)]
-    if synthesis_window is not None:
-        read = plans.read_window("plot_windows", "synthesis_window", synthesis_window, chosen.win_length, None)
-        keys.append(("synthesis_window", read))
-    pair = [chosen.samples("plot_windows", name, key) for name, key in keys]
-    pair = [samples / (np.abs(samples).max() or 1) for samples in pair]
-    laid = Frames(chosen.n_fft, chosen.hop, -(-chosen.n_fft // chosen.hop) + 1, 0, chosen.n_fft)
-    steady = normalisation(pair[0], pair[-1], laid, float(np.finfo(np.float64).eps)).gain.period
-    gain = np.resize(steady, chosen.n_fft)
+    transform = _with_windows_at_hand("plot_windows", transform)
+    n_fft, hop, size = transform.placement.n_fft, transform.placement.hop, transform.win_length or 1
+    left = (n_fft - size) // 2
+    both = [transform.samples(), transform.synthesis_samples()]
+    pair = [samples[left : left + size] / (np.abs(samples).max() or 1) for samples in both]
+    frames = Frames(size, hop, -(-size // hop), 0, size)
+    steady = normalisation(pair[0], pair[1], frames, float(np.finfo(np.float64).eps)).period
+    gain = np.resize(steady, size)
     determined = gain != 0
     overlap = np.divide(1, gain, out=np.zeros_like(gain), where=determined)
-    seconds = np.arange(chosen.n_fft) / number("plot_windows", "sr", sr, 1e-9)
+    seconds = np.arange(size) / number("plot_windows", "sr", sr, 1e-9)
+    pair = pair[: 1 if transform.synthesis_window is None else 2]
 
     ax = _axes(ax)
     names = ["window, both ways"] if len(pair) == 1 else ["analysis window", "synthesis window"]
@@ -195,31 +166,22 @@ def plot_windows(
 
 
 def plot_coverage(
-    n_frames: int,
-    n_fft: int = 2048,
-    *,
-    sr: float,
-    hop_length: int | None = None,
-    win_length: int | None = None,
-    window: Any = "hann",
-    synthesis_window: Any = None,
-    center: bool = True,
-    padding: Padding = None,
-    length: int | None = None,
-    ax: Axes | None = None,
+    transform: STFT, n_frames: int, *, sr: float, length: int | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Draw how much noise each sample takes from the spectrum, in dB beside the interior; see `coverage`.
+    """Draw how much noise each sample takes from the spectrum, in dB beside the interior; see `STFT.coverage`.
 
     Samples that the frames do not determine are shaded.
 
     Parameters
     ----------
+    transform : STFT
+        The transform.
     n_frames : int
         Frames of the spectrum.
     sr : float
         Sampling rate in Hz.
-    n_fft, hop_length, win_length, window, synthesis_window, center, padding, length
-        As in `istft`.
+    length : int, optional
+        Samples of the signal; default those that belong to the frames.
     ax : matplotlib.axes.Axes, optional
         Where to draw; default a new figure.
 
@@ -231,18 +193,16 @@ def plot_coverage(
     Raises
     ------
     ValueError, TypeError
-        As `coverage`.
+        As `STFT.coverage`.
 
     Examples
     --------
+    >>> import xp_istft as xi
     >>> from xp_istft.plot import plot_coverage
-    >>> plot_coverage(20, 512, sr=16000, center=False).get_ylabel()
+    >>> plot_coverage(xi.STFT(512, center=False), 20, sr=16000).get_ylabel()
     'noise gain (dB)'
     """
-    determined, noise = coverage(
-        n_frames, n_fft, hop_length=hop_length, win_length=win_length, window=window,
-        synthesis_window=synthesis_window, center=center, padding=padding, length=length,
-    )  # fmt: skip
+    determined, noise = _with_windows_at_hand("plot_coverage", transform).coverage(n_frames, length)
     seconds = np.arange(noise.size) / number("plot_coverage", "sr", sr, 1e-9)
     level = 20 * np.log10(np.where(determined & (noise > 0), noise, np.nan))
     ax = _axes(ax)
@@ -303,11 +263,24 @@ def _axes(ax: Axes | None) -> Axes:
     return pyplot.subplots(figsize=(7, 3), layout="constrained")[1]
 
 
+def _checked(function: str, transform: Any) -> STFT:
+    if not isinstance(transform, STFT):
+        raise error(TypeError, function, "transform", "an STFT", type(transform).__name__)
+    return transform
+
+
+def _with_windows_at_hand(function: str, transform: Any) -> STFT:
+    """The transform; of windows that are followed, or lie on a device, the one with their values."""
+    transform = _checked(function, transform)
+    windows = {name: getattr(transform, name) for name in ("window", "synthesis_window")}
+    followed = {name: _host(window) for name, window in windows.items() if hasattr(window, "shape")}
+    return replace(transform, **followed) if transform.followed else transform
+
+
 def _host(array: Any) -> np.ndarray:
     """A NumPy array of an array of any library: off its graph, off its device, computed."""
-    for step in ("detach", "cpu", "resolve_conj", "resolve_neg", "get"):
-        array = getattr(array, step)() if hasattr(array, step) else array
-    return np.asarray(array)
+    backend = backend_for(array)
+    return np.asarray(array) if backend is None else backend.to_host(array)
 
 
 def _columns(magnitude: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,9 +1,10 @@
-"""Windows on the host, in float64: samples, duals, and what overlap-added windows leave of each sample.
+"""Windows: samples, duals, and what overlap-added windows leave of each sample.
 
 With analysis window w, synthesis window v and hop h, sample t of the padded axis is covered with the *overlap*
 e[t] = sum_m v[t - m h] w[t - m h], and the inverse multiplies it by the *gain* 1 / e[t] (Griffin & Lim, "Signal
 estimation from modified short-time Fourier transform", IEEE ASSP 32(2), 1984, for v = w). All of it follows from
-window, hop and number of frames alone, so it is worked out once, on the host, and cast.
+window, hop and number of frames alone, so it is worked out once, on the host in float64, and cast. Windows that
+automatic differentiation follows go through the same functions in arrays of their own library.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import array_api_compat
 import numpy as np
 
-from .arguments import error, integer, number
+from .arguments import error, integer, number, public
 from .frames import Frames
 
 WindowKey = str | tuple | bytes  # a window that can be hashed; bytes are float64 samples
@@ -58,12 +60,11 @@ def window_key(function: str, name: str, window: Any, win_length: int) -> Window
 
 def _host(function: str, name: str, window: Any) -> np.ndarray:
     """`window` as a NumPy array. Of a device array this is a copy of win_length samples to the host."""
-    if type(window).__module__.partition(".")[0] == "cupy":
-        return window.get()
-    if getattr(window, "requires_grad", False):
-        raise error(TypeError, function, name, "samples that need no gradient", "a tensor that requires one")
+    from .backends import backend_for  # which stand above the windows
+
+    backend = backend_for(window)
     try:
-        return np.asarray(window)
+        return np.asarray(window) if backend is None else backend.to_host(window)
     except Exception as cause:
         raise error(TypeError, function, name, "a name or real samples", type(window).__name__, str(cause)) from cause
 
@@ -98,32 +99,41 @@ def _named(function: str, name: str, window: str | tuple, win_length: int) -> np
 
 @dataclass(frozen=True, eq=False)
 class HopPeriodic:
-    """One float64 value for each sample of a padded axis: periodic in the hop, but for its two ends.
+    """One value for each sample of a padded axis: periodic in the hop, but for its two ends.
 
     Samples [0, head.size) are `head`, samples [tail_start, tail_start + tail.size) are `tail`, sample t between them
     is `period[t % hop]`, and all others are 0. An hour of audio takes no more memory than a second.
     """
 
-    head: np.ndarray
-    period: np.ndarray
-    tail: np.ndarray
+    head: Any
+    period: Any
+    tail: Any
     tail_start: int
 
-    def samples(self, lo: int, hi: int) -> np.ndarray:
+    def samples(self, lo: int, hi: int) -> Any:
         """The values of samples [lo, hi), which may reach beyond the padded axis on either side."""
-        values = np.zeros(hi - lo, self.period.dtype)
-        for start, piece in ((0, self.head), (self.tail_start, self.tail)):
-            a, b = max(lo, start), min(hi, start + piece.size)
-            if a < b:
-                values[a - lo : b - lo] = piece[a - start : b - start]
-        a, b = max(lo, self.head.size), min(hi, self.tail_start)
-        if a < b:
-            hop = self.period.size
-            rows = -(-(b - a) // hop) + 1
-            values[a - lo : b - lo] = np.tile(self.period, rows)[a % hop : a % hop + b - a]
-        return values
+        xp = array_api_compat.array_namespace(self.period)
+        hop, body, tail = self.period.shape[0], self.head.shape[0], self.tail_start
+        end = tail + self.tail.shape[0]
 
-    def map(self, function: Callable[..., np.ndarray], *others: HopPeriodic) -> HopPeriodic:
+        def zeros(count: int) -> Any:
+            device = array_api_compat.device(self.period)
+            return xp.zeros((max(0, count),), dtype=self.period.dtype, device=device)
+
+        parts = [zeros(min(hi, 0) - lo)]
+        if max(lo, 0) < min(hi, body):
+            parts.append(self.head[max(lo, 0) : min(hi, body)])
+        a, b = max(lo, body), min(hi, tail)
+        if a < b:
+            rows = -(-(b - a) // hop) + 1
+            many = xp.reshape(xp.broadcast_to(self.period, (rows, hop)), (-1,))
+            parts.append(many[a % hop : a % hop + b - a])
+        if max(lo, tail) < min(hi, end):
+            parts.append(self.tail[max(lo, tail) - tail : min(hi, end) - tail])
+        parts.append(zeros(hi - max(lo, end, 0)))
+        return xp.concat(parts)
+
+    def map(self, function: Callable[..., Any], *others: HopPeriodic) -> HopPeriodic:
         """function(value, *values of others), sample by sample; all of the same frames."""
         head, period, tail = (
             function(*(getattr(each, part) for each in (self, *others))) for part in ("head", "period", "tail")
@@ -131,81 +141,110 @@ class HopPeriodic:
         return HopPeriodic(head, period, tail, self.tail_start)
 
     @property
-    def reached(self) -> np.ndarray:
+    def reached(self) -> Any:
         """The different values of the axis, each at least once: `period` only where some sample takes it."""
-        inside = [self.period] if self.tail_start > self.head.size else []
-        return np.concatenate([self.head, *inside, self.tail])
+        inside = [self.period] if self.tail_start > self.head.shape[0] else []
+        return array_api_compat.array_namespace(self.period).concat([self.head, *inside, self.tail])
 
 
-def overlap(piece: np.ndarray, frames: Frames) -> HopPeriodic:
+def overlap(piece: Any, frames: Frames) -> HopPeriodic:
     """sum_m piece[t - m hop]: `piece` (n_fft,) overlap-added at every frame.
 
     Each value is a sum of its own terms (running sums from either end, no differences), so a weak end sample keeps
     its full relative accuracy. A value that a further frame would leave as it is has the same bits with and without
     that frame: a stream gives samples away before it knows how many frames come.
     """
+    xp = array_api_compat.array_namespace(piece)
     rows, hop, n_frames = frames.overlap, frames.hop, frames.n_frames
-    grid = np.zeros((rows, hop))
-    grid.ravel()[: frames.n_fft] = piece
-    rising = np.cumsum(grid, axis=0)  # row j: what frames 0..j leave in hop j
-    missed = np.logical_and.accumulate(grid == 0, axis=0)[:-1]  # row j: the next frame's parts 0..j are zeros
+
+    def zeros(*shape: int) -> Any:
+        return xp.zeros(shape, dtype=piece.dtype, device=array_api_compat.device(piece))
+
+    grid = xp.reshape(xp.concat([piece, zeros(rows * hop - frames.n_fft)]), (rows, hop))
+    rising = xp.cumulative_sum(grid, axis=0)  # row j: what frames 0..j leave in hop j
+    missed = xp.cumulative_sum(xp.astype(grid != 0, xp.int64), axis=0)[:-1, :] == 0  # row j: parts 0..j are zeros
     if n_frames >= rows:
-        falling = np.cumsum(grid[::-1], axis=0)[::-1]
-        tail = np.where(missed, rising[-1], falling[1:])
-        return HopPeriodic(rising[:-1].ravel(), rising[-1], tail.ravel(), n_frames * hop)
-    few = np.zeros((n_frames + rows - 1, hop))
+        falling = xp.flip(xp.cumulative_sum(xp.flip(grid, axis=0), axis=0), axis=0)
+        tail = xp.where(missed, rising[-1:, :], falling[1:, :])
+        return HopPeriodic(_line(rising[:-1, :], xp), rising[-1, :], _line(tail, xp), n_frames * hop)
+    few = zeros(n_frames + rows - 1, hop)
     for m in range(n_frames):
-        few[m : m + rows] += grid
-    few[:n_frames] = rising[:n_frames]
-    few[n_frames:] = np.where(missed, rising[np.minimum(np.arange(n_frames, len(few)), rows - 1)], few[n_frames:])
-    return HopPeriodic(few.ravel(), rising[-1], np.zeros(0), few.size)
+        few = few + xp.concat([zeros(m, hop), grid, zeros(n_frames - 1 - m, hop)])
+    steady = xp.broadcast_to(rising[-1:, :], (max(0, n_frames - 1), hop))
+    last = xp.where(missed, xp.concat([rising[n_frames:, :], steady])[: rows - 1, :], few[n_frames:, :])
+    head = _line(xp.concat([rising[:n_frames, :], last]), xp)
+    return HopPeriodic(head, rising[-1, :], zeros(0), head.shape[0])
 
 
-@dataclass(frozen=True, eq=False)
-class Normalisation:
-    """What the overlap of a window pair leaves of each sample of the padded axis.
-
-    gain        : 1 / overlap; 0 where nothing determines the sample
-    noise_gain  : how much white noise of the spectrum comes out, as an amplitude relative to the noisiest sample of
-                  the steady state (1 there or less); inf where nothing determines the sample
-    """
-
-    gain: HopPeriodic
-    noise_gain: HopPeriodic
+def _line(grid: Any, xp: Any) -> Any:
+    return xp.reshape(grid, (-1,))
 
 
 def normalisation(
-    analysis: np.ndarray, synthesis: np.ndarray, frames: Frames, eps: float, max_gain: float | None = None
-) -> Normalisation:
-    """The gain of a pair of windows (n_fft,), each with a peak of 1, over `frames`.
+    analysis: Any, synthesis: Any, frames: Frames, eps: float, max_gain: float | None = None
+) -> HopPeriodic:
+    """The gain of a pair of windows (n_fft,), each with a peak of 1, over `frames`: 1 / overlap; 0 where not covered.
 
     A sample is covered when its overlap exceeds eps**2 times the largest overlap that any number of frames makes:
-    relative, so that the scale of a window changes nothing. `max_gain` bounds noise_gain, at the price of exactness
+    relative, so that the scale of a window changes nothing. `max_gain` bounds `noise_gain`, at the price of exactness
     where it takes hold.
     """
-    envelope = overlap(analysis * synthesis, frames)
-    power = overlap(synthesis**2, frames)
-    many = overlap(analysis * synthesis, replace(frames, n_frames=max(frames.n_frames, frames.overlap)))
-    floor = eps**2 * np.abs(many.reached).max()
+    xp = array_api_compat.array_namespace(analysis)
+    envelope, floor = _envelope(analysis, synthesis, frames, eps)
 
-    def amplitude(envelope: np.ndarray, power: np.ndarray) -> np.ndarray:
-        covered = np.abs(envelope) > floor
-        return np.where(covered, np.sqrt(power) / np.abs(np.where(covered, envelope, 1)), np.inf)
+    def gain(envelope: Any) -> Any:
+        covered = xp.abs(envelope) > floor
+        one = xp.ones_like(envelope)
+        return xp.where(covered, 1 / xp.where(covered, envelope, one), xp.zeros_like(envelope))
+
+    if max_gain is None:
+        return envelope.map(gain)
+    noise, interior = _noise(envelope, overlap(synthesis**2, frames), floor)
+
+    def bounded(envelope: Any, noise: Any) -> Any:
+        loud = xp.where(xp.isfinite(noise) & (noise > 0), noise, interior + xp.zeros_like(noise))
+        ratio = max_gain * interior / loud
+        return gain(envelope) * xp.where(ratio < 1, ratio, xp.ones_like(ratio))
+
+    return envelope.map(bounded, noise)
+
+
+def noise_gain(analysis: Any, synthesis: Any, frames: Frames, eps: float) -> HopPeriodic:
+    """How much white noise of the spectrum comes out of each sample, as an amplitude.
+
+    Relative to the noisiest sample of the steady state (1 there or less); inf where nothing determines the sample.
+    """
+    envelope, floor = _envelope(analysis, synthesis, frames, eps)
+    noise, interior = _noise(envelope, overlap(synthesis**2, frames), floor)
+    return noise.map(lambda noise: noise / interior)
+
+
+def _envelope(analysis: Any, synthesis: Any, frames: Frames, eps: float) -> tuple[HopPeriodic, Any]:
+    """The overlap of a pair of windows, and what it must exceed where a sample is covered."""
+    xp = array_api_compat.array_namespace(analysis)
+    envelope = overlap(analysis * synthesis, frames)
+    many = envelope
+    if frames.n_frames < frames.overlap:
+        many = overlap(analysis * synthesis, replace(frames, n_frames=frames.overlap))
+    return envelope, eps**2 * xp.max(xp.abs(many.reached))
+
+
+def _noise(envelope: HopPeriodic, power: HopPeriodic, floor: Any) -> tuple[HopPeriodic, Any]:
+    """The amplitude of the noise of each sample, inf where it is not covered, and the largest of the interior."""
+    xp = array_api_compat.array_namespace(envelope.period)
+
+    def amplitude(envelope: Any, power: Any) -> Any:
+        covered = xp.abs(envelope) > floor
+        one, zero = xp.ones_like(envelope), xp.zeros_like(envelope)
+        root = xp.where(power > 0, xp.sqrt(xp.where(power > 0, power, one)), zero)  # with finite gradients
+        return xp.where(covered, root / xp.abs(xp.where(covered, envelope, one)), zero + float("inf"))
 
     noise = envelope.map(amplitude, power)
-    steady = noise.period[np.isfinite(noise.period)]
-    interior = steady.max() if steady.size else np.min(noise.reached)
-    if not 0 < interior < np.inf:
-        interior = 1.0
-
-    def gain(envelope: np.ndarray, noise: np.ndarray) -> np.ndarray:
-        covered = np.isfinite(noise)
-        value = np.where(covered, 1 / np.where(covered, envelope, 1), 0)
-        if max_gain is not None:
-            value *= np.minimum(1, max_gain * interior / np.where(covered & (noise > 0), noise, interior))
-        return value
-
-    return Normalisation(envelope.map(gain, noise), noise.map(lambda noise: noise / interior))
+    finite = xp.isfinite(noise.period)
+    steady = xp.max(xp.where(finite, noise.period, xp.zeros_like(noise.period)))
+    interior = xp.where(xp.any(finite), steady, xp.min(noise.reached))
+    usual = (interior > 0) & xp.isfinite(interior)
+    return noise, xp.where(usual, interior, xp.ones_like(interior))
 
 
 class Covered(NamedTuple):
@@ -244,6 +283,7 @@ def covered(gain: HopPeriodic, frames: Frames) -> Covered:
     )
 
 
+@public
 def dual_window(window: Any, hop_length: int, *, win_length: int | None = None) -> np.ndarray:
     """The canonical dual: the synthesis window v = w / sum_m w[n - m hop]**2, for which every gain is 1.
 
@@ -282,6 +322,7 @@ def dual_window(window: Any, hop_length: int, *, win_length: int | None = None) 
     return samples / peak / _power("dual_window", samples / peak, hop) / peak
 
 
+@public
 def tight_window(window: Any, hop_length: int, *, win_length: int | None = None) -> np.ndarray:
     """The tight window nearest to `window`: w / sqrt(sum_m w[n - m hop]**2), which is its own dual.
 
@@ -314,6 +355,7 @@ def tight_window(window: Any, hop_length: int, *, win_length: int | None = None)
     return samples / np.sqrt(_power("tight_window", samples, hop))
 
 
+@public
 def low_latency_windows(n_fft: int, hop_length: int, synthesis_length: int) -> tuple[np.ndarray, np.ndarray]:
     """A long analysis window and a short synthesis window: the resolution of n_fft at the delay of synthesis_length.
 
@@ -357,7 +399,8 @@ def low_latency_windows(n_fft: int, hop_length: int, synthesis_length: int) -> t
     --------
     >>> import numpy as np, xp_istft as xi
     >>> w, v = xi.low_latency_windows(1024, 128, 256)
-    >>> xi.StreamingISTFT(1024, hop_length=128, window=w, synthesis_window=v, padding=(896, 0)).latency
+    >>> t = xi.STFT(1024, 128, window=w, synthesis_window=v, padding=(896, 0))
+    >>> xi.StreamingISTFT(t).latency
     128
     """
     function = "low_latency_windows"
@@ -371,6 +414,7 @@ def low_latency_windows(n_fft: int, hop_length: int, synthesis_length: int) -> t
     return window, np.where(n > n_fft - size, bell / window, 0)
 
 
+@public
 def check_nola(window: Any, hop_length: int, *, win_length: int | None = None, tol: float | None = None) -> bool:
     """Whether every sample can be recovered: sum_m w[n - m hop]**2 > 0 everywhere (nonzero overlap-add).
 
@@ -399,6 +443,7 @@ def check_nola(window: Any, hop_length: int, *, win_length: int | None = None, t
     return bool(power.min() > number("check_nola", "tol", tol, 0) * power.max())
 
 
+@public
 def check_cola(window: Any, hop_length: int, *, win_length: int | None = None, tol: float = 1e-10) -> bool:
     """Whether sum_m w[n - m hop] is constant to `tol`, relative to its mean (constant overlap-add).
 

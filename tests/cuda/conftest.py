@@ -15,6 +15,8 @@ from emulator import nvrtc, ptx, shim
 from emulator.fake_cupy import FakeCupy
 from kernels import options, source
 
+from xp_istft import set_gpu_engine
+
 
 @pytest.fixture(scope="session")
 def builds(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -73,6 +75,14 @@ def installed(builds: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCup
     fake = FakeCupy(lambda code, chosen: shim.ShimModule(code=code, options=chosen, cache=builds))
     with fake.installed(monkeypatch, "xp_istft.backends.cupy"):
         yield fake
+
+
+@pytest.fixture
+def fused() -> Iterator[None]:
+    """The fused kernel wherever it can serve."""
+    set_gpu_engine("fused")
+    yield
+    set_gpu_engine("cufft")
 
 
 @pytest.fixture

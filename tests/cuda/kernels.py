@@ -155,7 +155,7 @@ def overlap_add_problem(
     frames = Frames(n_fft, hop, n_frames, start, stop)
     window = random.uniform(0.05, 1, n_fft) if random.random() < 0.5 else np.sin(np.pi * np.arange(n_fft) / n_fft) ** 2
     dtype = DTYPES[real, parts]
-    gains = normalisation(window, window, frames, float(np.finfo(dtype).eps)).gain if gain else None
+    gains = normalisation(window, window, frames, float(np.finfo(dtype).eps)) if gain else None
     spare = multiple * int(random.integers(0, 3))
     segments = noise(random, (n_batch, n_frames, n_fft + spare), dtype)
     whole = OverlapAdd(frames, segments, window, gains, keep or parts)
@@ -172,11 +172,11 @@ def uncovered_problem() -> OverlapAdd:
     """Infinity in every frame, and samples that no window weighs: at both ends, and beyond."""
     frames = Frames(16, 4, 5, -3, 40)
     window = np.hanning(17)[:-1]
-    gain = normalisation(window, window, frames, float(np.finfo(np.float32).eps)).gain
+    gain = normalisation(window, window, frames, float(np.finfo(np.float32).eps))
     return OverlapAdd(frames, np.full((1, 5, 16), np.inf, np.float32), window, gain, 1)
 
 
-# ---- transpose.cu, copy_rows.cu, real_ends.cu ------------------------------------------------------------------------
+# ---- transpose.cu, copy_rows.cu --------------------------------------------------------------------------------------
 
 
 def real_ended(spectrum: np.ndarray, nyquist: int) -> np.ndarray:
@@ -207,14 +207,6 @@ def copied_rows(kernel: Callable[..., None], array: np.ndarray, nyquist: int, mo
     sizes = (np.int64(n_batch), np.int64(n_rows), np.int32(pitch - 1), np.int64(n_rows * pitch), np.int64(pitch))
     kernel(grid, (THREADS,), (array, to, *sizes, np.int32(nyquist)))
     return to
-
-
-def with_real_ends(kernel: Callable[..., None], array: np.ndarray, nyquist: int) -> np.ndarray:
-    """array (n_rows, n_cols), in a copy."""
-    spectrum = array.copy()
-    n_rows, n_cols = spectrum.shape
-    kernel((1,), (THREADS,), (spectrum, np.int64(n_rows), np.int32(n_cols), np.int32(nyquist)))
-    return spectrum
 
 
 # ---- frame.cu --------------------------------------------------------------------------------------------------------
@@ -364,7 +356,7 @@ def fused_problem(random: np.random.Generator, n_fft: int, by_time: bool, even: 
     shape = (n_batch, n_fft // 2 + 1, n_frames) if by_time else (n_batch, n_frames, n_fft // 2 + 1)
     spectrum = noise(random, shape, "c8")
     window = random.uniform(0.1, 1, n_fft)
-    gain = normalisation(window, window, frames, float(np.finfo(np.float32).eps)).gain
+    gain = normalisation(window, window, frames, float(np.finfo(np.float32).eps))
     whole = Fused(frames, spectrum if by_time else spectrum.swapaxes(1, 2), window, gain)
     columns, part = frames.segment(start + 2 * (frames.n_samples // 4), frames.stop)
     if part.n_frames and random.random() < 0.3:  # a segment of the job, whose gain is that of the whole

@@ -14,7 +14,6 @@ from kernels import (
     sparse,
     transposed,
     uncovered_problem,
-    with_real_ends,
 )
 
 from xp_istft.frames import PAD_MODES
@@ -100,14 +99,6 @@ def test_copied_rows_have_real_ends(on_cpu, random, real, ends):
         nyquist = shape[2] - 2 if trial % 2 else -1
         want = real_ended(array[..., :-1], nyquist) if ends else array[..., :-1]
         np.testing.assert_array_equal(copied_rows(kernel, array, nyquist, most_blocks=1 + trial % 4), want)
-
-
-@pytest.mark.parametrize("real", ["float", "double"])
-def test_real_ends_touch_nothing_else(on_cpu, random, real):
-    kernel = on_cpu("real_ends", XI_REAL=real)
-    for nyquist in (-1, 8):
-        array = noise(random, (700, 9), {"float": "c8", "double": "c16"}[real])
-        np.testing.assert_array_equal(with_real_ends(kernel, array, nyquist), real_ended(array, nyquist))
 
 
 @pytest.mark.parametrize("mode", PAD_MODES)

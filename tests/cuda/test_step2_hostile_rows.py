@@ -50,10 +50,10 @@ def test_out_that_does_not_fit_is_refused(lasting_fake, make, kind, text):
         xi.istft(lasting_fake.on_device(spectrum()), **BASE, out=make(lasting_fake))
 
 
-def test_E19_windows_of_the_device_are_taken_and_those_of_another_library_refused(lasting_fake):
-    X, window = lasting_fake.on_device(spectrum()), np.hanning(257)[:-1]
+def test_windows_are_taken_by_value(lasting_fake):
+    window = np.hanning(257)[:-1]
     want = xi.istft(spectrum(), **BASE, window=window)
     for given in (window, lasting_fake.on_device(window)):
+        X = lasting_fake.on_device(spectrum())
         np.testing.assert_allclose(xi.istft(X, **BASE, window=given).host, want, atol=1e-12)
-    with pytest.raises(TypeError, match="^istft: window: need a name, or an array of NumPy or of the library of the"):
-        xi.istft(spectrum(), **BASE, window=lasting_fake.on_device(window))
+        np.testing.assert_allclose(xi.istft(spectrum(), **BASE, window=given), want, atol=1e-12)

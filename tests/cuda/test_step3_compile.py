@@ -45,7 +45,6 @@ VARIANTS = {
         for log2, width, by_time in itertools.product(range(6, 13), (1, 2), (0, 1))
         if (width, by_time) != (1, 1) or log2 == 11  # one stands for all: they differ in addresses only
     ],
-    "real_ends": [{"XI_REAL": real} for real in ("float", "double")],
 }
 
 # Registers of a thread, bytes of stack, bytes of shared memory of a block. 256 threads of 64 registers leave room for
@@ -55,7 +54,6 @@ BUDGET = {
     "frame": nvrtc.Resources(48, 0, 0),
     "transpose": nvrtc.Resources(48, 0, 18 << 10),
     "copy_rows": nvrtc.Resources(48, 0, 0),
-    "real_ends": nvrtc.Resources(32, 0, 0),
     "istft_fused": nvrtc.Resources(168, 0, 48 << 10),  # 128 or 256 threads
 }
 

@@ -12,7 +12,7 @@ from emulator import shim
 HERE = Path(__file__).parent
 CHOSEN = (
     "keeps_its_error_bound and float-1-1 or padded_signal and float-1-1 or transpose and float-2"
-    " or copied_rows and float or real_ends and float"
+    " or copied_rows and float"
 )
 
 pytestmark = pytest.mark.skipif(bool(shim.missing()), reason=f"{shim.missing()}")

@@ -1,7 +1,7 @@
 """CuPy: cuFFT between kernels of our own, on the array's device and the current stream.
 
-    synthesis:  transpose | copy_rows | real_ends  ->  cuFFT C2R  ->  overlap_add
-                istft_fused, all of it in one launch (method="fused")
+    synthesis:  transpose | copy_rows  ->  cuFFT C2R  ->  overlap_add
+                istft_fused, all of it in one launch (gpu_engine.py)
     analysis:   frame  ->  cuFFT R2C
 
 Nothing is copied to the host and nothing waits for the device, so after one call with the same shapes (which compiles
@@ -31,13 +31,11 @@ from ..arguments import error
 from ..frames import PAD_MODES, Frames
 from ..jobs import Analysis, Synthesis
 from ..windows import HopPeriodic
-from . import array_api
-from .array_api import as_complex, checked  # noqa: F401  the definition serves
+from .base import Backend
+from .gpu_engine import get_gpu_engine
 
-METHODS = ("auto", "fused")
 _THREADS = 256  # of a block; the kernels' launch bounds say the same
 _TILE = 7168  # samples of a block of istft_fused: 14 hops of 512, at 37 KB of shared memory
-_TIMED_RUNS = 5
 _MAX_GRID = (2**31 - 1, 65535)
 _SCRATCH_BYTES = 256 << 20
 _SPARE_BYTES = 128 << 10  # of single precision: frames that a plan has more than are wanted
@@ -63,12 +61,14 @@ class Kind(NamedTuple):
     @property
     def dtype(self) -> np.dtype:
         """Of one part."""
-        return np.dtype(np.float32 if self.real == "float" else np.float64)
+        return _REAL[self.real]
 
     @property
     def complex(self) -> np.dtype:
         return np.dtype(np.complex64 if self.real == "float" else np.complex128)
 
+
+_REAL: dict[str, np.dtype] = {"float": np.dtype(np.float32), "double": np.dtype(np.float64)}
 
 _KINDS = {
     "float32": Kind("float", 1),
@@ -87,79 +87,95 @@ _FFT_TYPES = {
 }
 
 
-def synthesis(
-    spectrum: Any,
-    job: Synthesis,
-    out: Any = None,
-    workers: int | None = None,
-    method: str = "auto",
-    tune: bool = False,
-    overwrite: bool = False,
-) -> Any:
-    """Signal of a spectrum.
+class CuPyBackend(Backend):
+    def synthesis(self, spectrum: Any, job: Synthesis, out: Any = None, workers: int | None = None) -> Any:
+        with _queue(spectrum) as place:
+            if get_gpu_engine() == "fused" and _can_be_fused(spectrum, job):
+                return _in_one_launch(place, spectrum, job, out)
+            return _in_three_launches(place, spectrum, job, out)
 
-    method    : "fused" makes it in one launch, for complex64 and n_fft a power of two from 64 to 4096; "auto" in three,
-                or as is faster, where it was told to `tune`: to time both, once for each kind of problem
-    overwrite : the spectrum's memory may be used, and its values are lost
-    """
-    with _queue(spectrum) as place:
-        if _fused_is_chosen(place, spectrum, job, method, tune):
-            return _in_one_launch(place, spectrum, job, out)
-        return _in_three_launches(place, spectrum, job, out, overwrite)
-
-
-def overlap_add(segments: Any, job: Synthesis) -> Any:
-    """Signal of segments: `synthesis` without the FFT."""
-
-    def run(place: Place, segments: Any, part: Part, signal: Any) -> None:
-        pieces = segments.swapaxes(1, 2)
-        if not _side_by_side(pieces, -1):
-            pieces = cupy.empty(pieces.shape, pieces.dtype)
-            _transpose(place, segments, pieces)
-        _overlap_add(place, pieces, job, part, signal, scale=1)
-
-    with _queue(segments) as place:
-        limit = _rows_at_once(job.frames.n_fft * segments.itemsize, job.frames.n_fft)
-        return _gathered(place, segments, job, segments.dtype, None, limit, run)
-
-
-def analysis(signal: Any, job: Analysis, out: Any = None, workers: int | None = None) -> Any:
-    """Spectrum of a signal, in memory (..., n_frames, n_bins) unless `out` says otherwise."""
-    kind = _KINDS[signal.dtype.name]
-    frames = job.frames
-    n_bins = frames.n_fft // 2 + 1 if job.onesided else frames.n_fft
-    make = kind.parts if job.onesided else 2
-    direct = out is not None and _common_stride(out.shape[:-2], out.strides[:-2])
-    if out is not None and not direct:
-        out[...] = analysis(signal, job)
-        return out
-    with _queue(signal) as place:
-        items, n_rows = _one_batch_axis(signal, 1), frames.n_frames
-        limit = _rows_at_once(frames.n_fft * make * kind.dtype.itemsize, frames.n_fft)
-        parts = list(_pieces(items.shape[0], n_rows, limit))
-        counts = [(some.stop - some.start) * (columns.stop - columns.start) for some, columns in parts]
-        rows = [_bucket(count, frames.n_fft) for count in counts]  # of the plan: a few more than are wanted
-        firsts = [0] * len(parts) if direct else [0, *accumulate(counts)][: len(parts)]
-        ends = [first + size for first, size in zip(firsts, rows, strict=True)]
-        spectrum = cupy.empty((max(ends, default=0), n_bins), kind.complex)
-        for index, (some, columns) in enumerate(parts):
-            segments = cupy.empty((rows[index], frames.n_fft), kind.complex if make == 2 else kind.dtype)
-            made = spectrum[firsts[index] : ends[index]]
-            origin = columns.start * frames.hop
-            size = columns.stop - columns.start
-            laid = Frames(frames.n_fft, frames.hop, size, frames.start - origin, frames.stop - origin)
-            _frame(place, items[some], job, laid, segments, make)
-            _fft(place, segments, made, frames.n_fft, forward=True)
-            if direct:
-                target = _one_batch_axis(out, 2)[some, :, columns]
-                made = made[: counts[index]].reshape(-1, size, n_bins)
-                if _side_by_side(target, -1):
-                    _transpose(place, made, target)
-                else:
-                    target[...] = made.swapaxes(1, 2)
-        if direct:
+    def analysis(self, signal: Any, job: Analysis, out: Any = None, workers: int | None = None) -> Any:
+        """In memory (..., n_frames, n_bins) unless `out` says otherwise."""
+        if out is not None and not _common_stride(out.shape[:-2], out.strides[:-2]):
+            out[...] = self.analysis(signal, job)
             return out
-        return spectrum[: sum(counts)].reshape(*signal.shape[:-1], n_rows, n_bins).swapaxes(-1, -2)
+        with _queue(signal) as place:
+            return _analysed(place, signal, job, out)
+
+    def overlap_add(self, segments: Any, job: Synthesis) -> Any:
+        def run(place: Place, segments: Any, part: Part, signal: Any) -> None:
+            pieces = segments.swapaxes(1, 2)
+            if not _side_by_side(pieces, -1):
+                pieces = cupy.empty(pieces.shape, pieces.dtype)
+                _transpose(place, segments, pieces)
+            _overlap_add(place, pieces, job, part, signal, scale=1)
+
+        with _queue(segments) as place:
+            limit = _rows_at_once(job.frames.n_fft * segments.itemsize, job.frames.n_fft)
+            return _gathered(place, segments, job, segments.dtype, None, limit, run)
+
+    def frame(self, signal: Any, job: Analysis) -> Any:
+        """In memory (..., n_frames, n_fft)."""
+        frames = job.frames
+        with _queue(signal) as place:
+            segments = cupy.empty((*signal.shape[:-1], frames.n_frames, frames.n_fft), signal.dtype)
+            if segments.size:
+                _frame(place, _one_batch_axis(signal, 1), job, frames, segments, _KINDS[signal.dtype.name].parts)
+            return segments.swapaxes(-1, -2)
+
+    def joined(self, pairs: Any) -> Any:
+        """Without a copy where the pairs lie side by side in memory."""
+        if pairs.strides[-1] == pairs.itemsize:
+            return pairs.view(_KINDS[pairs.dtype.name].complex)[..., 0]
+        return self.as_complex(pairs[..., 0], pairs[..., 1])
+
+    def to_host(self, array: Any) -> np.ndarray:
+        return array.get()
+
+    def checked(self, function: str, name: str, array: Any) -> Any:
+        return array
+
+    def check_out(self, function: str, out: Any, array: Any, shape: tuple[int, ...], dtype: str) -> None:
+        super().check_out(function, out, array, shape, dtype)
+        if any(stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)):
+            raise error(ValueError, function, "out", "memory of its own", "rows that overlap")
+        if out.size and array.size and cupy.may_share_memory(out, array):
+            raise error(ValueError, function, "out", "memory of its own", "one that overlaps the input")
+
+
+BACKEND = CuPyBackend()
+
+
+def _analysed(place: Place, signal: Any, job: Analysis, out: Any) -> Any:
+    kind, frames = _KINDS[signal.dtype.name], job.frames
+    n_bins, n_rows = frames.n_fft // 2 + 1 if job.onesided else frames.n_fft, frames.n_frames
+    make = kind.parts if job.onesided else 2
+    items = _one_batch_axis(signal, 1)
+    limit = _rows_at_once(frames.n_fft * make * kind.dtype.itemsize, frames.n_fft)
+    parts = list(_pieces(items.shape[0], n_rows, limit))
+    counts = [(some.stop - some.start) * (columns.stop - columns.start) for some, columns in parts]
+    rows = [_bucket(count, frames.n_fft) for count in counts]  # of the plan: a few more than are wanted
+    firsts = [0] * len(parts) if out is not None else [0, *accumulate(counts)][: len(parts)]
+    ends = [first + size for first, size in zip(firsts, rows, strict=True)]
+    spectrum = cupy.empty((max(ends, default=0), n_bins), kind.complex)
+    for index, (some, columns) in enumerate(parts):
+        segments = cupy.empty((rows[index], frames.n_fft), kind.complex if make == 2 else kind.dtype)
+        made = spectrum[firsts[index] : ends[index]]
+        origin = columns.start * frames.hop
+        size = columns.stop - columns.start
+        laid = Frames(frames.n_fft, frames.hop, size, frames.start - origin, frames.stop - origin)
+        _frame(place, items[some], job, laid, segments, make)
+        _fft(place, segments, made, frames.n_fft, forward=True)
+        if out is not None:
+            target = _one_batch_axis(out, 2)[some, :, columns]
+            made = made[: counts[index]].reshape(-1, size, n_bins)
+            if _side_by_side(target, -1):
+                _transpose(place, made, target)
+            else:
+                target[...] = made.swapaxes(1, 2)
+    if out is not None:
+        return out
+    return spectrum[: sum(counts)].reshape(*signal.shape[:-1], n_rows, n_bins).swapaxes(-1, -2)
 
 
 def _pieces(n_batch: int, n_frames: int, limit: int) -> Iterator[tuple[slice, slice]]:
@@ -174,35 +190,6 @@ def _pieces(n_batch: int, n_frames: int, limit: int) -> Iterator[tuple[slice, sl
     for item in range(n_batch):
         for first in range(0, n_frames, limit):
             yield slice(item, item + 1), slice(first, min(first + limit, n_frames))
-
-
-def frame(signal: Any, job: Analysis) -> Any:
-    """Segments of a signal, in memory (..., n_frames, n_fft)."""
-    frames = job.frames
-    with _queue(signal) as place:
-        segments = cupy.empty((*signal.shape[:-1], frames.n_frames, frames.n_fft), signal.dtype)
-        if segments.size:
-            _frame(place, _one_batch_axis(signal, 1), job, frames, segments, _KINDS[signal.dtype.name].parts)
-        return segments.swapaxes(-1, -2)
-
-
-def joined(pairs: Any) -> Any:
-    """Complex view of real (..., 2), without a copy where the pairs lie side by side in memory."""
-    if pairs.strides[-1] == pairs.itemsize:
-        return pairs.view(_KINDS[pairs.dtype.name].complex)[..., 0]
-    return as_complex(pairs[..., 0], pairs[..., 1])
-
-
-def on_host(array: Any, function: Callable[[np.ndarray], np.ndarray]) -> Any:
-    return cupy.asarray(function(array.get()))
-
-
-def check_out(function: str, out: Any, array: Any, shape: tuple[int, ...], dtype: str) -> None:
-    array_api.check_out(function, out, array, shape, dtype)
-    if any(stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)):
-        raise error(ValueError, function, "out", "memory of its own", "rows that overlap")
-    if out.size and array.size and cupy.may_share_memory(out, array):
-        raise error(ValueError, function, "out", "memory of its own", "one that overlaps the input")
 
 
 @contextmanager
@@ -235,7 +222,6 @@ class Part(NamedTuple):
 
     frames  : the part's own, smaller job; its padded axis begins at sample `origin` of the job's gain
     samples : where in the signal its result stands
-    whole   : every frame belongs to this part alone
     """
 
     items: slice
@@ -243,7 +229,6 @@ class Part(NamedTuple):
     frames: Frames
     origin: int
     samples: slice
-    whole: bool
 
 
 def _parts(job: Synthesis, n_batch: int, limit: int) -> Iterator[Part]:
@@ -254,7 +239,7 @@ def _parts(job: Synthesis, n_batch: int, limit: int) -> Iterator[Part]:
         origin = job.origin + columns.start * frames.hop
         for first in range(0, n_batch, step):
             items = slice(first, min(first + step, n_batch))
-            yield Part(items, columns, frames, origin, slice(0, frames.n_samples), whole=True)
+            yield Part(items, columns, frames, origin, slice(0, frames.n_samples))
         return
     start, stop = job.frames.start, job.frames.stop
     step = max(frames.overlap, limit - frames.overlap) * frames.hop
@@ -263,7 +248,7 @@ def _parts(job: Synthesis, n_batch: int, limit: int) -> Iterator[Part]:
         columns, frames = job.frames.segment(lo, hi)
         origin = job.origin + columns.start * frames.hop
         for item in range(n_batch):
-            yield Part(slice(item, item + 1), columns, frames, origin, slice(lo - start, hi - start), whole=False)
+            yield Part(slice(item, item + 1), columns, frames, origin, slice(lo - start, hi - start))
 
 
 def _gathered(
@@ -290,11 +275,11 @@ def _gathered(
     return out
 
 
-def _in_three_launches(place: Place, spectrum: Any, job: Synthesis, out: Any, overwrite: bool) -> Any:
+def _in_three_launches(place: Place, spectrum: Any, job: Synthesis, out: Any) -> Any:
     kind, n_fft = _KINDS[spectrum.dtype.name], job.frames.n_fft
 
     def run(place: Place, spectrum: Any, part: Part, signal: Any) -> None:
-        segments = _inverse_fft(place, spectrum, job, kind, overwrite and part.whole)
+        segments = _inverse_fft(place, spectrum, job, kind)
         _overlap_add(place, segments, job, part, signal, scale=1 / n_fft)
 
     row_bytes = spectrum.shape[-2] * kind.complex.itemsize + (n_fft * kind.dtype.itemsize if job.onesided else 0)
@@ -309,49 +294,13 @@ def _in_one_launch(place: Place, spectrum: Any, job: Synthesis, out: Any) -> Any
     return _gathered(place, spectrum, job, np.dtype(np.float32), out, sys.maxsize, run)
 
 
-def _fused_is_chosen(place: Place, spectrum: Any, job: Synthesis, method: str, tune: bool) -> bool:
-    """Whether the kernel that does everything shall; ValueError where it is asked for what it cannot do."""
-    frames = job.frames
-    power = frames.n_fft & (frames.n_fft - 1) == 0 and 64 <= frames.n_fft <= 4096
-    able = power and job.onesided and spectrum.dtype == np.complex64 and frames.hop < 2**30
-    if method == "fused" and not able:
-        need = "'auto', or complex64 with onesided=True and n_fft a power of two from 64 to 4096 for 'fused'"
-        got = f"{spectrum.dtype}, onesided={job.onesided}, n_fft={frames.n_fft}"
-        raise error(ValueError, "istft", "method", need, got)
-    if method == "fused" or not (tune and able and spectrum.size):
-        return method == "fused"
-    by_time = _side_by_side(spectrum, -1) and not _side_by_side(spectrum, -2)
-    sizes = (math.prod(spectrum.shape[:-2]), frames.n_frames)
-    rounded = (1 << (size - 1).bit_length() for size in sizes)  # one timing serves problems of about this size
-    return _fused_is_faster(place, frames.n_fft, frames.hop, *rounded, by_time)
+def _can_be_fused(spectrum: Any, job: Synthesis) -> bool:
+    n_fft = job.frames.n_fft
+    power = n_fft & (n_fft - 1) == 0 and 64 <= n_fft <= 4096
+    return power and job.onesided and spectrum.dtype == np.complex64 and job.frames.hop < 2**30
 
 
-@lru_cache(maxsize=128)
-def _fused_is_faster(place: Place, n_fft: int, hop: int, n_batch: int, n_frames: int, by_time: bool) -> bool:
-    """Both ways timed by device events on a problem of this kind. The host waits for the device."""
-    frames = Frames(n_fft, hop, n_frames, 0, n_fft + hop * (n_frames - 1))
-    job = Synthesis(frames, None, _unit_gain(hop))
-    shape = (n_batch, n_fft // 2 + 1, n_frames) if by_time else (n_batch, n_frames, n_fft // 2 + 1)
-    spectrum = cupy.empty(shape, np.complex64)
-    spectrum = spectrum if by_time else spectrum.swapaxes(1, 2)
-    ways = (
-        lambda: _in_three_launches(place, spectrum, job, None, False),
-        lambda: _in_one_launch(place, spectrum, job, None),
-    )
-    times = []
-    for way in ways:
-        way()  # compiles, plans, uploads
-        start, stop = cupy.cuda.Event(), cupy.cuda.Event()
-        start.record()
-        for _ in range(_TIMED_RUNS):
-            way()
-        stop.record()
-        stop.synchronize()
-        times.append(cupy.cuda.get_elapsed_time(start, stop))
-    return times[1] < times[0]
-
-
-def _inverse_fft(place: Place, spectrum: Any, job: Synthesis, kind: Kind, overwrite: bool) -> Any:
+def _inverse_fft(place: Place, spectrum: Any, job: Synthesis, kind: Kind) -> Any:
     """Inverse FFT, not normalised, of spectrum (n_batch, n_bins, n_frames): segments (n_batch, n_frames, n_fft)."""
     n_batch, n_bins, n_frames = spectrum.shape
     n_fft, count = job.frames.n_fft, n_batch * n_frames
@@ -360,29 +309,16 @@ def _inverse_fft(place: Place, spectrum: Any, job: Synthesis, kind: Kind, overwr
     real_ends = int(job.onesided)
     nyquist = n_bins - 1 if n_fft % 2 == 0 else -1
     rows = spectrum.swapaxes(1, 2)
-    if overwrite and rows.flags.c_contiguous:
-        made = rows.reshape(count, n_bins)
-        if real_ends:
-            arguments = (made, np.int64(count), np.int32(n_bins), np.int32(nyquist))
-            _launch(place, "real_ends", _blocks(count), 1, arguments, XI_REAL=kind.real)
+    made = cupy.empty((_bucket(count, n_fft), n_bins), kind.complex)
+    if _side_by_side(rows, -1):
+        strides = (np.int64(stride // rows.itemsize) for stride in rows.strides[:2])
+        sizes = (np.int64(n_batch), np.int64(n_frames), np.int32(n_bins))
+        arguments = (rows, made, *sizes, *strides, np.int32(nyquist))
+        blocks = _blocks(n_frames * n_bins)
+        _launch(place, "copy_rows", blocks, n_batch, arguments, XI_REAL=kind.real, XI_REAL_ENDS=real_ends)
     else:
-        made = cupy.empty((_bucket(count, n_fft), n_bins), kind.complex)
-        if _side_by_side(rows, -1):
-            strides = (np.int64(stride // rows.itemsize) for stride in rows.strides[:2])
-            arguments = (
-                rows,
-                made,
-                np.int64(n_batch),
-                np.int64(n_frames),
-                np.int32(n_bins),
-                *strides,
-                np.int32(nyquist),
-            )
-            blocks = _blocks(n_frames * n_bins)
-            _launch(place, "copy_rows", blocks, n_batch, arguments, XI_REAL=kind.real, XI_REAL_ENDS=real_ends)
-        else:
-            target = made[:count].reshape(n_batch, n_frames, n_bins)
-            _transpose(place, spectrum, target, real_ends, nyquist)
+        target = made[:count].reshape(n_batch, n_frames, n_bins)
+        _transpose(place, spectrum, target, real_ends, nyquist)
     segments = cupy.empty((made.shape[0], n_fft), kind.dtype) if job.onesided else made
     _fft(place, made, segments, n_fft, forward=False)
     return segments[:count].reshape(n_batch, n_frames, n_fft)
@@ -395,7 +331,7 @@ def _overlap_add(place: Place, segments: Any, job: Synthesis, part: Part, signal
     values, n_head, tail_start, n_tail = window, 0, 0, 0
     if gain is not None:
         values = _gain(place, gain, kind.real)
-        n_head, tail_start, n_tail = gain.head.size, gain.tail_start, gain.tail.size
+        n_head, tail_start, n_tail = gain.head.shape[0], gain.tail_start, gain.tail.shape[0]
     n_batch, n_samples = signal.shape
     segment_batch, segment_frame = (stride // segments.itemsize for stride in segments.strides[:2])
     signal_batch = signal.strides[0] // signal.itemsize
@@ -435,7 +371,7 @@ def _istft_fused(place: Place, spectrum: Any, job: Synthesis, part: Part, signal
     sizes = (n_batch, *strides, signal_batch, frames.n_frames, frames.hop, frames.start, n_samples)
     arguments = (
         spectrum, window, _turns(place, frames.n_fft), values, signal,
-        *map(np.int64, (*sizes, part.origin, gain.head.size, gain.tail_start, gain.tail.size)),
+        *map(np.int64, (*sizes, part.origin, gain.head.shape[0], gain.tail_start, gain.tail.shape[0])),
     )  # fmt: skip
     _launch(
         place, "istft_fused", -(-n_samples // _TILE), n_batch, arguments, threads,
@@ -529,18 +465,29 @@ def _cufft() -> Any:
     return cufft
 
 
-@lru_cache(maxsize=128)
 def _window(place: Place, job: Synthesis | Analysis, real: str, scale: float) -> Any:
     """The job's window times `scale`, on the device; in the order of the place's stream."""
-    window = np.ones(job.frames.n_fft) if job.window is None else job.window
-    return cupy.asarray((window * scale).astype(np.float32 if real == "float" else np.float64))
+    if job.followed:  # on the device already
+        return (job.window * scale).astype(_REAL[real])
+    return _uploaded_window(place, job, real, scale)
 
 
 @lru_cache(maxsize=128)
+def _uploaded_window(place: Place, job: Synthesis | Analysis, real: str, scale: float) -> Any:
+    window = np.ones(job.frames.n_fft) if job.window is None else job.window
+    return cupy.asarray((window * scale).astype(_REAL[real]))
+
+
 def _gain(place: Place, gain: HopPeriodic, real: str) -> Any:
     """Head, period and tail of the gain, one after the other, on the device."""
-    values = np.concatenate([gain.head, gain.period, gain.tail])
-    return cupy.asarray(values.astype(np.float32 if real == "float" else np.float64))
+    if not isinstance(gain.period, np.ndarray):
+        return cupy.concatenate([gain.head, gain.period, gain.tail]).astype(_REAL[real])
+    return _uploaded_gain(place, gain, real)
+
+
+@lru_cache(maxsize=128)
+def _uploaded_gain(place: Place, gain: HopPeriodic, real: str) -> Any:
+    return cupy.asarray(np.concatenate([gain.head, gain.period, gain.tail]).astype(_REAL[real]))
 
 
 @lru_cache(maxsize=32)

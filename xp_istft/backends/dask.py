@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import array_api_compat
 import dask.array as da
@@ -24,100 +24,98 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
 from ..arguments import error
+from ..dtypes import PRECISION, SPECTRUM, dtype_name
 from ..frames import Frames, padding_index
 from ..jobs import Analysis, Synthesis
 from ..windows import HopPeriodic
-from . import backend_for, required_backend
-from .array_api import PRECISION, dtype_name
+from . import backend_for, device, namespace, required_backend
+from .base import Backend
 
-# Frames of a chunk, in overlaps, from which on its edges are made apart: that spares a copy of the chunk, and (of a
-# signal) transforms some frames twice.
+# Chunks of more frames (in overlaps) make their edges apart: that saves a copy of the chunk, and (of a signal)
+# transforms some frames twice.
 _LONG = 64
 
 Make = Callable[..., Any]  # (array, job, out=None) -> array
 
 
-def synthesis(spectrum: Any, job: Synthesis, out: Any = None, workers: int | None = None) -> Any:
-    """`workers` are the threads of one task, by default 1: Dask runs tasks side by side."""
-    make = partial(required_backend(spectrum._meta).synthesis, workers=workers or 1)
-    kind = dtype_name(spectrum)
-    return _overlap_added("synthesis", spectrum, job, make, PRECISION[kind] if job.real else kind)
+class DaskBackend(Backend):
+    lazy = True
+
+    def synthesis(self, spectrum: Any, job: Synthesis, out: Any = None, workers: int | None = None) -> Any:
+        """`workers` are the threads of one task, by default 1: Dask runs tasks side by side."""
+        kind = dtype_name(spectrum)
+        make = partial(required_backend(spectrum._meta).synthesis, workers=workers or 1)
+        return _overlap_added("synthesis", spectrum, job, make, PRECISION[kind] if job.real else kind)
+
+    def analysis(self, signal: Any, job: Analysis, out: Any = None, workers: int | None = None) -> Any:
+        """`workers` as in `synthesis`."""
+        kind = dtype_name(signal)
+        make = partial(required_backend(signal._meta).analysis, workers=workers or 1)
+        n_rows = job.frames.n_fft // 2 + 1 if job.onesided else job.frames.n_fft
+        return _framed("analysis", signal, job, make, n_rows, SPECTRUM.get(kind, kind))
+
+    def overlap_add(self, segments: Any, job: Synthesis) -> Any:
+        make = partial(_written, required_backend(segments._meta).overlap_add)
+        return _overlap_added("overlap_add", segments, job, make, dtype_name(segments))
+
+    def frame(self, signal: Any, job: Analysis) -> Any:
+        make = partial(_written, required_backend(signal._meta).frame)
+        return _framed("frame", signal, job, make, job.frames.n_fft, dtype_name(signal))
+
+    def as_complex(self, real: Any, imag: Any) -> Any:
+        real, imag = da.broadcast_arrays(real, imag)
+        kind = "complex64" if {dtype_name(real), dtype_name(imag)} == {"float32"} else "complex128"
+        indices = tuple(range(real.ndim))
+        make = required_backend(real._meta).as_complex
+        return da.blockwise(make, indices, real, indices, imag, indices, meta=_meta(real, real.ndim, kind))
+
+    def joined(self, pairs: Any) -> Any:
+        meta = _meta(pairs, pairs.ndim - 1, SPECTRUM[dtype_name(pairs)])
+        whole = pairs.rechunk({-1: -1})
+        return whole.map_blocks(required_backend(pairs._meta).joined, drop_axis=pairs.ndim - 1, meta=meta)
+
+    def on_host(self, array: Any, function: Callable[[np.ndarray], np.ndarray]) -> Any:
+        """One task for each chunk of the leading axes, which holds all bins and frames of its items."""
+        whole = array.rechunk({-2: -1, -1: -1})
+        meta = whole._meta * np.complex64(1)
+        return whole.map_blocks(lambda block: required_backend(block).on_host(block, function), meta=meta)
+
+    def by_signal(self, function: Callable, array: Any, core: int, shape: tuple[int, ...], dtype: str) -> Any:
+        """One task for each chunk of the leading axes, whose last `core` axes are made whole."""
+        whole = array.rechunk(dict.fromkeys(range(array.ndim - core, array.ndim), -1))
+        batch = array.ndim - core
+        return whole.map_blocks(
+            function,
+            drop_axis=list(range(batch, array.ndim)),
+            new_axis=list(range(batch, batch + len(shape))),
+            chunks=(*whole.chunks[:batch], *((size,) for size in shape)),
+            meta=np.zeros((0,) * (batch + len(shape)), dtype),
+        )
+
+    def checked(self, function: str, name: str, array: Any) -> Any:
+        if any(size != size for size in array.shape):  # nan: not known before it is computed
+            got = f"shape {array.shape}"
+            raise error(ValueError, function, name, "known chunk sizes", got, "compute_chunk_sizes()")
+        backend = backend_for(array._meta)
+        if backend is None:
+            raise error(TypeError, function, name, "chunks of NumPy, CuPy, ...", type(array._meta).__name__)
+        backend.checked(function, name, array._meta)
+        return array
+
+    def check_out(self, function: str, out: Any, array: Any, shape: tuple[int, ...], dtype: str) -> None:
+        raise error(TypeError, function, "out", "an array that can be written in place", "dask.array.Array (lazy)")
 
 
-def overlap_add(segments: Any, job: Synthesis) -> Any:
-    make = partial(_written, required_backend(segments._meta).overlap_add)
-    return _overlap_added("overlap_add", segments, job, make, dtype_name(segments))
-
-
-def analysis(signal: Any, job: Analysis, out: Any = None, workers: int | None = None) -> Any:
-    """`workers` as in `synthesis`."""
-    make = partial(required_backend(signal._meta).analysis, workers=workers or 1)
-    kind = "complex64" if dtype_name(signal) in ("float32", "complex64") else "complex128"
-    n_rows = job.frames.n_fft // 2 + 1 if job.onesided else job.frames.n_fft
-    return _framed("analysis", signal, job, make, n_rows, kind)
-
-
-def frame(signal: Any, job: Analysis) -> Any:
-    make = partial(_written, required_backend(signal._meta).frame)
-    return _framed("frame", signal, job, make, job.frames.n_fft, dtype_name(signal))
+BACKEND = DaskBackend()
 
 
 def _written(make: Make, array: Any, job: Any, out: Any = None) -> Any:
-    """make(array, job), of a map that has no `out`, in `out` if that is there."""
+    """The result of make(array, job), a map that has no `out`, in `out` if that is there."""
     result = make(array, job)
     if out is None:
         return result
     out[...] = result
     return out
-
-
-def as_complex(real: Any, imag: Any) -> Any:
-    real, imag = da.broadcast_arrays(real, imag)
-    kind = "complex64" if {dtype_name(real), dtype_name(imag)} == {"float32"} else "complex128"
-    indices = tuple(range(real.ndim))
-    return da.blockwise(
-        required_backend(real._meta).as_complex, indices, real, indices, imag, indices,
-        meta=_meta(real, real.ndim, kind),
-    )  # fmt: skip
-
-
-def joined(pairs: Any) -> Any:
-    kind = "complex64" if dtype_name(pairs) == "float32" else "complex128"
-    meta = _meta(pairs, pairs.ndim - 1, kind)
-    whole = pairs.rechunk({-1: -1})
-    return whole.map_blocks(required_backend(pairs._meta).joined, drop_axis=pairs.ndim - 1, meta=meta)
-
-
-def on_host(array: Any, function: Any) -> Any:
-    """One task for each chunk of the leading axes, which holds all bins and frames of its items."""
-    whole = array.rechunk({-2: -1, -1: -1})
-    meta = whole._meta * np.complex64(1)
-    return whole.map_blocks(lambda block: required_backend(block).on_host(block, function), meta=meta)
-
-
-def by_signal(function: Any, array: Any, core: int, shape: tuple[int, ...], dtype: str) -> Any:
-    """function(chunk) -> (..., *shape) of every chunk of signals, whose last `core` axes are made whole."""
-    whole = array.rechunk(dict.fromkeys(range(array.ndim - core, array.ndim), -1))
-    batch = array.ndim - core
-    return whole.map_blocks(
-        function,
-        drop_axis=list(range(batch, array.ndim)),
-        new_axis=list(range(batch, batch + len(shape))),
-        chunks=(*whole.chunks[:batch], *((size,) for size in shape)),
-        meta=np.zeros((0,) * (batch + len(shape)), dtype),
-    )
-
-
-def checked(function: str, name: str, array: Any) -> Any:
-    if any(size != size for size in array.shape):  # nan: not known before it is computed
-        raise error(ValueError, function, name, "known chunk sizes", f"shape {array.shape}", "compute_chunk_sizes()")
-    if backend_for(array._meta) is None:
-        raise error(TypeError, function, name, "chunks of NumPy, CuPy, ...", type(array._meta).__name__)
-    return array
-
-
-def check_out(function: str, out: Any, array: Any, shape: tuple[int, ...], dtype: str) -> None:
-    raise error(TypeError, function, "out", "an array that can be written in place", "dask.array.Array (lazy)")
 
 
 def _overlap_added(name: str, source: Any, job: Synthesis, make: Make, dtype: str) -> Any:
@@ -134,7 +132,7 @@ def _overlap_added(name: str, source: Any, job: Synthesis, make: Make, dtype: st
     edges[0], edges[-1] = frames.start, stop
     kept = {i: (firsts[i], lo, hi) for i, (lo, hi) in enumerate(pairwise(edges)) if lo < hi}
     chunks = (*source.chunks[:-2], tuple(hi - lo for _, lo, hi in kept.values()))
-    task = partial(_samples, whole=_Known.of(job), make=make, dtype=dtype)
+    task = partial(_samples, plan=_Plan(_Known.of(job), make, dtype))
     signal = _of_chunks(name, source, kept, before, after, task, chunks, _meta(source, len(chunks), dtype))
     if stop == frames.stop:
         return signal
@@ -142,24 +140,22 @@ def _overlap_added(name: str, source: Any, job: Synthesis, make: Make, dtype: st
     return da.concatenate([signal, da.zeros_like(signal, shape=beyond, chunks=(*chunks[:-1], longest))], -1)
 
 
-def _samples(
-    block: Any, before: Any, after: Any, first: int, lo: int, hi: int, whole: _Known, make: Make, dtype: str
-) -> Any:
+def _samples(block: Any, before: Any, after: Any, first: int, lo: int, hi: int, plan: _Plan) -> Any:
     """Samples [lo, hi) of the padded axis, made of a chunk of frames, `first` and following, and those beside it."""
-    frames = whole.job.frames
+    frames = plan.whole.job.frames
     last = first + block.shape[-1]
     pieces = _placed(before, block, after, first)
 
     def made(lo: int, hi: int, out: Any = None) -> Any:
         columns, segment = frames.segment(lo, hi)
-        job = _synthesis(whole, segment, _origin(whole.job.gain, lo, hi, columns.start, frames.hop))
-        return make(_taken(pieces, columns.start, columns.stop), job, out=out)
+        job = _synthesis(plan.whole, segment, _origin(plan.whole.job.gain, lo, hi, columns.start, frames.hop))
+        return plan.make(_taken(pieces, columns.start, columns.stop), job, out=out)
 
     if last - first < _LONG * frames.overlap:
         return made(lo, hi)
     p = lo if before is None else min(hi, max(lo, (first - 1) * frames.hop + frames.n_fft))
     q = hi if after is None else max(p, min(hi, last * frames.hop))  # in [p, q) no other frames are needed
-    return _in_parts(made, (lo, p, q, hi), lambda: _empty(block, (*block.shape[:-2], hi - lo), dtype))
+    return _in_parts(made, (lo, p, q, hi), lambda: _empty(block, (*block.shape[:-2], hi - lo), plan.dtype))
 
 
 def _framed(name: str, signal: Any, job: Analysis, make: Make, n_rows: int, dtype: str) -> Any:
@@ -176,24 +172,13 @@ def _framed(name: str, signal: Any, job: Analysis, make: Make, n_rows: int, dtyp
     kept = {i: (starts[i], first, last) for i, (first, last) in enumerate(pairwise(edges)) if first < last}
     chunks = (*signal.chunks[:-1], (n_rows,), tuple(last - first for _, first, last in kept.values()))
     laid = replace(job, frames=replace(frames, start=start, stop=starts[-1]), pad_mode="constant")
-    task = partial(_columns, whole=_Known.of(laid), make=make, n_rows=n_rows, dtype=dtype)
+    task = partial(_columns, n_rows=n_rows, plan=_Plan(_Known.of(laid), make, dtype))
     return _of_chunks(name, signal, kept, before, after, task, chunks, _meta(signal, len(chunks), dtype))
 
 
-def _columns(
-    block: Any,
-    before: Any,
-    after: Any,
-    start: int,
-    first: int,
-    last: int,
-    whole: _Known,
-    make: Make,
-    n_rows: int,
-    dtype: str,
-) -> Any:
+def _columns(block: Any, before: Any, after: Any, start: int, first: int, last: int, n_rows: int, plan: _Plan) -> Any:
     """Frames [first, last), made of a chunk of samples, from `start` on the padded axis, and of those beside it."""
-    frames = whole.job.frames
+    frames = plan.whole.job.frames
     stop = start + block.shape[-1]
     pieces = _placed(before, block, after, start)
 
@@ -202,14 +187,14 @@ def _columns(
         lo = max(frames.start, origin)
         hi = max(lo, min(frames.stop, origin + frames.hop * (last - first - 1) + frames.n_fft))
         laid = replace(frames, n_frames=last - first, start=lo - origin, stop=hi - origin)
-        return make(_taken(pieces, lo, hi), _analysis(whole, laid), out=out)
+        return plan.make(_taken(pieces, lo, hi), _analysis(plan.whole, laid), out=out)
 
     if last - first < _LONG * frames.overlap:
         return made(first, last)
     p = first if before is None else min(last, max(first, -(-start // frames.hop)))
     q = last if after is None else max(p, min(last, (stop - frames.n_fft) // frames.hop + 1))  # [p, q) lie in the chunk
     shape = (*block.shape[:-1], last - first, n_rows)
-    return _in_parts(made, (first, p, q, last), lambda: _swapped(_empty(block, shape, dtype)))
+    return _in_parts(made, (first, p, q, last), lambda: _swapped(_empty(block, shape, plan.dtype)))
 
 
 @dataclass(frozen=True)
@@ -224,8 +209,16 @@ class _Known:
         return cls(tokenize(job), job)
 
 
-# Jobs of parts: those of most chunks are equal, and backends keep what they derive from a job. Derived anew for each
-# chunk it took 4 % of the time of 2000 frames.
+class _Plan(NamedTuple):
+    """What a task makes: a part of the result of `make` for a whole job, of this dtype."""
+
+    whole: _Known
+    make: Make
+    dtype: str
+
+
+# Jobs of parts are equal for most chunks, and backends cache what they derive from a job: 4 % of the time of 2000
+# frames, for each chunk.
 @lru_cache(maxsize=64)
 def _synthesis(whole: _Known, frames: Frames, origin: int) -> Synthesis:
     return replace(whole.job, frames=frames, origin=origin)
@@ -240,8 +233,8 @@ def _origin(gain: HopPeriodic | None, lo: int, hi: int, first: int, hop: int) ->
     """Where frame `first` stands on the gain's axis; where the gain of [lo, hi) is periodic, in its first periods."""
     if gain is None:
         return 0
-    steady = gain.head.size <= lo and hi <= gain.tail_start
-    return (first - (lo - gain.head.size) // hop if steady else first) * hop
+    steady = gain.head.shape[0] <= lo and hi <= gain.tail_start
+    return (first - (lo - gain.head.shape[0]) // hop if steady else first) * hop
 
 
 def _in_parts(made: Callable[..., Any], edges: tuple[int, ...], empty: Callable[[], Any]) -> Any:
@@ -251,7 +244,7 @@ def _in_parts(made: Callable[..., Any], edges: tuple[int, ...], empty: Callable[
         return made(*spans[0])
     whole = empty()
     if not array_api_compat.is_writeable_array(whole):
-        return array_api_compat.array_namespace(whole).concat([made(lo, hi) for lo, hi in spans], axis=-1)
+        return namespace(whole).concat([made(lo, hi) for lo, hi in spans], axis=-1)
     for lo, hi in spans:
         made(lo, hi, out=whole[..., lo - edges[0] : hi - edges[0]])
     return whole
@@ -259,25 +252,25 @@ def _in_parts(made: Callable[..., Any], edges: tuple[int, ...], empty: Callable[
 
 def _empty(array: Any, shape: tuple[int, ...], dtype: str) -> Any:
     """Of the library and on the device of `array`."""
-    xp = array_api_compat.array_namespace(array)
-    return xp.empty(shape, dtype=getattr(xp, dtype), device=array_api_compat.device(array))
+    xp = namespace(array)
+    return xp.empty(shape, dtype=getattr(xp, dtype), device=device(array))
 
 
 def _swapped(array: Any) -> Any:
     axes = range(array.ndim)
-    return array_api_compat.array_namespace(array).permute_dims(array, (*axes[:-2], axes[-1], axes[-2]))
+    return namespace(array).permute_dims(array, (*axes[:-2], axes[-1], axes[-2]))
 
 
 def _meta(array: Any, ndim: int, dtype: str) -> Any:
     """An empty array of the library of the chunks: what Dask knows a result by."""
-    xp = array_api_compat.array_namespace(array._meta)
+    xp = namespace(array._meta)
     return xp.empty((0,) * ndim, dtype=getattr(xp, dtype))
 
 
 def _place(frames: Frames) -> int:
-    """Where in a frame, in samples from its first, its place in the signal is: there chunks are cut.
+    """The sample of a frame at which chunks are cut.
 
-    Frame m and sample m * hop of the signal, where the padding is no longer than a frame.
+    Frame m is cut at sample m * hop of the signal, where the padding is no longer than a frame.
     """
     return min(max(frames.start, 0), frames.n_fft - 1)
 
@@ -352,7 +345,7 @@ def _ends(array: Any, before: int, after: int) -> Any:
 def _both_ends(block: Any, before: int, after: int) -> Any:
     """A copy, so that the block can go."""
     size = block.shape[-1]
-    return array_api_compat.array_namespace(block).concat([block[..., :after], block[..., size - before :]], axis=-1)
+    return namespace(block).concat([block[..., :after], block[..., size - before :]], axis=-1)
 
 
 def _placed(tail: Any, block: Any, head: Any, start: int) -> list[tuple[int, Any]]:
@@ -371,7 +364,7 @@ def _taken(pieces: list[tuple[int, Any]], lo: int, hi: int) -> Any:
     present = [each for each in taken if each.shape[-1]] or taken[:1]
     if len(present) == 1:
         return present[0]
-    return array_api_compat.array_namespace(*present).concat(present, axis=-1)
+    return namespace(*present).concat(present, axis=-1)
 
 
 def _padded(signal: Any, job: Analysis) -> tuple[Any, int]:
@@ -402,5 +395,5 @@ def _padding(signal: Any, lo: int, hi: int, mode: str) -> Any:
 
 
 def _at(block: Any, index: np.ndarray) -> Any:
-    xp = array_api_compat.array_namespace(block)
-    return xp.take(block, xp.asarray(index, device=array_api_compat.device(block)), axis=-1)
+    xp = namespace(block)
+    return xp.take(block, xp.asarray(index, device=device(block)), axis=-1)

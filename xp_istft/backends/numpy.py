@@ -22,12 +22,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..arguments import error
+from ..dtypes import dtype_name
 from ..frames import Frames
 from ..jobs import Analysis, Running, Synthesis
 from ..windows import HopPeriodic
-from .array_api import dtype_name
+from .base import Backend
 from .fft_engines import Engine, engine_for, get_fft_engine
 from .framing import Framed, padded_frames
+from .in_place import IN_PLACE, distances
 from .overlap import (
     Overlap,
     Transform,
@@ -41,7 +43,6 @@ from .overlap import (
     whole_of,
     with_true_gain,
 )
-from .phase_updates import STEPS, Stage, distances, estimate, memory_of
 from .results import empty
 from .scratch import keep_views, known_views, scratch
 from .threads import Share, run, thread_count
@@ -50,7 +51,7 @@ from .threads import Share, run, thread_count
 _BLOCK_BYTES = 1 << 20
 _BLOCK_ROWS = 2048
 _LEAST_ROWS = 4  # and history, of frames so long that no block of them is in cache
-_VECTOR = 4  # frames that FFTs of float32 compute side by side (of float64 two); those left over take twice as long
+_VECTOR = 4  # frames that FFTs of float32 compute side by side (of float64 two); a remainder takes twice as long
 _THREADED_SECONDS = 1.5e-3  # less work than this is done sooner by one thread
 _TASKS_PER_THREAD = 4  # evens out a busy core
 _TOUCHED_BYTES = 1 << 16
@@ -58,7 +59,7 @@ _CACHE_SETS = 1024  # bytes: numbers this far apart, or a multiple, share few se
 _SMALL = "small"
 _SEGMENTS = "segments"
 _WINDOWS_BYTES = 1 << 15  # of copies of the window: they stay in the nearest cache
-# Frames of a push from which on those that do not reach the sums of a stream are added as in one call.
+# Pushes of at least this many frames (and overlaps) are added as in one call, but for those that reach waiting sums.
 _MANY_FRAMES = 16
 _MANY_OVERLAPS = 3
 _RETRIEVAL_WORK = 4  # a block's FFT, magnitudes and step beside the FFT alone
@@ -74,51 +75,188 @@ _COMPLEX = {
 }
 
 
-def synthesis(
-    spectrum: np.ndarray,
-    job: Synthesis,
-    out: np.ndarray | None = None,
-    workers: int | None = None,
-    imag: np.ndarray | None = None,
-) -> np.ndarray:
-    """With `imag`, the imaginary parts, `spectrum` is the real parts: joined block by block."""
-    key = (_SMALL, job, spectrum.shape, spectrum.strides, spectrum.dtype, get_fft_engine())
-    if out is None and imag is None and (small := known_views(key)):
-        return small(spectrum)
-    kind = _COMPLEX[spectrum.dtype]
-    if out is None:
-        out = empty("istft", (*spectrum.shape[:-2], job.frames.n_samples), _REAL[kind] if job.real else kind)
-    sources = (spectrum,) if imag is None else (spectrum, imag)
-    inverse = _inverse_of(sources, job, kind)
-    _overlap_added(sources, job, inverse, out, workers)
-    if imag is None and out.ndim == 1 and (whole := known_views((_plan_of(job, out.dtype, inverse.factor), 1))):
-        keep_views(key, partial(_whole_signal, inverse, whole, out.dtype), whole.inside)
-    return out
+class NumPyBackend(Backend):
+    """The maps of this module; what each is made of stands below it."""
+
+    def synthesis(
+        self, spectrum: np.ndarray, job: Synthesis, out: np.ndarray | None = None, workers: int | None = None
+    ) -> np.ndarray:
+        key = (_SMALL, job, spectrum.shape, spectrum.strides, spectrum.dtype, get_fft_engine())
+        if out is None and (small := known_views(key)):
+            return small(spectrum)
+        kind = spectrum.dtype
+        if out is None:
+            out = empty("istft", (*spectrum.shape[:-2], job.frames.n_samples), _REAL[kind] if job.real else kind)
+        inverse = _inverse_of(spectrum, job)
+        _overlap_added(spectrum, job, inverse, out, workers)
+        if out.ndim == 1 and (whole := known_views((_plan_of(job, out.dtype, inverse.factor), 1))):
+            keep_views(key, partial(_whole_signal, inverse, whole, out.dtype), whole.inside)
+        return out
+
+    def analysis(
+        self, signal: np.ndarray, job: Analysis, out: np.ndarray | None = None, workers: int | None = None
+    ) -> np.ndarray:
+        frames = job.frames
+        kind = _COMPLEX[signal.dtype]
+        if out is None:  # frames one after the other in memory, as librosa and torch lay them
+            n_bins = frames.n_fft // 2 + 1 if job.onesided else frames.n_fft
+            out = empty("stft", (*signal.shape[:-1], frames.n_frames, n_bins), kind).swapaxes(-1, -2)
+        forward = _forward(job, engine_for(frames.n_fft, kind, job.onesided), kind)
+        for one, result in _batches(signal.ndim - 1, signal, out):
+            if len(one):
+                _transformed(one, job, forward, result.transpose(0, 2, 1), workers)
+        return out
+
+    def overlap_add(self, segments: np.ndarray, job: Synthesis) -> np.ndarray:
+        out = empty("overlap_add", (*segments.shape[:-2], job.frames.n_samples), segments.dtype)
+        _overlap_added(segments, job, _COPY, out, None)
+        return out
+
+    def frame(self, signal: np.ndarray, job: Analysis) -> np.ndarray:
+        frames = job.frames
+        shape = (*signal.shape[:-1], frames.n_frames, frames.n_fft)
+        out = empty("frame", shape, signal.dtype).swapaxes(-1, -2)
+        window = None if job.window is None else job.window.astype(_REAL.get(signal.dtype, signal.dtype))
+        for one, result in _batches(signal.ndim - 1, signal, out):
+            if len(one):
+                _copied_frames(one, job, window, result.transpose(0, 2, 1))
+        return out
+
+    def waiting(self, spectrum: np.ndarray, running: Running) -> np.ndarray:
+        """Where frames are added in groups (..., 2, waiting): the sums of the complete groups, and of the last."""
+        kind = _REAL[spectrum.dtype] if running.job.real else spectrum.dtype
+        groups = (2,) if _plan_of(running.job, kind).group else ()
+        return np.zeros((*spectrum.shape[:-2], *groups, running.waiting), kind)
+
+    def continued(
+        self, spectrum: np.ndarray, sums: np.ndarray, frame: int, running: Running
+    ) -> tuple[np.ndarray, np.ndarray]:
+        job, held, hop = running.job, running.waiting, running.job.frames.hop
+        *_, n_bins, count = spectrum.shape
+        frames = spectrum.reshape(-1, n_bins, count).transpose(0, 2, 1)
+        inverse = _inverse_of(spectrum, job)
+        plan = _plan_of(job, sums.dtype, inverse.factor)
+        many = _beyond_the_sums(running, count, sums.dtype) if count >= _MANY_FRAMES and not plan.group else None
+        one_by_one = count if many is None else job.frames.overlap - 1  # these frames reach the sums
+        with inverse.around():
+            total = np.zeros((*sums.shape[:-1], held + one_by_one * hop), sums.dtype)
+            total[..., :held] = sums
+            add_frames(plan, running, inverse.transform, frames[:, :one_by_one], total.view(plan.weights.dtype), frame)
+            if many is not None:
+                reached = total[..., :held]
+                total = np.empty((*sums.shape[:-1], held + count * hop), sums.dtype)
+                total[..., :held] = reached
+                _overlap_added(spectrum, many, inverse, total[..., held:], None)
+            signal = with_true_gain(_of_groups(total[..., : count * hop], plan), job.gain, frame * hop + running.edge)
+        sums = total[..., count * hop :]
+        return signal, sums if many is None else sums.copy()
+
+    def ended(self, sums: np.ndarray, job: Synthesis, lo: int, skip: int, running: Running) -> np.ndarray:
+        sums = _of_groups(sums, _plan_of(running.job, sums.dtype))
+        signal = np.zeros((*sums.shape[:-1], job.frames.stop - lo), sums.dtype)
+        inside = sums[..., skip : skip + signal.shape[-1]]
+        signal[..., : inside.shape[-1]] = inside
+        with np.errstate(all="ignore"):
+            return with_true_gain(signal, job.gain, lo)
+
+    def retrieve(
+        self,
+        start: np.ndarray,
+        magnitude: np.ndarray,
+        inverse: Synthesis,
+        forward: Analysis,
+        stages: Sequence[Any],
+        watch: Callable[[float], bool] | None = None,
+        workers: int | None = None,
+    ) -> np.ndarray:
+        """Block by block, without whole spectra: each block is transformed and updated while it is in cache.
+
+        What one iteration passes to the next is the signal, and of each bin the next proposal and one complex number.
+        """
+        axes = magnitude.ndim - 2
+        proposal, target = (_frames_first(array, axes) for array in (start, magnitude))
+        scale = _scale(target)
+        target /= scale
+        proposal /= scale
+        kind, frames, items = target.dtype, forward.frames, len(target)
+        signal = empty("griffin_lim", (items, frames.n_samples), kind)
+        engine = engine_for(frames.n_fft, proposal.dtype)
+        transforms = _forward(forward, engine, proposal.dtype)
+        work = items * frames.n_frames * seconds(frames.n_fft) * _RETRIEVAL_WORK
+        threads = _threads(work, workers)
+        held = max(1, _BLOCK_BYTES // (_RETRIEVAL_BUFFERS * frames.n_fft * kind.itemsize))
+        norm = float(np.linalg.norm(target))
+        away = np.zeros(target.shape[:2])
+
+        for algorithm, n_iter in stages:
+            if not n_iter:
+                continue
+            memory = algorithm.memory(proposal, IN_PLACE)
+            if memory is not None and np.may_share_memory(memory, proposal):
+                memory = memory.copy()
+            take = _taking(algorithm, transforms.transform, target, proposal, memory, None if watch is None else away)
+            for _ in range(n_iter):
+                self.synthesis(proposal.transpose(0, 2, 1), inverse, signal, workers)
+                _each_block(signal, forward, transforms, take, held, threads)
+                if watch is not None and watch(math.sqrt(away.sum()) / norm if norm else 0.0):
+                    break
+            proposal = algorithm.estimate(proposal, memory, IN_PLACE)
+        proposal *= scale
+        return proposal.reshape(*magnitude.shape[:-2], *proposal.shape[1:]).swapaxes(-1, -2)
+
+    def as_complex(self, real: np.ndarray, imag: np.ndarray) -> np.ndarray:
+        pair = np.empty(np.broadcast_shapes(real.shape, imag.shape), np.result_type(real, imag, np.complex64))
+        pair.real, pair.imag = real, imag
+        return pair
+
+    def joined(self, pairs: np.ndarray) -> np.ndarray:
+        """Without a copy where the pairs lie side by side in memory."""
+        kind = np.result_type(pairs.dtype, np.complex64)
+        if pairs.strides[-1] == pairs.itemsize and pairs.dtype.isnative:
+            return pairs.view(kind)[..., 0]
+        return self.as_complex(pairs[..., 0], pairs[..., 1])
+
+    def at_hand(self, array: np.ndarray) -> np.ndarray:
+        return array
+
+    def on_host(self, array: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        return function(array)
+
+    def checked(self, function: str, name: str, array: np.ndarray) -> np.ndarray:
+        """A plain array in native byte order."""
+        array = np.asarray(array)
+        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+    def check_out(self, function: str, out: Any, array: np.ndarray, shape: tuple[int, ...], dtype: str) -> None:
+        if not isinstance(out, np.ndarray):
+            raise error(TypeError, function, "out", "a NumPy array as the input", type(out).__name__)
+        if dtype_name(out) != dtype or not out.dtype.isnative:
+            raise error(TypeError, function, "out", f"dtype {dtype}", out.dtype)
+        if out.shape != shape:
+            raise error(ValueError, function, "out", f"shape {shape}", out.shape)
+        if not out.flags.writeable:
+            raise error(ValueError, function, "out", "a writeable array", "a read-only one")
+        if np.shares_memory(out, array):
+            raise error(ValueError, function, "out", "memory of its own", "one that overlaps the input")
+        if any(stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)):
+            raise error(ValueError, function, "out", "memory of its own", "rows that overlap")
+
+
+BACKEND = NumPyBackend()
 
 
 def _whole_signal(inverse: _Inverse, whole: Whole, dtype: np.dtype, spectrum: np.ndarray) -> np.ndarray:
-    """synthesis() of one small spectrum of a kind that was met before: what takes 3 us to find out is known."""
+    """`synthesis` of one small spectrum of a kind that was met before: what takes 3 us to find out is known."""
     signal = np.empty(whole.plan.size * whole.plan.weights.itemsize // dtype.itemsize, dtype)
     with inverse.around():
         gather_whole(whole, inverse.transform, spectrum.T[None], signal[None])
     return signal
 
 
-def _inverse_of(sources: tuple[np.ndarray, ...], job: Synthesis, kind: np.dtype) -> _Inverse:
-    """The inverse FFTs of spectra of dtype `kind`, given as such or as real and imaginary parts."""
-    engine = engine_for(job.frames.n_fft, kind, job.onesided)
-    prepared: Callable[[Any], np.ndarray]
-    if len(sources) == 2:
-        prepared = _joined_packed if engine.packed else _joined
-    else:
-        prepared = _packed(sources[0]) if engine.packed else _as_they_lie
-    return _inverse(job, engine, prepared)
-
-
-def overlap_add(segments: np.ndarray, job: Synthesis) -> np.ndarray:
-    out = empty("overlap_add", (*segments.shape[:-2], job.frames.n_samples), segments.dtype)
-    _overlap_added((segments,), job, _COPY, out, None)
-    return out
+def _inverse_of(spectrum: np.ndarray, job: Synthesis) -> _Inverse:
+    """The inverse FFTs of spectra that lie in memory as this one does."""
+    engine = engine_for(job.frames.n_fft, spectrum.dtype, job.onesided)
+    return _inverse(job, engine, _packed(spectrum) if engine.packed else _as_they_lie)
 
 
 Around = Callable[[], AbstractContextManager[Any]]  # entered by each thread
@@ -175,7 +313,7 @@ def _as_they_lie(spectra: np.ndarray) -> np.ndarray:
 
 
 def _touched(spectra: np.ndarray) -> np.ndarray:
-    """Packed spectra, of which one number in every 64 bytes was read: a simple stream, which the memory can foresee.
+    """Packed spectra, after reading one number in every 64 bytes: a simple stream, which the hardware prefetches.
 
     MKL's own order of reading cost 1.2 to 2 times as much.
     """
@@ -209,35 +347,8 @@ def _packed(spectrum: np.ndarray) -> Callable[[Any], np.ndarray]:
     return _transposed if apart % _CACHE_SETS else _transposed_nearby
 
 
-class _Planes:
-    """Frames (items, n_frames, bins) whose real and imaginary parts are arrays of their own, indexed as one array."""
-
-    def __init__(self, real: np.ndarray, imag: np.ndarray) -> None:
-        self.real, self.imag = real, imag
-
-    def __getitem__(self, where: Any) -> _Planes:
-        return _Planes(self.real[where], self.imag[where])
-
-
-def _joined(planes: _Planes) -> np.ndarray:
-    """Complex spectra in this thread's scratch, in the layout of the parts: writing across it takes longer."""
-    real, imag = planes.real, planes.imag
-    kind = _COMPLEX[real.dtype]
-    if real.strides[2] == real.itemsize:
-        spectra = scratch("joined", real.shape, kind)
-    else:
-        spectra = _rows_of_bins("joined", real.shape, kind).transpose(0, 2, 1)
-    spectra.real, spectra.imag = real, imag
-    return spectra
-
-
-def _joined_packed(planes: _Planes) -> np.ndarray:
-    spectra = _joined(planes)
-    return spectra if spectra.flags.c_contiguous else _transposed(spectra)
-
-
 def _rows_of_bins(kind: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Scratch (items, bins, frames) for spectra of shape (items, frames, bins), of rows in odd numbers of cache lines.
+    """Scratch (items, bins, frames) for spectra (items, frames, bins), rows padded to odd numbers of cache lines.
 
     Their columns do not share a set of the cache.
     """
@@ -248,21 +359,17 @@ def _rows_of_bins(kind: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndar
 
 
 # Arrays of a block's size that these make.
-_COPIES = {_transposed: 1, _transposed_nearby: 2, _joined: 1, _joined_packed: 2}
+_COPIES: dict[Callable[[Any], np.ndarray], int] = {_transposed: 1, _transposed_nearby: 2}
 
 
-def _overlap_added(
-    sources: tuple[np.ndarray, ...], job: Synthesis, inverse: _Inverse, out: np.ndarray, workers: int | None
-) -> None:
-    """Of one source, or of two that are the real and the imaginary parts."""
+def _overlap_added(source: np.ndarray, job: Synthesis, inverse: _Inverse, out: np.ndarray, workers: int | None) -> None:
     plan = _plan_of(job, out.dtype, inverse.factor)
-    for *parts, signal in _batches(out.ndim - 1, *sources, out):
+    for frames, signal in _batches(out.ndim - 1, source, out):
         if signal.size:
-            frames = [part.transpose(0, 2, 1) for part in parts]
-            _one_batch(plan, inverse, frames[0] if len(frames) == 1 else _Planes(*frames), signal, workers)
+            _one_batch(plan, inverse, frames.transpose(0, 2, 1), signal, workers)
 
 
-def _one_batch(plan: Overlap, inverse: _Inverse, frames: Any, signal: np.ndarray, workers: int | None) -> None:
+def _one_batch(plan: Overlap, inverse: _Inverse, frames: np.ndarray, signal: np.ndarray, workers: int | None) -> None:
     """Signal (items, n_samples) of frames (items, n_frames, bins)."""
     transform, around, buffers, _ = inverse
     items = signal.shape[0]
@@ -329,7 +436,7 @@ def _in_vectors(rows: int) -> int:
     return -(-rows // _VECTOR) * _VECTOR
 
 
-def _scattered(plan: Overlap, inverse: _Inverse, frames: Any, signal: np.ndarray, threads: int) -> None:
+def _scattered(plan: Overlap, inverse: _Inverse, frames: np.ndarray, signal: np.ndarray, threads: int) -> None:
     """As _one_batch, where hops are many and short."""
     dtype = plan.weights.dtype
     packed = signal.strides[1] == signal.itemsize
@@ -367,35 +474,6 @@ def _batches(axes: int, *arrays: np.ndarray) -> list[tuple[np.ndarray, ...]]:
     return [tuple(as_one(array, index) for array in arrays) for index in np.ndindex(batch[:inner])]
 
 
-def waiting(spectrum: np.ndarray, running: Running) -> np.ndarray:
-    """As the definition's; where frames are added in groups (..., 2, waiting): the complete groups, and the last."""
-    kind = _REAL[spectrum.dtype] if running.job.real else spectrum.dtype
-    groups = (2,) if _plan_of(running.job, kind).group else ()
-    return np.zeros((*spectrum.shape[:-2], *groups, running.waiting), kind)
-
-
-def continued(spectrum: np.ndarray, sums: np.ndarray, frame: int, running: Running) -> tuple[np.ndarray, np.ndarray]:
-    job, held, hop = running.job, running.waiting, running.job.frames.hop
-    *_, n_bins, count = spectrum.shape
-    frames = spectrum.reshape(-1, n_bins, count).transpose(0, 2, 1)
-    inverse = _inverse_of((spectrum,), job, spectrum.dtype)
-    plan = _plan_of(job, sums.dtype, inverse.factor)
-    many = _beyond_the_sums(running, count, sums.dtype) if count >= _MANY_FRAMES and not plan.group else None
-    one_by_one = count if many is None else job.frames.overlap - 1  # these frames reach the sums
-    with inverse.around():
-        total = np.zeros((*sums.shape[:-1], held + one_by_one * hop), sums.dtype)
-        total[..., :held] = sums
-        add_frames(plan, running, inverse.transform, frames[:, :one_by_one], total.view(plan.weights.dtype), frame)
-        if many is not None:
-            reached = total[..., :held]
-            total = np.empty((*sums.shape[:-1], held + count * hop), sums.dtype)
-            total[..., :held] = reached
-            _overlap_added((spectrum,), many, inverse, total[..., held:], None)
-        signal = with_true_gain(_of_groups(total[..., : count * hop], plan), job.gain, frame * hop + running.edge)
-    sums = total[..., count * hop :]
-    return signal, sums if many is None else sums.copy()
-
-
 @lru_cache(maxsize=32)
 def _beyond_the_sums(running: Running, count: int, kind: np.dtype) -> Synthesis | None:
     """What `count` frames make of the samples that no earlier frame reaches, with the steady gain throughout.
@@ -412,15 +490,6 @@ def _beyond_the_sums(running: Running, count: int, kind: np.dtype) -> Synthesis 
     return None if count < _MANY_OVERLAPS * laid.overlap or _plan_of(many, kind).group else many
 
 
-def ended(sums: np.ndarray, job: Synthesis, lo: int, skip: int, running: Running) -> np.ndarray:
-    sums = _of_groups(sums, _plan_of(running.job, sums.dtype))
-    signal = np.zeros((*sums.shape[:-1], job.frames.stop - lo), sums.dtype)
-    inside = sums[..., skip : skip + signal.shape[-1]]
-    signal[..., : inside.shape[-1]] = inside
-    with np.errstate(all="ignore"):
-        return with_true_gain(signal, job.gain, lo)
-
-
 def _of_groups(sums: np.ndarray, plan: Overlap) -> np.ndarray:
     return sums[..., 0, :] + sums[..., 1, :] if plan.group else sums.copy()
 
@@ -428,31 +497,6 @@ def _of_groups(sums: np.ndarray, plan: Overlap) -> np.ndarray:
 def _plan_of(job: Synthesis, kind: np.dtype, factor: float = 1) -> Overlap:
     real = _REAL.get(kind, kind)
     return overlap_of(job, real, kind.itemsize // real.itemsize, factor)
-
-
-def analysis(
-    signal: np.ndarray, job: Analysis, out: np.ndarray | None = None, workers: int | None = None
-) -> np.ndarray:
-    frames = job.frames
-    kind = _COMPLEX[signal.dtype]
-    if out is None:  # frames one after the other in memory, as librosa and torch lay them
-        n_bins = frames.n_fft // 2 + 1 if job.onesided else frames.n_fft
-        out = empty("stft", (*signal.shape[:-1], frames.n_frames, n_bins), kind).swapaxes(-1, -2)
-    forward = _forward(job, engine_for(frames.n_fft, kind, job.onesided), kind)
-    for one, result in _batches(signal.ndim - 1, signal, out):
-        if len(one):
-            _transformed(one, job, forward, result.transpose(0, 2, 1), workers)
-    return out
-
-
-def frame(signal: np.ndarray, job: Analysis) -> np.ndarray:
-    frames = job.frames
-    out = empty("frame", (*signal.shape[:-1], frames.n_frames, frames.n_fft), signal.dtype).swapaxes(-1, -2)
-    window = None if job.window is None else job.window.astype(_REAL.get(signal.dtype, signal.dtype))
-    for one, result in _batches(signal.ndim - 1, signal, out):
-        if len(one):
-            _copied_frames(one, job, window, result.transpose(0, 2, 1))
-    return out
 
 
 def _copied_frames(signal: np.ndarray, job: Analysis, window: np.ndarray | None, result: np.ndarray) -> None:
@@ -594,49 +638,8 @@ def _each_block(
     run(work, tasks, threads, forward.around)
 
 
-def retrieve(
-    start: np.ndarray,
-    magnitude: np.ndarray,
-    inverse: Synthesis,
-    forward: Analysis,
-    stages: Sequence[Stage],
-    watch: Callable[[float], bool] | None = None,
-    workers: int | None = None,
-) -> np.ndarray:
-    """Spectra are never whole: a block is transformed and its step is made while it is in cache.
-
-    Between two iterations lie the signal, and of each bin its magnitude, the next proposal and one complex number.
-    """
-    axes = magnitude.ndim - 2
-    proposal, target = (_frames_first(array, axes) for array in (start, magnitude))
-    scale = _scale(target)
-    target /= scale
-    proposal /= scale
-    kind, frames, items = target.dtype, forward.frames, len(target)
-    signal = empty("griffin_lim", (items, frames.n_samples), kind)
-    engine = engine_for(frames.n_fft, proposal.dtype)
-    transforms = _forward(forward, engine, proposal.dtype)
-    work = items * frames.n_frames * seconds(frames.n_fft) * _RETRIEVAL_WORK
-    threads = _threads(work, workers)
-    held = max(1, _BLOCK_BYTES // (_RETRIEVAL_BUFFERS * frames.n_fft * kind.itemsize))
-    norm = float(np.linalg.norm(target))
-    away = np.zeros(target.shape[:2])
-
-    for stage in stages:
-        memory = memory_of(stage, proposal)
-        take = _taking(stage, transforms.transform, target, proposal, memory, None if watch is None else away)
-        for _ in range(stage.n_iter):
-            synthesis(proposal.transpose(0, 2, 1), inverse, signal, workers)
-            _each_block(signal, forward, transforms, take, held, threads)
-            if watch is not None and watch(math.sqrt(away.sum()) / norm if norm else 0.0):
-                break
-        proposal = estimate(stage, proposal, memory)
-    proposal *= scale
-    return proposal.reshape(*magnitude.shape[:-2], *proposal.shape[1:]).swapaxes(-1, -2)
-
-
 def _taking(
-    stage: Stage,
+    algorithm: Any,
     transform: Transform,
     magnitude: np.ndarray,
     proposal: np.ndarray,
@@ -644,14 +647,22 @@ def _taking(
     away: np.ndarray | None,
 ) -> Callable[[tuple[slice, slice], np.ndarray], None]:
     """What becomes of the frames of a block: their part of `proposal` and `memory`, and how far off each is."""
-    step = STEPS[stage.algorithm]
 
     def take(here: tuple[slice, slice], segments: np.ndarray) -> None:
         z = scratch("spectra", (*segments.shape[:2], magnitude.shape[2]), proposal.dtype)
         transform(segments, z)
         if away is not None:
             away[here] = distances(z, magnitude[here])
-        step(z, magnitude[here], proposal[here], None if memory is None else memory[here], stage.weight)
+        c, q = proposal[here], None if memory is None else memory[here]
+        next_c, next_q = algorithm.step(z, magnitude[here], c, q, IN_PLACE)
+        if next_q is not q:  # algorithms may make new arrays, or exchange those that they were given
+            if q is None:
+                cls = type(algorithm).__name__
+                raise error(TypeError, "griffin_lim", "algorithm", "memory() to make what step() returns", cls)
+            next_c = next_c.copy() if np.may_share_memory(next_c, q) else next_c
+            q[...] = next_q
+        if next_c is not c:
+            c[...] = next_c
 
     return take
 
@@ -667,46 +678,3 @@ def _scale(magnitude: np.ndarray) -> np.ndarray:
     peak = np.fmax.reduce(magnitude, axis=(1, 2), keepdims=True, initial=0)
     known = np.isfinite(peak) & (peak > 0)
     return np.where(known, np.ldexp(np.ones_like(peak), np.frexp(np.where(known, peak, 1))[1] - 1), 1)
-
-
-def on_host(array: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    return function(array)
-
-
-def at_hand(array: np.ndarray) -> np.ndarray:
-    return array
-
-
-def as_complex(real: np.ndarray, imag: np.ndarray) -> np.ndarray:
-    pair = np.empty(np.broadcast_shapes(real.shape, imag.shape), np.result_type(real, imag, np.complex64))
-    pair.real, pair.imag = real, imag
-    return pair
-
-
-def joined(pairs: np.ndarray) -> np.ndarray:
-    """Complex view of real (..., 2), without a copy where the pairs lie side by side in memory."""
-    kind = np.result_type(pairs.dtype, np.complex64)
-    if pairs.strides[-1] == pairs.itemsize and pairs.dtype.isnative:
-        return pairs.view(kind)[..., 0]
-    return as_complex(pairs[..., 0], pairs[..., 1])
-
-
-def checked(function: str, name: str, array: np.ndarray) -> np.ndarray:
-    """A plain array in native byte order."""
-    array = np.asarray(array)
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
-
-
-def check_out(function: str, out: Any, array: np.ndarray, shape: tuple[int, ...], dtype: str) -> None:
-    if not isinstance(out, np.ndarray):
-        raise error(TypeError, function, "out", "a NumPy array as the input", type(out).__name__)
-    if dtype_name(out) != dtype or not out.dtype.isnative:
-        raise error(TypeError, function, "out", f"dtype {dtype}", out.dtype)
-    if out.shape != shape:
-        raise error(ValueError, function, "out", f"shape {shape}", out.shape)
-    if not out.flags.writeable:
-        raise error(ValueError, function, "out", "a writeable array", "a read-only one")
-    if np.shares_memory(out, array):
-        raise error(ValueError, function, "out", "memory of its own", "one that overlaps the input")
-    if any(stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)):
-        raise error(ValueError, function, "out", "memory of its own", "rows that overlap")

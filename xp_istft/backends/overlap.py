@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from math import log2
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,9 +28,9 @@ from ..windows import HopPeriodic
 from .scratch import buffer, keep_views, known_views, scratch
 from .threads import Share
 
-# Many short hops: sums over whole frames, which need no history of frames. Below 16 samples a row is too short for
-# einsum's inner loop; a history of more than the first number fills the cache, which costs less than groups of few
-# frames do, up to the second.
+# With many short hops whole frames are summed, which needs no history. Rows below 16 samples are too short for einsum's
+# inner loop; a history of more bytes than the first number fills the cache, which up to the second costs less than
+# groups of few frames do.
 _SCATTER_HOP = 16
 _SCATTER_OVERLAP = 32
 _HISTORY_BYTES = 1 << 19, 1 << 22
@@ -39,8 +39,8 @@ _GROUP_BYTES = 3 << 17
 _SHORT = 4096  # samples that are multiplied by 1 in less time than a call takes
 _SECONDS_PER_FLOP = 1 / 15e9
 
-# Frames of a spectrum (items, frames, bins), an array or what can be indexed as one, to segments.
-Transform = Callable[[Any, np.ndarray], None]
+# Frames of a spectrum (items, frames, bins) to segments.
+Transform = Callable[[np.ndarray, np.ndarray], None]
 
 
 class Columns(NamedTuple):
@@ -60,7 +60,7 @@ class Overlap:
     Attributes
     ----------
     width, hop, size : numbers of a frame, of a row, of the signal
-    n_frames : frames that there are; others are zeros
+    n_frames : frames of the spectrum; others are zeros
     first, shift : row 0 begins `shift` numbers into hop `first` of the padded axis
     origin : frames before frame 0 of a longer job, of which this is a segment
     oldest, newest : the range of r
@@ -237,7 +237,7 @@ class Whole(NamedTuple):
     """A problem that is one block: its views, and what to do with them."""
 
     plan: Overlap
-    outside: tuple[np.ndarray, ...]  # rows of frames that there are not
+    outside: tuple[np.ndarray, ...]  # rows of frames that do not exist
     present: slice | None  # of the frames; None: all
     inside: np.ndarray
     block: _Block
@@ -260,7 +260,7 @@ def whole_of(plan: Overlap, items: int) -> Whole:
     return whole
 
 
-def gather_whole(whole: Whole, transform: Transform, frames: Any, signal: np.ndarray) -> None:
+def gather_whole(whole: Whole, transform: Transform, frames: np.ndarray, signal: np.ndarray) -> None:
     """All of packed signal (items, n_samples) in one block."""
     plan = whole.plan
     for rows in whole.outside:
@@ -274,7 +274,7 @@ def gather_whole(whole: Whole, transform: Transform, frames: Any, signal: np.nda
 def gather(
     plan: Overlap,
     transform: Transform,
-    frames: Any,
+    frames: np.ndarray,
     signal: np.ndarray,
     rows: tuple[int, int],
     rows_per_block: int,
@@ -315,8 +315,8 @@ def gather(
         row += count
 
 
-def _fill(segments: np.ndarray, transform: Transform, frames: Any, first: int, n_frames: int) -> None:
-    """Segments (items, count, width) of frames [first, first + count); those that there are not: 0."""
+def _fill(segments: np.ndarray, transform: Transform, frames: np.ndarray, first: int, n_frames: int) -> None:
+    """Segments (items, count, width) of frames [first, first + count); those that do not exist: 0."""
     end = first + segments.shape[1]
     lo = min(max(first, 0), end)
     hi = max(lo, min(end, n_frames))
@@ -341,7 +341,7 @@ def _sum(plan: Overlap, block: _Block, target: np.ndarray, first: int = 0) -> No
 def scatter(
     plan: Overlap,
     transform: Transform,
-    frames: Any,
+    frames: np.ndarray,
     signal: np.ndarray,
     span: tuple[int, int],
     share: Share | None,

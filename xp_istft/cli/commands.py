@@ -17,7 +17,9 @@ import click
 from click.core import ParameterSource
 
 from .. import __version__
-from ..phase_retrieval import ALGORITHMS, STARTS
+from ..frames import PAD_MODES
+from ..phase.algorithms import NAMED
+from ..phase.retrieval import STARTS
 from . import many
 from .failures import EXIT_CODES, Exit, Failure, one_line, printable
 from .progress import terminal_progress
@@ -86,6 +88,12 @@ def _padding(context: click.Context, parameter: click.Parameter, text: str | Non
     return sides[0] if len(sides) == 1 else sides
 
 
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Those of the options of the command that is running that were given: the others have the library's defaults."""
+    source = click.get_current_context().get_parameter_source
+    return {name: value for name, value in options.items() if source(name) != ParameterSource.DEFAULT}
+
+
 def _options(*options: Callable[..., Any]) -> Callable[..., Any]:
     def decorated(command: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(options):
@@ -111,13 +119,14 @@ _file_options = _options(
         "--scheduler", metavar="ADDRESS", help="A Dask scheduler whose workers do it; they see the same files."
     ),
 )
+_pad_mode = click.option("--pad-mode", type=click.Choice(PAD_MODES), default=PAD_MODES[0])
 _paths = click.argument("paths", nargs=-1, required=True, metavar="IN [IN ...] OUT")
 
 
 @xp_istft.command(epilog=EXIT_CODES)
 @_paths
 @_layout_options
-@click.option("--pad-mode", type=click.Choice(["constant", "reflect", "edge", "symmetric", "wrap"]), default="constant")
+@_pad_mode
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), help="[float64 for 32-bit integers and doubles]")
 @_file_options
 def stft(
@@ -125,7 +134,6 @@ def stft(
     force: bool,
     workers: int | None,
     scheduler: str | None,
-    dtype: str | None,
     **options: Any,
 ) -> int:
     """Recordings to spectrogram files.
@@ -136,10 +144,10 @@ def stft(
     is overwritten without --force; of several files, those that a former run has finished with the same options are
     left as they are.
     """
-    from .jobs import recording_to_spectrogram
+    from .convert import recording_to_spectrogram
     from .recordings import SUFFIXES
 
-    work = partial(recording_to_spectrogram, options=options, dtype=dtype, force=force)
+    work = partial(recording_to_spectrogram, options=_given(options), force=force)
     return _each(paths, ".npz", SUFFIXES, work, scheduler, workers)
 
 
@@ -155,9 +163,7 @@ def stft(
 @click.option("--key", help="Which array of a plain .npz.")
 @click.option("--subtype", type=str.upper, help="PCM_16, PCM_24, FLOAT, ... [that of the recording; else FLOAT]")
 @_file_options
-@click.pass_context
 def istft(
-    context: click.Context,
     paths: tuple[str, ...],
     force: bool,
     workers: int | None,
@@ -173,13 +179,9 @@ def istft(
     Nothing that is there is overwritten without --force; of several files, those that a former run has finished with
     the same options are left as they are.
     """
-    from .jobs import spectrogram_to_recording
+    from .convert import spectrogram_to_recording
 
-    given = {
-        name: value for name, value in options.items() if context.get_parameter_source(name) != ParameterSource.DEFAULT
-    }
-
-    work = partial(spectrogram_to_recording, options=given, force=force)
+    work = partial(spectrogram_to_recording, options=_given(options), force=force)
     return _each(paths, ".wav", {".npz", ".npy"}, work, scheduler, workers)
 
 
@@ -188,13 +190,13 @@ def istft(
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--sr", type=click.IntRange(1), required=True, help="Sampling rate in Hz.")
 @_layout_options
-@click.option("--pad-mode", type=click.Choice(["constant", "reflect", "edge", "symmetric", "wrap"]), default="constant")
+@_pad_mode
 @click.option("--length", type=click.IntRange(1), help="Samples of the recording.")
 @click.option("--n-iter", type=click.IntRange(0), default=32, help="Iterations [32].")
-@click.option("--algorithm", type=click.Choice(ALGORITHMS), default=ALGORITHMS[0], help=f"[{ALGORITHMS[0]}]")
-@click.option("--momentum", type=click.FloatRange(0), default=0.99, help="Of fgla and hybrid [0.99].")
-@click.option("--init", type=click.Choice(STARTS), default=STARTS[0], help=f"Phases at the start [{STARTS[0]}].")
-@click.option("--seed", type=click.IntRange(0), help="Of random phases.")
+@click.option("--algorithm", type=click.Choice(tuple(NAMED)), help="[hybrid]")
+@click.option("--momentum", type=click.FloatRange(0), help="Of fgla and hybrid [0.99].")
+@click.option("--init", type=click.Choice(STARTS), help="Phases at the start [pghi].")
+@click.option("--seed", "rng", type=click.IntRange(0), help="Of random phases.")
 @click.option("--tol", type=click.FloatRange(0), help="End when the spectral convergence changes by no more.")
 @click.option("--frames-first", is_flag=True, help="The array is (..., frames, bins).")
 @click.option("--subtype", type=str.upper, help="PCM_16, PCM_24, FLOAT, ... [FLOAT]")
@@ -205,11 +207,11 @@ def griffinlim(source: Path, target: Path, force: bool, **options: Any) -> int:
     MAG is an .npy of real magnitudes (bins, frames) or (channels, bins, frames), made with the same options. OUT is a
     file .wav, .flac, ... Nothing that is there is overwritten without --force.
     """
-    from .jobs import magnitudes_to_recording
+    from .convert import magnitudes_to_recording
 
     def work(source: Path, target: Path) -> str:
         with _counted(source.name, options["n_iter"]) as (callback, reached):
-            done = magnitudes_to_recording(source, target, options, force, callback)
+            done = magnitudes_to_recording(source, target, _given(options), force, callback)
         return ", ".join([done, *reached[-1:]])
 
     return _reported([(source, target)], [(0, many.attempted(work, source, target))])

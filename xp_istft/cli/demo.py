@@ -192,8 +192,8 @@ def _by_peer(name: str, x: np.ndarray, transform: xi.STFT, device: str, dtype: s
     """The row of a peer, which inverts what its own forward transform made; none where it cannot."""
     key = (_PEERS[name].key,)
     items, n_samples = x.shape
-    hop = transform.hop_length or 1
-    problem = Problem("", items, transform.n_frames(n_samples), transform.n_fft, hop, dtype, True, n_samples, device)
+    sizes = transform.n_frames(n_samples), transform.n_fft, transform.hop_length
+    problem = Problem("", items, *sizes, dtype, True, n_samples, device)
     rows = []
     for forward in forward_peers(problem, x, None, key).values():
         for inverse in inverse_peers(problem, forward(), None, key).values():

@@ -31,9 +31,7 @@ def draw(
         waveform.set_title("Waveform", loc="left")
 
         hop = transform.hop_length
-        plot_spectrogram(
-            transform.stft(signal), sr=sample_rate, n_fft=transform.n_fft, hop_length=hop, decibels=90, ax=spectrogram
-        )
+        plot_spectrogram(transform.stft(signal), transform, sr=sample_rate, decibels=90, ax=spectrogram)
         spectrogram.set_xlabel("")
         spectrogram.set_title(f"Spectrogram, n_fft = {transform.n_fft}, hop = {hop} samples", loc="left")
 

@@ -1,7 +1,7 @@
 """Spectrogram files, frame by frame: an .npz whose array `spectrum` lies frame after frame, uncompressed.
 
     spectrum.npy    complex64 or complex128 (channels, n_bins, n_frames), Fortran order
-    parameters.npy  a string: JSON of what `istft` and a recording need (`Parameters`)
+    parameters.npy  a string: JSON of what the inverse and a recording need (`Parameters`)
 
 Why so: it is one file, so it is renamed into place in one step and never loses its parameters; NumPy alone reads it
 (np.load(name)["spectrum"] has the library's layout); a block of frames is one contiguous piece, at an offset known
@@ -23,60 +23,71 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
 
-from .failures import Exit, Failure
+from ..arguments import error, integer
+from ..transform import STFT
+from .failures import Exit, Failure, one_line
 from .recordings import check_input
 
 KIND = "xp_istft spectrogram 1"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same recording makes the same bytes
 
 
+_FIELDS = ("n_fft", "hop_length", "win_length", "window", "center", "padding", "pad_mode", "scaling")
+
+
 @dataclass(frozen=True)
 class Parameters:
-    """What a spectrogram file says of itself; the names of `stft`, and those of the recording."""
+    """What a spectrogram file says of itself: its recording, and the transform that made it."""
 
     sample_rate: int
     channels: int
     length: int
     subtype: str
-    n_fft: int
-    hop_length: int
-    win_length: int
-    window: Any
-    center: bool
-    padding: Any
-    pad_mode: str
-    scaling: str | None
+    transform: STFT
 
     def text(self) -> str:
-        return json.dumps({"kind": KIND, **asdict(self)})
+        recording = {name: getattr(self, name) for name in ("sample_rate", "channels", "length", "subtype")}
+        return json.dumps({"kind": KIND, **recording, **plain(self.transform)})
 
     @classmethod
-    def of(cls, path: Path, text: str) -> Parameters:
-        """Failure where the text is none of ours."""
-        kinds: dict[str, tuple[type, ...]] = {
-            "sample_rate": (int,), "channels": (int,), "length": (int,), "subtype": (str,), "n_fft": (int,),
-            "hop_length": (int,), "win_length": (int,), "window": (str, list), "center": (bool,),
-            "padding": (str, int, list, type(None)), "pad_mode": (str,), "scaling": (str, type(None)),
-        }  # fmt: skip
+    def of(cls, path: Path, text: str, n_bins: int) -> Parameters:
+        """Failure where the text is none of ours, or is not of a spectrum of n_bins bins."""
         try:
             values = json.loads(text)
-            kind = values.pop("kind")
-            chosen = {field.name: values[field.name] for field in fields(cls)}
-        except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as cause:
+            kind = values["kind"]
+            numbers = [values[name] for name in ("sample_rate", "channels", "length")]
+            subtype, fields = values["subtype"], {name: values[name] for name in _FIELDS}
+        except (ValueError, KeyError, TypeError, RecursionError) as cause:
             raise Failure(Exit.INPUT, f"{path}: the parameters in it cannot be read") from cause
         if kind != KIND:
             raise Failure(Exit.INPUT, f"{path}: need a file of kind {KIND!r}, got {str(kind)[:60]!r}")
-        for name, value in chosen.items():
-            if not isinstance(value, kinds[name]) or (isinstance(value, bool) and bool not in kinds[name]):
-                raise Failure(Exit.INPUT, f"{path}: the parameter {name} cannot be {str(value)[:60]!r}")
-        return cls(**chosen)
+        window = fields["window"]
+        if isinstance(window, list) and window and isinstance(window[0], str):  # ["kaiser", 14.0]
+            fields["window"] = tuple(window)
+        try:
+            for name, value in zip(("sample_rate", "channels", "length"), numbers, strict=True):
+                integer(KIND, name, value, 1)
+            if not isinstance(subtype, str):
+                raise error(TypeError, KIND, "subtype", "a name", subtype)
+            if integer(KIND, "n_fft", fields["n_fft"], 2) // 2 + 1 != n_bins:  # before a window of that size is made
+                raise error(ValueError, KIND, "n_fft", f"that of {n_bins} bins", fields["n_fft"])
+            return cls(*numbers, subtype, STFT.made_by(KIND, **fields))  # type: ignore[call-arg]
+        except (ValueError, TypeError) as cause:
+            text = one_line(cause).removeprefix(f"{KIND}: ")
+            raise Failure(Exit.INPUT, f"{path}: the parameter {text[:120]}") from cause
+
+
+def plain(transform: STFT) -> dict[str, Any]:
+    """The fields of a transform that a file holds, as JSON has them."""
+    fields = {name: getattr(transform, name) for name in _FIELDS}
+    return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in fields.items()}
 
 
 class NewSpectrogram:
@@ -119,18 +130,19 @@ class Spectrogram:
     def __init__(self, path: Path, key: str | None = None, frames_first: bool = False) -> None:
         check_input(path)
         self.path = path
-        self.parameters: Parameters | None = None
+        text = None
         self._file: IO[bytes] = path.open("rb")
         try:
             magic = self._file.read(6)
             self._file.seek(0)
             if magic.startswith(b"PK\x03\x04"):
-                self._open_member(key)
+                text = self._open_member(key)
             elif magic != b"\x93NUMPY":
                 raise Failure(Exit.INPUT, f"{path}: is no .npy or .npz file")
             elif key is not None:
                 raise Failure(Exit.INPUT, f"{path}: --key is for .npz files")
             self._lay_out(frames_first)
+            self.parameters = None if text is None else Parameters.of(path, text, self.shape[1])
         except BaseException:
             self._file.close()
             raise
@@ -152,14 +164,15 @@ class Spectrogram:
         spectrum = np.moveaxis(spectrum.T if self._fortran else spectrum, self._frames_at, -1)
         return spectrum.reshape(self.shape[0], self.shape[1], last - first).astype(self.dtype, copy=False)
 
-    def _open_member(self, key: str | None) -> None:
-        """Leave `_file` at the start of one .npy of an .npz."""
+    def _open_member(self, key: str | None) -> str | None:
+        """Leave `_file` at the start of one .npy of an .npz; of a spectrogram file, its parameters."""
+        text = None
         try:
             with zipfile.ZipFile(self._file) as archive:
                 names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
                 if {"spectrum", "parameters"} <= set(names) and key is None:
                     key = "spectrum"
-                    self.parameters = Parameters.of(self.path, _text(archive, self.path))
+                    text = _text(archive, self.path)
                 if key is None and len(names) == 1:
                     key = names[0]
                 if key not in names:
@@ -171,7 +184,7 @@ class Spectrogram:
                     self._file.seek(info.header_offset)
                     local = self._file.read(30)
                     self._file.seek(int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little"), 1)
-                    return
+                    return text
                 with ExitStack() as stack:  # blocks need an offset, so the array is unpacked beside
                     unpacked = stack.enter_context(tempfile.TemporaryFile())
                     with archive.open(info) as member:
@@ -180,9 +193,10 @@ class Spectrogram:
                 self._file.close()
                 self._file = unpacked
                 self._file.seek(0)
+                return text
         except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, ValueError, RuntimeError) as cause:
-            text = str(cause).rstrip(".").lower()
-            raise Failure(Exit.INPUT, f"{self.path}: a truncated or damaged .npz file: {text}") from cause
+            why = str(cause).rstrip(".").lower()
+            raise Failure(Exit.INPUT, f"{self.path}: a truncated or damaged .npz file: {why}") from cause
         except (NotImplementedError, OSError, zlib.error, lzma.LZMAError) as cause:
             raise Failure(Exit.INPUT, f"{self.path}: cannot be read: {cause}") from cause
 

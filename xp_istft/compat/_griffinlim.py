@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
-import array_api_compat
 import numpy as np
 
-from .. import arrays
-from ..arguments import error, integer, number
-from ..phase_retrieval import griffin_lim
-from ._inputs import cast, given_window, result_dtype
+from ..arguments import error, integer, number, warn
+from ..phase.algorithms import FastGLA
+from ..phase.retrieval import griffin_lim
+from ..transform import STFT
+from ._inputs import beside, cast, given_window, naming, needs_array, result_dtype
 
 
+@naming()
 def griffinlim(
     S: Any,
     *,
@@ -48,23 +48,21 @@ def griffinlim(
     >>> griffinlim(S, n_iter=4, rng=0, length=22050).shape
     (22050,)
     """
-    dtype = result_dtype("griffinlim", dtype, "float16", "float32", "float64")
-    if number("griffinlim", "momentum", momentum, 0) > 1:
-        text = f"Griffin-Lim with momentum={momentum} > 1 can be unstable. Proceed with caution!"
-        warnings.warn(text, UserWarning, stacklevel=2)
+    function = "griffinlim"
+    dtype = result_dtype(function, dtype, "float16", "float32", "float64")
+    if number(function, "momentum", momentum, 0) > 1:
+        warn(f"Griffin-Lim with momentum={momentum} > 1 can be unstable. Proceed with caution!", UserWarning)
     if init not in ("random", None):
-        raise error(ValueError, "griffinlim", "init", "'random' or None", repr(init))
-    _, S = arrays.read("griffinlim", "S", S)
+        raise error(ValueError, function, "init", "'random' or None", repr(init))
+    needs_array(function, "S", S, "bins", "frames")
+    transform = STFT.made_by(
+        function, n_fft=2 * (S.shape[-2] - 1) if n_fft is None else n_fft, hop_length=hop_length,
+        win_length=win_length, window=given_window(window), center=center, pad_mode=pad_mode,
+    )  # fmt: skip
     start: Any = "zero"
     if init == "random":
-        xp = array_api_compat.array_namespace(S)
-        phases = 2 * np.pi * _generator(rng, random_state).random(size=tuple(S.shape))
-        start = xp.astype(xp.asarray(phases, device=array_api_compat.device(S)), S.dtype)
-    y = griffin_lim(
-        S, hop_length=hop_length, win_length=win_length, n_fft=n_fft, window=given_window(window), center=center,
-        pad_mode=pad_mode, length=length, n_iter=n_iter, algorithm="fgla", momentum=momentum, init=start,
-    )  # fmt: skip
-    return cast(y, dtype)
+        start = beside(S, 2 * np.pi * _generator(rng, random_state).random(size=tuple(S.shape)))
+    return cast(griffin_lim(S, transform, length=length, n_iter=n_iter, algorithm=FastGLA(momentum), init=start), dtype)
 
 
 def _generator(rng: Any, random_state: Any) -> Any:

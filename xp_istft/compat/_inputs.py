@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
 
-import array_api_compat
 import numpy as np
 
 from ..arguments import error, integer, positive
-from ..arrays import WIDENED
-from ..backends import backend_for
-from ..backends.array_api import PRECISION, dtype_name
+from ..backends import backend_for, device, namespace, required_backend
+from ..dtypes import PRECISION, WIDENED, dtype_name
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def naming(**names: str) -> Callable[[_Function], _Function]:
+    """For a function whose errors say its own name, and the peer's names of what we call otherwise (X="input")."""
+
+    def decorate(function: _Function) -> _Function:
+        @wraps(function)
+        def call(*arguments: Any, **options: Any) -> Any:
+            try:
+                return function(*arguments, **options)
+            except (TypeError, ValueError) as cause:
+                _, *said = str(cause).split(": ", 2)
+                if len(said) == 2 and said[1].startswith("need "):
+                    cause.args = (f"{function.__name__}: {names.get(said[0], said[0])}: {said[1]}",)
+                raise
+
+        return call  # type: ignore[return-value]
+
+    return decorate
 
 
 def floating(function: str, name: str, x: Any) -> Any:
@@ -20,8 +41,7 @@ def floating(function: str, name: str, x: Any) -> Any:
     x = x if backend_for(x) is not None else np.asarray(x)
     kind = dtype_name(x)
     if kind.startswith(("int", "uint", "bool")):
-        xp = array_api_compat.array_namespace(x)
-        return xp.astype(x, xp.float64)
+        return namespace(x).astype(x, required_backend(x).widest(x))
     if kind not in PRECISION and kind not in WIDENED:
         raise error(TypeError, function, name, "real or complex numbers of double precision at most", x.dtype)
     return x
@@ -30,11 +50,10 @@ def floating(function: str, name: str, x: Any) -> Any:
 def complex_floating(function: str, name: str, X: Any) -> Any:
     """`X` as complex numbers: complex64 of half and single precision, else complex128."""
     X = floating(function, name, X)
-    xp = array_api_compat.array_namespace(X)
-    name = dtype_name(X)
-    if name.startswith("complex"):
+    if is_complex(X):
         return X
-    return xp.astype(X, xp.complex64 if name in ("float16", "bfloat16", "float32") else xp.complex128)
+    xp = namespace(X)
+    return xp.astype(X, xp.complex128 if dtype_name(X) == "float64" else xp.complex64)
 
 
 def needs_array(function: str, name: str, array: Any, *axes: str) -> None:
@@ -70,16 +89,20 @@ def place_of(function: str, name: str, axis: Any, rank: int) -> int:
 
 
 def is_complex(x: Any) -> bool:
-    return dtype_name(x).startswith("complex")
+    return getattr(x.dtype, "kind", "") == "c" or "complex" in str(x.dtype)
 
 
-def like(array: Any, values: np.ndarray) -> Any:
-    """Host values in the library and on the device of `array`; NumPy's as they are, others in its real precision."""
-    if isinstance(array, np.ndarray):
-        return values
-    xp = array_api_compat.array_namespace(array)
-    wide = dtype_name(array) in ("float64", "complex128")
-    return xp.asarray(values.astype("float64" if wide else "float32"), device=array_api_compat.device(array))
+def beside(array: Any, values: np.ndarray) -> Any:
+    """Host values, real or complex, in the library and precision of `array`, and on its device."""
+    name = dtype_name(array)
+    precision = PRECISION.get(WIDENED.get(name, name), "float64")
+    values = values.astype(np.result_type(precision, np.complex64) if np.iscomplexobj(values) else precision)
+    return namespace(array).asarray(values, device=device(array))
+
+
+def ticks(array: Any, values: np.ndarray) -> Any:
+    """Times or frequencies to go with `array`: NumPy's as they are."""
+    return values if isinstance(array, np.ndarray) else beside(array, values)
 
 
 def given_window(window: Any) -> Any:
@@ -104,5 +127,5 @@ def cast(array: Any, dtype: Any) -> Any:
     """`array` as this dtype, which NumPy knows."""
     if dtype is None or dtype_name(array) == np.dtype(dtype).name:
         return array
-    xp = array_api_compat.array_namespace(array)
+    xp = namespace(array)
     return xp.astype(array, getattr(xp, np.dtype(dtype).name))

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .. import nn, transforms
-from ..arguments import choice, error
-from ..frames import bin_frequencies
-from ._nnaudio_state import NNAudioState, fourier, framed, same, unframed
+from .. import nn
+from ..arguments import boolean, choice, error
+from ..frequencies.grids import scale_frequencies
+from ..transform import STFT as Transform  # noqa: N811
+from ._nnaudio_state import NNAudioLayer, fourier, same, unframed
 
 _FORMATS = {"Magnitude": "magnitude", "Complex": "pairs", "Phase": "phase"}
 
 
-class STFT(NNAudioState, nn.STFT):
+class STFT(NNAudioLayer, nn.STFT):
     """`nnAudio.features.STFT`.
 
-    Parameters are nnAudio's; see `xp_istft.nn.STFT`. trainable=True makes the windowed kernels ``wsin`` and ``wcos``
-    (n_bins, 1, n_fft) Parameters.
+    Parameters are nnAudio's; see `xp_istft.iSTFT` and `xp_istft.nn.STFT`. trainable=True makes the windowed kernels
+    ``wsin`` and ``wcos`` (n_bins, 1, n_fft) Parameters.
 
     Examples
     --------
@@ -54,21 +56,27 @@ class STFT(NNAudioState, nn.STFT):
         output_format: str = "Complex",
         verbose: bool = True,
     ) -> None:
+        transform = Transform.made_by(
+            "STFT", n_fft=n_fft, hop_length=hop_length, win_length=win_length, window=window, center=center,
+            pad_mode=pad_mode,
+        )  # fmt: skip
+        bins = scale_frequencies("STFT", transform.n_fft, freq_bins, freq_scale, fmin, fmax, sr)
         choice("STFT", "output_format", output_format, tuple(_FORMATS))
         super().__init__(
-            n_fft, win_length, freq_bins, hop_length, window, freq_scale, center, pad_mode, iSTFT, fmin, fmax, sr,
-            trainable, False, _FORMATS[output_format], verbose,
-        )  # fmt: skip
-        self.iSTFT, self.trainable, self.stride = iSTFT, trainable, self.hop_length
-        bins = self.frequencies
-        self.bins2freq = (bin_frequencies(self.n_fft, sr=float(sr)) if bins is None else bins.hz).tolist()
+            replace(transform, frequencies=bins),
+            trainable_kernels=boolean("STFT", "trainable", trainable),
+            output_format=_FORMATS[output_format],
+        )
+        self.iSTFT, self.trainable = boolean("STFT", "iSTFT", iSTFT), trainable
+        self.bins2freq = self.transform.bin_frequencies(sr).tolist()
+        self._named(verbose)
 
-    def _train_kernels(self, bases: Any) -> None:
+    def _hold_kernels(self, real: np.ndarray, imag: np.ndarray) -> None:
         """The kernels hold the window: what is trained outside its samples counts."""
-        window = framed(torch.asarray(self._exact["window"].copy()), self.n_fft).numpy()
-        real, imag = bases
+        window = self.transform.samples()
         self._hold("wsin", -imag[:, None] * window, trainable=True)
         self._hold("wcos", real[:, None] * window, trainable=True)
+        self._unwindowed = replace(self.transform, window="boxcar", win_length=self.transform.n_fft)
 
     @property
     def kernel_real(self) -> Tensor:  # type: ignore[override]
@@ -78,11 +86,19 @@ class STFT(NNAudioState, nn.STFT):
     def kernel_imag(self) -> Tensor:  # type: ignore[override]
         return -self.wsin[:, 0]
 
-    def _held(self, name: str) -> Any:
-        return "boxcar" if name == "window" and self.trainable_kernels else super()._held(name)
+    def _analysed(self, x: Tensor) -> Tensor:
+        if not self.trainable_kernels:
+            return super()._analysed(x)
+        return nn._forward(x, self._unwindowed, *self._trained())
 
-    def _placed(self) -> dict[str, Any]:
-        return {**super()._placed(), **({"win_length": self.n_fft} if self.trainable_kernels else {})}
+    def _inverted(self, X: Tensor, length: int | None) -> Tensor:
+        """Of trained kernels that of the window as it was before the training, as nnAudio's; of trained kernels of
+        other bins than the DFT's the solution for the kernels.
+        """
+        if not self.trainable_kernels or self.transform.bins is None:
+            return super()._inverted(X, length)
+        with self._precisely(X):
+            return nn._inverse(X, self._unwindowed, length, *self._trained())
 
     def forward(self, x: Tensor, output_format: str | None = None) -> Tensor:
         """Spectrum (batch, n_bins, n_frames), as "Complex" with a last axis of 2, of x (n_samples), (batch, n_samples)
@@ -94,27 +110,21 @@ class STFT(NNAudioState, nn.STFT):
             x = x[:, 0]
         return super().forward(x if x.ndim > 1 else x[None], output_format)
 
-    def inverse(
+    def inverse(  # type: ignore[override]
         self, X: Tensor, onesided: bool = True, length: int | None = None, refresh_win: bool | None = True
     ) -> Tensor:
         """Signal of a spectrum, as `iSTFT` makes it; it needs no iSTFT=True."""
-        if not self.trainable_kernels:
-            return super().inverse(X, onesided, length, refresh_win)
-        window = self._exact["window"]  # that of the analysis before it was trained, as nnAudio's
-        X = nn._complex("STFT", X)
-        placed = {**self._placed(), "win_length": self.win_length}
-        return transforms.istft(X, n_fft=self.n_fft, window=window, onesided=onesided, length=length, **placed)
+        return self._real_signal(X, onesided, length, refresh_win)
 
     def _kernels(self) -> np.ndarray:
-        """exp(2 pi i b n / n_fft) of the bins b, (n_bins, n_fft)."""
-        if self.frequencies is None:
-            return fourier(self.n_fft)[: self.n_fft // 2 + 1]
-        return self.frequencies.basis(self.n_fft).conj()
+        """exp(2 pi i b n / n_fft) of the bins b, (n_bins, 1, n_fft)."""
+        n_fft, bins = self.transform.n_fft, self.transform.bins
+        return (fourier(n_fft)[: n_fft // 2 + 1] if bins is None else bins.basis(n_fft).conj())[:, None]
 
     def _as_nnaudio(self) -> dict[str, Tensor]:
-        window = framed(torch.asarray(self._exact["window"].copy()).to(self.window), self.n_fft)
+        window = torch.tensor(self.transform.samples()).to(self.window)
         kernels = torch.as_tensor(self._kernels()).to(window.device)
-        sine, cosine = (part.to(window.dtype)[:, None] for part in (kernels.imag, kernels.real))
+        sine, cosine = kernels.imag.to(window.dtype), kernels.real.to(window.dtype)
         held = {"wsin": sine * window, "wcos": cosine * window}
         if self.trainable_kernels:
             held = {"wsin": self.wsin, "wcos": self.wcos}
@@ -128,12 +138,13 @@ class STFT(NNAudioState, nn.STFT):
 
     def _from_nnaudio(self, held: dict[str, Tensor]) -> dict[str, Tensor]:
         held = {key: tensor for key, tensor in held.items() if not key.startswith("kernel_")}
-        if "window_mask" in held:
-            held["window"] = unframed(held.pop("window_mask")[0, :, 0], self.win_length)
-        if self.trainable_kernels or not {"wsin", "wcos", "window"} <= held.keys():
+        if "window_mask" not in held:
             return held
-        window = framed(held["window"].detach().cpu().double(), self.n_fft).numpy()
-        kernels = self._kernels()[:, None] * window
+        mask = held.pop("window_mask")
+        held["window"] = unframed(mask, self.win_length)
+        if self.trainable_kernels or not {"wsin", "wcos"} <= held.keys():
+            return held
+        kernels = self._kernels() * mask[0, :, 0].detach().cpu().double().numpy()
         if not (same(held.pop("wsin"), kernels.imag) and same(held.pop("wcos"), kernels.real)):
             need = "those of the bins for trainable=False"
             raise error(ValueError, "STFT", "wsin, wcos", need, "trained kernels", "load them with trainable=True")

@@ -1,59 +1,80 @@
-"""What scipy's two interfaces share: their segments, and spectra of segments that a function detrends."""
+"""What scipy's two interfaces share: sizes and windows read in scipy's words, and spectra of segments."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-import array_api_compat
 import numpy as np
+from scipy.signal import detrend as _detrend
 
-from .. import arrays, transforms
-from ._inputs import like
+from .. import transforms, windows
+from ..arguments import error
+from ..backends import namespace
+from ..transform import STFT, array_size
+from ._inputs import beside, count
 
 
-def spectra(
-    x: Any,
-    window: np.ndarray,
-    hop: int,
-    n_fft: int,
-    padding: tuple[int, int],
-    detrend: Any,
-    onesided: bool,
-    bin_gain: Any = None,
-) -> Any:
-    """Spectra (..., n_bins, n_segments) of the segments of x (..., n_samples) with `padding` zeros about it.
+def segment_size(function: str, nperseg: Any) -> int:
+    nperseg = count(function, "nperseg", nperseg)
+    if nperseg < 1:
+        raise ValueError(f"nperseg must be a positive integer, got {nperseg}")
+    return nperseg
 
-    window  : (nperseg,), at the beginning of the frame of n_fft samples
-    detrend : None, "constant", "linear", or a function of segments (..., n_segments, nperseg)
+
+def overlap(function: str, noverlap: Any, nperseg: int) -> int:
+    """Samples that a segment shares with the next, by default half of it; negative ones leave gaps."""
+    noverlap = nperseg // 2 if noverlap is None else count(function, "noverlap", noverlap)
+    if noverlap >= nperseg:
+        raise ValueError(f"noverlap must be less than nperseg={nperseg}, got {noverlap}")
+    return noverlap
+
+
+def fft_size(function: str, nfft: Any, nperseg: int) -> int:
+    nfft = count(function, "nfft", nfft)
+    if nfft < nperseg:
+        raise ValueError(f"nfft must be greater than or equal to nperseg={nperseg}, got {nfft}")
+    if nfft < 2:
+        raise error(ValueError, function, "nfft", ">= 2", nfft)
+    return nfft
+
+
+def scaled_window(function: str, window: Any, nperseg: int, scaling: str, fs: Any) -> np.ndarray:
+    """The window that makes scipy's numbers: with a sum, or (of its squares, per unit of fs) a power, of 1."""
+    size = array_size(window)
+    if size is None and len(getattr(window, "shape", ())) > 1:
+        raise ValueError(f"window must be 1-D, got shape {tuple(window.shape)}")
+    if size not in (None, nperseg):
+        raise ValueError(f"window must have length of {nperseg}, got {size}")
+    key = windows.window_key(function, "window", window, nperseg)
+    samples = windows.window_samples(function, "window", key, nperseg, nperseg)
+    total = abs(samples.sum()) if scaling == "spectrum" else (samples**2).sum()
+    if total == 0:
+        what = "sum" if scaling == "spectrum" else "power"
+        raise error(ValueError, function, "window", f"a {what} other than 0 for scaling={scaling!r}", 0)
+    return samples / (total if scaling == "spectrum" else np.sqrt(fs * total))
+
+
+def spectra(x: Any, transform: STFT, size: int, detrend: Any) -> Any:
+    """Spectra (..., n_bins, n_segments) of segments of `size` samples, which the frame continues with zeros.
+
+    detrend : None, "constant", "linear", or a function of segments (..., n_segments, size)
     """
-    size = window.shape[0]
-    kept: dict[str, Any] = dict(
-        window=np.pad(window, (0, n_fft - size)), n_fft=n_fft, onesided=onesided, bin_gain=bin_gain
-    )
-    before, after = padding
     if detrend is None:
-        return transforms.stft(x, hop_length=hop, padding=(before, after + n_fft - size), **kept)
-    xp = array_api_compat.array_namespace(x)
-    segments = xp.moveaxis(transforms.frame(x, size, hop, padding=padding), -1, -2)
+        return transform.stft(x)
+    xp, spare = namespace(x), transform.n_fft - size
+    before, after = transform.placement.left, transform.placement.right - spare
+    segments = xp.moveaxis(transforms.frame(x, size, transform.hop_length, padding=(before, after)), -1, -2)
     # each segment is a signal of one frame
-    X = transforms.stft(detrended(segments, detrend), hop_length=n_fft, padding=(0, n_fft - size), **kept)
-    return xp.moveaxis(X[..., 0], -1, -2)
+    alone = replace(transform, hop_length=transform.n_fft, padding=(0, spare))
+    return xp.moveaxis(alone.stft(detrended(segments, detrend))[..., 0], -1, -2)
 
 
 def detrended(segments: Any, detrend: Any) -> Any:
-    """Segments (..., nperseg) less their mean or line, or as the function `detrend` returns them."""
+    """Segments (..., size) less their mean or line, or as the function `detrend` returns them."""
     if callable(detrend):
         return detrend(segments)
-    from scipy.signal import detrend as scipys  # slow to import
-
     if isinstance(segments, np.ndarray):
-        return scipys(segments, type=detrend, axis=-1)
+        return _detrend(segments, type=detrend, axis=-1)
     # scipy's is a linear map, and symmetric: as a matrix it acts on arrays of any library
-    return segments @ like(segments, scipys(np.eye(segments.shape[-1]), type=detrend, axis=-1))
-
-
-def padded(x: Any, before: int, after: int, mode: str | None) -> tuple[Any, tuple[int, int]]:
-    """`x` padded by `mode`, and the zeros that are left to the frames: of zeros, all."""
-    if mode in (None, "zeros"):
-        return x, (before, after)
-    return arrays.pad(x, before, after, mode), (0, 0)
+    return segments @ beside(segments, _detrend(np.eye(segments.shape[-1]), type=detrend, axis=-1))

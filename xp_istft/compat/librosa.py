@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import array_api_compat
 import numpy as np
 
-from .. import arrays, frames, transforms, windows
+from .. import arrays, transforms
 from ..arguments import error, integer, number
-from ..backends import required_backend
-from ..backends.array_api import PRECISION, dtype_name
+from ..backends import namespace, required_backend
+from ..dtypes import PRECISION, dtype_name
+from ..transform import STFT
 from ._griffinlim import griffinlim
-from ._inputs import cast, given_window, is_complex, needs_array, result_dtype
+from ._inputs import cast, given_window, is_complex, naming, needs_array, result_dtype
 
 __all__ = ["griffinlim", "istft", "magphase", "stft", "window_sumsquare"]
 
 
+@naming(x="y")
 def stft(
     y: Any,
     *,
@@ -58,7 +59,7 @@ def stft(
         raise error(ValueError, "stft", "pad_mode", "'constant', 'reflect', 'edge' or 'symmetric'", repr(pad_mode))
     dtype = result_dtype("stft", dtype, "complex64", "complex128")
     if dtype == np.complex128:
-        _, y = arrays.read("stft", "x", y)
+        _, y = arrays.read("stft", "y", y)
         y = cast(y, np.float64)
     X = transforms.stft(
         y,
@@ -81,6 +82,7 @@ def stft(
     return out
 
 
+@naming(X="stft_matrix")
 def istft(
     stft_matrix: Any,
     *,
@@ -130,7 +132,7 @@ def magphase(D: Any, *, power: float = 1) -> tuple[Any, Any]:
     if dtype_name(D) not in PRECISION:
         raise error(TypeError, "magphase", "D", " or ".join(PRECISION), D.dtype)
     power = number("magphase", "power", power)
-    xp = array_api_compat.array_namespace(D)
+    xp = namespace(D)
     magnitude = xp.abs(D)
     zero = magnitude == 0
     divisor = xp.where(zero, xp.ones_like(magnitude), magnitude)
@@ -158,9 +160,9 @@ def window_sumsquare(
     array([0.  , 0.25, 1.  , 0.5 , 1.  , 0.5 , 1.  , 0.25], dtype=float32)
     """
     n_frames = integer("window_sumsquare", "n_frames", n_frames, 1)
-    n_fft, hop_length, win_length = frames.sizes("window_sumsquare", n_fft, hop_length, win_length)
-    key = windows.window_key("window_sumsquare", "window", given_window(window), win_length)
-    samples = windows.window_samples("window_sumsquare", "window", key, win_length, n_fft)
-    if norm is not None:
-        samples = samples / np.linalg.norm(samples, norm)
-    return transforms.overlap_add(np.ones((n_fft, n_frames)), hop_length, window=samples**2).astype(dtype)
+    made = STFT.made_by(
+        "window_sumsquare", n_fft=n_fft, hop_length=hop_length, win_length=win_length, window=given_window(window)
+    )
+    samples = made.samples() if norm is None else made.samples() / np.linalg.norm(made.samples(), norm)
+    ones = np.ones((made.n_fft, n_frames))
+    return transforms.overlap_add(ones, made.hop_length, window=samples**2).astype(dtype)

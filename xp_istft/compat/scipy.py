@@ -7,25 +7,24 @@ from the other end or lets through (nperseg=256.5, fs=0, a string for a bool) is
 
 from __future__ import annotations
 
-import warnings
+from dataclasses import replace
 from typing import Any
 
-import array_api_compat
 import numpy as np
+from scipy.signal import check_COLA, check_NOLA
 
-from .. import transforms, windows
-from ..arguments import boolean, choice, error
-from ..frames import bin_frequencies
-from ._cola import check_COLA, check_NOLA, fft_size, overlap, read_window, segment_size, window_size
-from ._inputs import complex_floating, floating, is_complex, like, place_of, rate
-from ._segments import padded as _padded
-from ._segments import spectra
+from .. import arrays, windows
+from ..arguments import boolean, choice, error, warn
+from ..backends import namespace
+from ..transform import STFT, array_size
+from ._inputs import complex_floating, floating, is_complex, naming, place_of, rate, ticks
+from ._segments import fft_size, overlap, scaled_window, segment_size, spectra
 from ._short_time_fft import ShortTimeFFT
 
 __all__ = ["ShortTimeFFT", "check_COLA", "check_NOLA", "istft", "stft"]
 
 # scipy's names of what stands beyond the ends, and pad's
-_BOUNDARIES = {"even": "reflect", "odd": "odd", "constant": "edge", "zeros": "zeros", None: None}
+_BOUNDARIES: dict[str | None, Any] = {"even": "reflect", "odd": "odd", "constant": "edge", "zeros": "zeros", None: None}
 
 
 def stft(
@@ -66,37 +65,43 @@ def stft(
         choice(function, "detrend", detrend, (False, None, "constant", "linear"))
     fs, x = rate(function, "fs", fs), floating(function, "x", x)
     n_samples = x.shape[place_of(function, "axis", axis, len(x.shape))]
-    size = window_size(window)
+    size = array_size(window)
     nperseg = size or 256 if nperseg is None else segment_size(function, nperseg)
     if size not in (None, nperseg):
         raise ValueError(f"value specified for nperseg is different from length of window, got {nperseg} and {size}")
-    xp = array_api_compat.array_namespace(x)
+    xp = namespace(x)
     if 0 in x.shape:
         return tuple(xp.zeros(x.shape) for _ in range(3))
     if isinstance(window, (str, tuple)) and nperseg > n_samples:
         text = f"nperseg = {nperseg} is greater than input length  = {n_samples}, using nperseg = {n_samples}"
-        warnings.warn(text, UserWarning, stacklevel=2)
+        warn(text, UserWarning)
         nperseg = n_samples
-    weights = _scaled(function, read_window(function, window, nperseg), scaling, fs)
+    weights = scaled_window(function, window, nperseg, scaling, fs)
     if nperseg > n_samples:
         raise error(ValueError, function, "window", f"at most as many samples as x has ({n_samples})", nperseg)
     hop = nperseg - overlap(function, noverlap, nperseg)
     nfft = fft_size(function, nperseg if nfft is None else nfft, nperseg)
     if onesided and is_complex(x):
-        text = "Input data is complex, switching to return_onesided=False"
-        warnings.warn(text, UserWarning, stacklevel=2)
+        warn("Input data is complex, switching to return_onesided=False", UserWarning)
         onesided = False
 
     x = xp.moveaxis(x, axis, -1)
-    half = nperseg // 2 if boundary is not None else 0
-    spare = (-(n_samples + 2 * half - nperseg) % hop) % nperseg if padded else 0
-    x, (before, after) = _padded(x, half, half, _BOUNDARIES[boundary])
-    Z = spectra(x, weights, hop, nfft, (before, after + spare), _trend(detrend, axis, xp), onesided)
+    half = zeros = nperseg // 2 if boundary is not None else 0
+    if boundary not in (None, "zeros"):
+        x, zeros = arrays.pad(x, half, half, _BOUNDARIES[boundary]), 0
+    rest = -(n_samples + 2 * half - nperseg) % hop % nperseg if padded else 0
+    spare = nfft - nperseg
+    transform = STFT.made_by(
+        function, n_fft=nfft, hop_length=hop, window=np.pad(weights, (0, spare)),
+        padding=(zeros, zeros + rest + spare), onesided=onesided,
+    )  # fmt: skip
+    Z = spectra(x, transform, nperseg, _trend(detrend, axis, xp))
     times = np.arange(Z.shape[-1]) * hop + (0 if boundary is not None else nperseg / 2)
     Z = xp.moveaxis(Z, -2, axis if axis >= 0 else axis - 1)
-    return like(Z, bin_frequencies(nfft, onesided=onesided)) * fs, like(Z, times) / fs, Z
+    return ticks(Z, transform.bin_frequencies()) * fs, ticks(Z, times) / fs, Z
 
 
+@naming(X="Zxx")
 def istft(
     Zxx: Any,
     fs: Any = 1.0,
@@ -152,43 +157,29 @@ def istft(
     due = nfft // 2 + 1 if onesided else nfft
     if n_bins != due:
         raise error(ValueError, function, "Zxx", f"{due} bins for nfft={nfft}, input_onesided={onesided}", n_bins)
-    weights = _scaled(function, read_window(function, window, nperseg), scaling, fs)
-    half = nperseg // 2 if boundary else 0
+    weights = scaled_window(function, window, nperseg, scaling, fs)
+    half, spare = nperseg // 2 if boundary else 0, nfft - nperseg
     if n_segments < 1 or nperseg + hop * (n_segments - 1) <= 2 * half:
         need = f"at least {2 if half else 1} segment{'s' * bool(half)} for boundary={boundary}"
         raise error(ValueError, function, "Zxx", need, n_segments)
-    spare = nfft - nperseg
-    kept: dict[str, Any] = dict(
-        n_fft=nfft,
-        hop_length=hop,
-        window=np.pad(weights, (0, spare)),
-        padding=(half, half + spare),
+    transform = STFT.made_by(
+        function, n_fft=nfft, hop_length=hop, window=np.pad(weights, (0, spare)), padding=(half, half + spare),
         onesided=onesided,
-        real=onesided,
-        axes=(freq_axis, time_axis),
-    )
+    )  # fmt: skip
+    axes = (freq_axis, time_axis)
     try:
-        x = transforms.istft(Z, **kept)
+        x = transform.istft(Z, axes=axes)
     except windows.NOLAError:
-        warnings.warn("NOLA condition failed, STFT may not be invertible.", UserWarning, stacklevel=2)
-        x = transforms.istft(Z, nola="zero", **kept)
-    times = like(x, np.arange(x.shape[-1])) / fs
+        warn("NOLA condition failed, STFT may not be invertible.", UserWarning)
+        x = replace(transform, nola="zero").istft(Z, axes=axes)
+    times = ticks(x, np.arange(x.shape[-1])) / fs
     place = time_axis - 1 if freq_axis < time_axis else time_axis
-    return times, array_api_compat.array_namespace(x).moveaxis(x, -1, place)
+    return times, namespace(x).moveaxis(x, -1, place)
 
 
 def _check_scaling(scaling: Any) -> None:
     if scaling not in ("spectrum", "psd"):
         raise ValueError(f"Parameter {scaling=} not in ['spectrum', 'psd']!")
-
-
-def _scaled(function: str, window: np.ndarray, scaling: str, fs: Any) -> np.ndarray:
-    """The window that makes scipy's numbers: with a sum, or (of its squares, per unit of fs) a power, of 1."""
-    total = abs(window.sum()) if scaling == "spectrum" else (window**2).sum()
-    if total == 0:
-        what = "sum" if scaling == "spectrum" else "power"
-        raise error(ValueError, function, "window", f"a {what} other than 0 for scaling={scaling!r}", 0)
-    return window / (total if scaling == "spectrum" else np.sqrt(fs * total))
 
 
 def _trend(detrend: Any, axis: int, xp: Any) -> Any:

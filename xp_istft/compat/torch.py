@@ -11,12 +11,14 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-import array_api_compat
 import numpy as np
 
-from .. import transforms, windows
+from .. import transforms
 from ..arguments import error
-from ._inputs import is_complex, needs_array
+from ..backends import backend_for, namespace
+from ..transform import STFT
+from ..windows import NOLAError
+from ._inputs import is_complex, naming, needs_array
 
 __all__ = ["istft", "stft"]
 
@@ -39,6 +41,7 @@ def _raising_as_torch(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @_raising_as_torch
+@naming(x="input")
 def stft(
     input: Any,
     n_fft: int,
@@ -77,7 +80,7 @@ def stft(
     """
     if center and align_to_window is not None:
         raise error(ValueError, "stft", "align_to_window", "None with center=True", align_to_window)
-    needs_array("stft", "x", input)
+    needs_array("stft", "input", input)
     complex_input = is_complex(input)
     if strict:
         rank = len(input.shape)
@@ -103,11 +106,12 @@ def stft(
     )
     if return_complex is not False:
         return X
-    xp = array_api_compat.array_namespace(X)
+    xp = namespace(X)
     return xp.stack([xp.real(X), xp.imag(X)], axis=-1)
 
 
 @_raising_as_torch
+@naming(X="input")
 def istft(
     input: Any,
     n_fft: int,
@@ -143,7 +147,7 @@ def istft(
     >>> bool((istft(X, 512, window=w, length=4000) - x).abs().max() < 1e-5)
     True
     """
-    needs_array("istft", "X", input, "bins", "frames")
+    needs_array("istft", "input", input, "bins", "frames")
     hop_length = n_fft // 4 if hop_length is None else hop_length
     win_length = n_fft if win_length is None else win_length
     window = "boxcar" if window is None else window
@@ -153,9 +157,16 @@ def istft(
             raise error(ValueError, "istft", "input", "2 or 3 dimensions", rank)
         if hop_length > win_length:
             raise error(ValueError, "istft", "hop_length", f"<= win_length={win_length}", hop_length)
-        _check_overlap(input.shape[-1], n_fft, hop_length, win_length, window, center, length)
+        backend = backend_for(window)
+        transform = STFT.made_by(
+            "istft", n_fft=n_fft, hop_length=hop_length, win_length=win_length, center=center,
+            window=window if backend is None else backend.to_host(window),
+        )  # fmt: skip
+        _check_overlap(transform, input.shape[-1], length)
     if onesided is None:
         onesided = input.shape[-2] != n_fft
+    if onesided and return_complex:
+        raise error(ValueError, "istft", "return_complex", "False for a one-sided spectrum", True)
     if not onesided and not return_complex and input.shape[-2] == n_fft:
         input, onesided = input[..., : n_fft // 2 + 1, :], True  # torch reads the lower half alone
     return transforms.istft(
@@ -168,19 +179,15 @@ def istft(
         length=length,
         scaling="ortho" if normalized else None,
         onesided=onesided,
-        real=not return_complex,
     )
 
 
-def _check_overlap(
-    n_frames: int, n_fft: int, hop_length: int, win_length: int, window: Any, center: bool, length: int | None
-) -> None:
+def _check_overlap(transform: STFT, n_frames: int, length: int | None) -> None:
     """NOLAError where torch's own check of the squared windows fails."""
-    key = windows.window_key("istft", "window", window, win_length)
-    squares = windows.window_samples("istft", "window", key, win_length, n_fft) ** 2
-    before = n_fft // 2 if center else 0
+    before = transform.placement.left
     padding = (before, before if length is None else 0)
-    overlap = transforms.overlap_add(np.ones((n_fft, n_frames)), hop_length, window=squares, padding=padding)
-    if not overlap[:length].min() > _LEAST_OVERLAP:
-        need = f"overlap > {_LEAST_OVERLAP} at every sample"
-        raise error(windows.NOLAError, "istft", "window", need, overlap[:length].min())
+    ones = np.ones((transform.n_fft, n_frames))
+    overlap = transforms.overlap_add(ones, transform.hop_length, window=transform.samples() ** 2, padding=padding)
+    least = overlap[:length].min()
+    if not least > _LEAST_OVERLAP:
+        raise error(NOLAError, "istft", "window", f"overlap > {_LEAST_OVERLAP} at every sample", least)

@@ -225,9 +225,7 @@ class FakeCupy:
         cuda.__dict__.update(
             Device=lambda device=None: _Device(self, self.current_device() if device is None else device),
             Stream=type("Stream", (_Stream,), {"fake": self}),
-            Event=lambda: _Event(self),
             get_current_stream=lambda device_id=-1: SimpleNamespace(ptr=self.current_stream()),
-            get_elapsed_time=lambda start, stop: float(stop.time - start.time),
             is_available=lambda: True,
             cufft=cufft,
         )
@@ -484,16 +482,3 @@ class _Stream:
 
     def synchronize(self) -> None:
         self.fake.trace.waits += 1
-
-
-class _Event:
-    """Its clock is the number of launches: fewer launches are faster."""
-
-    def __init__(self, fake: FakeCupy) -> None:
-        self._fake, self.time = fake, -1
-
-    def record(self, stream: Any = None) -> None:
-        self.time = len(self._fake.trace.launches)
-
-    def synchronize(self) -> None:
-        self._fake.trace.waits += 1

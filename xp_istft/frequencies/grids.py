@@ -1,4 +1,4 @@
-"""Bins at any frequencies: the grids, their bases, and what a grid can and cannot recover.
+"""Frequencies of bins, and what frames with such bins determine of a signal.
 
 A bin at f Hz is the DFT bin b = f n_fft / sr, whole or not: X[k, m] = sum_n w[n] x[m h + n] exp(-2 pi i b_k n / n_fft).
 With weights c on the bins, everything about the inverse follows from the real numbers
@@ -6,22 +6,22 @@ With weights c on the bins, everything about the inverse follows from the real n
     g[d] = sum_k c_k cos(2 pi b_k d / n_fft)
 
 (the Gram matrix of the bins is Toeplitz, whatever the grid) and from the autocorrelation r of the window: the *symbol*
-S(omega) = sum_d g[d] r[d] exp(-i omega d) / h is how strongly the frames see frequency omega.
+S(omega) = sum_d g[d] r[d] exp(-i omega d) / h is the weight of frequency omega in the least squares.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
-import array_api_compat
 import numpy as np
 
-from .arguments import choice, error, integer, number, positive
+from ..arguments import choice, error, integer, number, positive
+from ..backends import device, namespace
 
 FREQUENCY_SCALES = ("no", "linear", "log", "log2")  # nnAudio's
-_SEEN = 0.1  # a frequency can be recovered where the symbol is at least this part of its peak
+_RECOVERED = 0.1  # a frequency can be recovered where the symbol is at least this part of its peak
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +105,7 @@ class Frequencies:
         """The share of [0, sr / 2] that each bin stands for, float64 (n_bins,), times 2.
 
         A bin's cell reaches half way to its neighbours; those at the ends are symmetric. Of the bins of the DFT these
-        are (1, 2, ..., 2, 1) / n_fft, the weights of the inverse DFT.
+        are (1, 2, ..., 2, 1) / n_fft (without the last 1 for odd n_fft), the weights of the inverse DFT.
         """
         b = self.bins(n_fft)
         if b.size == 1:
@@ -116,39 +116,12 @@ class Frequencies:
         return 2 / n_fft * (np.clip(hi, 0, n_fft / 2) - np.clip(lo, 0, n_fft / 2))
 
     def redundancy(self, hop_length: int) -> float:
-        """Numbers that the frames hold for each that they must determine, where the bins lie farthest apart.
+        """Numbers in the spectrum for each one to be determined, where the bins lie farthest apart.
 
         sr / (hop_length * gap). Under 1, what lies between those bins is lost for any method.
         """
         hop = integer("redundancy", "hop_length", hop_length, 1)
         return self.sr / (hop * float(np.diff(self.hz).max())) if len(self) > 1 else float("inf")
-
-
-@dataclass(frozen=True, eq=False)
-class Basis:
-    """A complex basis (n_bins, n_fft) on the host, hashed by content: stands for frequencies that it need not have."""
-
-    samples: np.ndarray
-    digest: bytes
-
-    @classmethod
-    def of(cls, samples: np.ndarray) -> Basis:
-        samples = np.ascontiguousarray(samples, np.complex128)
-        return cls(samples, hashlib.sha256(samples.tobytes()).digest())
-
-    sr = 1.0
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Basis) and self.digest == other.digest and self.samples.shape == other.samples.shape
-
-    def __hash__(self) -> int:
-        return hash(self.digest)
-
-    def __len__(self) -> int:
-        return self.samples.shape[0]
-
-    def basis(self, n_fft: int) -> np.ndarray:
-        return self.samples
 
 
 def linear_frequencies(n: int, fmin: float, fmax: float, sr: float) -> Frequencies:
@@ -247,33 +220,40 @@ def _grid(function: str, count: str, n: Any, fmin: Any, fmax: Any, sr: Any, *, l
     return Frequencies(hz, sr)
 
 
-# ---- what the frames see, for any array library (xp)
+# ---- the symbol, of arrays of any library
 
 
 def lags(bins: Frequencies, weights: np.ndarray, n_fft: int) -> np.ndarray:
-    """g[d], float64 (n_fft,): the first column of the Toeplitz Gram matrix of the bins."""
-    return weights @ bins.basis(n_fft).real
+    """g[d], float64 (n_fft,), read-only: the first column of the Toeplitz Gram matrix of the bins."""
+    return _lags(bins, weights.tobytes(), n_fft)
 
 
-def even_spectrum(first: Any, n: int, xp: Any) -> Any:
-    """Real spectrum (n // 2 + 1,) of the even sequence of n samples that begins with `first`, n >= 2 first.size - 1."""
-    size = first.shape[0]
-    zeros = xp.zeros((n - 2 * size + 1,), dtype=first.dtype, device=array_api_compat.device(first))
-    return xp.real(xp.fft.rfft(xp.concat([first, zeros, xp.flip(first[1:])])))
+@lru_cache(maxsize=16)
+def _lags(bins: Frequencies, weights: bytes, n_fft: int) -> np.ndarray:
+    column = np.frombuffer(weights) @ bins.basis(n_fft).real
+    column.flags.writeable = False
+    return column
 
 
-def autocorrelation(window: Any, xp: Any) -> Any:
-    """sum_n window[n] window[n + d] for d = 0..n_fft - 1."""
-    n_fft = window.shape[0]
-    spectrum = xp.fft.rfft(window, n=2 * n_fft)
-    return xp.fft.irfft(spectrum * xp.conj(spectrum), n=2 * n_fft)[:n_fft]
+def autocorrelation(window: Any) -> Any:
+    """r[d] = sum_n window[n] window[n + d] for d = 0..n_fft - 1."""
+    n_fft, fft = window.shape[0], namespace(window).fft
+    spectrum = fft.rfft(window, n=2 * n_fft)
+    return fft.irfft(spectrum * namespace(window).conj(spectrum), n=2 * n_fft)[:n_fft]
 
 
-def basis_lags(basis: Any, weights: Any, window: Any, xp: Any) -> Any:
+def basis_lags(basis: Any, weights: Any, window: Any) -> Any:
     """What g[d] r[d] is for a basis whose Gram matrix is not Toeplitz: the sums of its windowed diagonals."""
-    n_fft = basis.shape[1]
+    xp, n_fft = namespace(basis), basis.shape[1]
     power = xp.sum(weights[:, None] * xp.abs(xp.fft.fft(basis * window, n=2 * n_fft)) ** 2, axis=0)
     return xp.real(xp.fft.ifft(xp.astype(power, basis.dtype)))[:n_fft]
+
+
+def even_spectrum(first: Any, n: int) -> Any:
+    """Real spectrum (n // 2 + 1,) of the even sequence of n samples that begins with `first`, n >= 2 first.size - 1."""
+    xp = namespace(first)
+    zeros = xp.zeros((n - 2 * first.shape[0] + 1,), dtype=first.dtype, device=device(first))
+    return xp.real(xp.fft.rfft(xp.concat([first, zeros, xp.flip(first[1:])])))
 
 
 def bands(symbol: np.ndarray, sr: float) -> tuple[tuple[float, float], ...]:
@@ -282,7 +262,7 @@ def bands(symbol: np.ndarray, sr: float) -> tuple[tuple[float, float], ...]:
     >>> bands(np.array([0.0, 1.0, 1.0, 0.0, 0.5]), sr=8)
     ((1.0, 2.0), (4.0, 4.0))
     """
-    seen = np.concatenate([[False], symbol >= _SEEN * symbol.max(), [False]])
-    edges = np.flatnonzero(np.diff(seen))
+    recovered = np.concatenate([[False], symbol >= _RECOVERED * symbol.max(), [False]])
+    edges = np.flatnonzero(np.diff(recovered))
     step = sr / 2 / (symbol.size - 1)
     return tuple((float(lo * step), float((hi - 1) * step)) for lo, hi in zip(edges[::2], edges[1::2], strict=True))

@@ -1,0 +1,350 @@
+"""The maps for any Array API namespace, plainly: the definition that every backend answers to, and the defaults.
+
+No data-dependent control flow and no writes in place, so that jax.jit, jax.grad, jax.vmap and torch's autograd pass
+through. Everything that is not the data is made on the host and cast; windows and gains that are arrays of a library
+stay there, so that derivatives reach them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from ..arguments import error
+from ..dtypes import PRECISION, SPECTRUM, dtype_name
+from ..frames import Frames, padding_index
+from ..jobs import Analysis, Running, Synthesis
+
+
+class Backend:
+    """What the package asks of an array library. A subclass overrides what its library does faster, or otherwise.
+
+    Layouts are (..., n_bins, n_frames), (..., n_fft, n_frames) and (..., n_samples); complex64 goes with float32,
+    complex128 with float64. Arguments were checked before.
+    """
+
+    lazy = False  # whether arrays are not computed before they are asked for
+
+    def __reduce__(self) -> str:
+        """Pickled by name: every process has one instance."""
+        return "BASE" if type(self) is Backend else "BACKEND"
+
+    # ---- the two maps
+
+    def synthesis(self, spectrum: Any, job: Synthesis, out: Any = None, workers: int | None = None) -> Any:
+        """Spectrum to signal, in `out` where that is given."""
+        return _written(self._overlap_added(self._segments(spectrum, job), job), out)
+
+    def analysis(self, signal: Any, job: Analysis, out: Any = None, workers: int | None = None) -> Any:
+        """Signal to spectrum, in `out` where that is given."""
+        xp = self.namespace(signal)
+        segments = self._framed(signal, job)
+        if job.onesided:
+            return _written(xp.fft.rfft(segments, axis=-2), out)
+        kind = dtype_name(segments)
+        if kind in SPECTRUM:
+            segments = xp.astype(segments, getattr(xp, SPECTRUM[kind]))
+        return _written(xp.fft.fft(segments, axis=-2), out)
+
+    def overlap_add(self, segments: Any, job: Synthesis) -> Any:
+        """`synthesis` without the FFT: gain[t] sum_m window[t - m hop] segments[t - m hop, m]."""
+        return self._overlap_added(segments, job)
+
+    def frame(self, signal: Any, job: Analysis) -> Any:
+        """`analysis` without the FFT: window[n] signal[m hop + n - start], padded outside as the job says."""
+        return self._framed(signal, job)
+
+    # ---- streams
+
+    def waiting(self, spectrum: Any, running: Running) -> Any:
+        """The sums that wait before the first frame: zeros (..., running.waiting)."""
+        kind = dtype_name(spectrum)
+        return self._zeros(
+            spectrum, *spectrum.shape[:-2], running.waiting, kind=PRECISION[kind] if running.job.real else kind
+        )
+
+    def continued(self, spectrum: Any, sums: Any, frame: Any, running: Running) -> tuple[Any, Any]:
+        """Add frames [frame, frame + count) to the sums that wait: (signal (..., count * hop), sums).
+
+        `frame` is an int or an integer array without axes, which may be traced, and may be cut to running.steady.
+        """
+        xp = self.namespace(spectrum)
+        job, hop = running.job, running.job.frames.hop
+        segments = self._windowed(self._segments(spectrum, job), job)
+        *batch, _, count = segments.shape
+        pieces = xp.moveaxis(segments[..., running.first :, :], -1, -2)
+        rows = -(-pieces.shape[-1] // hop)
+        length = running.before + (count + rows - 1) * hop
+        axis = xp.concat([sums, self._zeros(sums, *batch, length - running.waiting)], axis=-1)
+        total = xp.reshape(axis[..., running.before :], (*batch, count + rows - 1, hop))
+        total = xp.reshape(self._added(total, pieces, rows, hop), (*batch, (count + rows - 1) * hop))
+        axis = xp.concat([axis[..., : running.before], total], axis=-1)
+        signal, sums = axis[..., : count * hop], axis[..., count * hop : count * hop + running.waiting]
+        if isinstance(frame, int):
+            return self._normalised(signal, running.gains(frame, count)), sums
+        table = self._like(running.gains(0, running.steady + 1), signal)
+        index = xp.minimum(frame + xp.arange(count), xp.asarray(running.steady))
+        gain = xp.reshape(xp.take(xp.reshape(table, (-1, hop)), index, axis=0), (-1,))
+        return self._normalised(signal, gain), sums
+
+    def ended(self, sums: Any, job: Synthesis, lo: int, skip: int, running: Running) -> Any:
+        """The samples of the whole `job` from `lo` on, of the sums that wait, which begin `skip` samples before."""
+        inside = sums[..., skip : skip + job.frames.stop - lo]
+        beyond = self._zeros(sums, *sums.shape[:-1], job.frames.stop - lo - inside.shape[-1])
+        signal = self.namespace(sums).concat([inside, beyond], axis=-1)
+        return signal if job.gain is None else self._normalised(signal, job.gain.samples(lo, job.frames.stop))
+
+    # ---- loops
+
+    def retrieve(
+        self,
+        start: Any,
+        magnitude: Any,
+        inverse: Synthesis,
+        forward: Analysis,
+        stages: Sequence[Any],
+        watch: Callable[[float], bool] | None = None,
+        workers: int | None = None,
+    ) -> Any:
+        """The spectrum of these magnitudes that the stages of phase retrieval reach from `start`.
+
+        watch(convergence) is called after each iteration and says whether its stage ends there.
+        """
+        from ..phase.algorithms import iterate
+
+        def project(spectrum: Any) -> Any:
+            signal = self.synthesis(spectrum, inverse, workers=workers)
+            return self.analysis(signal, forward, workers=workers)
+
+        return iterate(start, magnitude, project, stages, watch)
+
+    def linear_solve(
+        self, operator: Callable, solver: Callable, loop: Callable, right: Any, parameters: Sequence[Any]
+    ) -> Any:
+        """The x with operator(x, *parameters) = right, a symmetric operator: solver(right, loop, *parameters).
+
+        For libraries whose derivatives cannot pass through a loop that looks at values; the solver can be given
+        another loop(unfinished, advance, state) than `loop`.
+        """
+        return solver(right, loop, *parameters)
+
+    def by_signal(self, function: Callable, array: Any, core: int, shape: tuple[int, ...], dtype: str) -> Any:
+        """The result of function(array), which turns the last `core` axes of its argument into those of `shape`."""
+        return function(array)
+
+    # ---- arrays and their values
+
+    def namespace(self, *arrays: Any) -> Any:
+        """The functions of the Array API for these arrays."""
+        return array_api_compat.array_namespace(*arrays)
+
+    def device(self, array: Any) -> Any:
+        """Where an array lies, as its namespace takes it; None where a library does not say."""
+        return _device(array)
+
+    def as_complex(self, real: Any, imag: Any) -> Any:
+        xp = self.namespace(real, imag)
+        kind = xp.complex64 if xp.result_type(real, imag) == xp.float32 else xp.complex128
+        return xp.astype(real, kind) + 1j * xp.astype(imag, kind)
+
+    def joined(self, pairs: Any) -> Any:
+        """Complex array of real (..., 2), a view where that is possible."""
+        return self.as_complex(pairs[..., 0], pairs[..., 1])
+
+    def to_host(self, array: Any) -> np.ndarray:
+        """The values in NumPy; waits for a device."""
+        return np.asarray(array)
+
+    def at_hand(self, array: Any) -> np.ndarray | None:
+        """The values in NumPy, or None where they cannot be had without waiting."""
+        return None
+
+    def on_host(self, array: Any, function: Callable[[np.ndarray], np.ndarray]) -> Any:
+        """What `function` makes of the values (..., n_bins, n_frames) in NumPy, back on the array's device."""
+        return self.namespace(array).asarray(function(self.to_host(array)), device=self.device(array))
+
+    def follows(self, array: Any) -> bool:
+        """Whether a window or basis stays an array: followed by automatic differentiation or a compiler, or on a
+        device from which its values cannot be had without waiting.
+        """
+        return False
+
+    def widest(self, array: Any) -> Any:
+        """float64 of this array's library; float32 where its device or its configuration has no more."""
+        return self.namespace(array).float64
+
+    def ephemeral(self, array: Any) -> bool:
+        """Whether arrays that are made beside this one must not outlive the call."""
+        return False
+
+    # ---- checks
+
+    def checked(self, function: str, name: str, array: Any) -> Any:
+        """The array as the maps take it, or TypeError."""
+        xp = self.namespace(array)
+        missing = _missing(xp, getattr(xp, "__array_api_version__", None), hasattr(xp, "fft"))
+        if missing:
+            need = "an array of a library with complex dtypes and an FFT (Array API 2023.12 with the extension fft)"
+            raise error(TypeError, function, name, need, _class(array), missing)
+        return array
+
+    def check_out(self, function: str, out: Any, array: Any, shape: tuple[int, ...], dtype: str) -> None:
+        """`out` must be an array of `array`'s library, device and the result's shape and dtype, and writeable."""
+        if type(out) is not type(array):
+            raise error(TypeError, function, "out", f"{_class(array)} as the input", _class(out))
+        if dtype_name(out) != dtype:
+            raise error(TypeError, function, "out", f"dtype {dtype}", f"{out.dtype}")
+        if tuple(out.shape) != shape:
+            raise error(ValueError, function, "out", f"shape {shape}", f"{tuple(out.shape)}")
+        ours, theirs = self.device(array), self.device(out)
+        if ours != theirs:
+            raise error(ValueError, function, "out", f"the device of the input ({ours})", theirs)
+        if not array_api_compat.is_writeable_array(out):
+            raise error(TypeError, function, "out", "an array that can be written in place", _class(out))
+
+    # ---- the definition in steps
+
+    def _segments(self, spectrum: Any, job: Synthesis) -> Any:
+        """The inverse FFT of each frame, (..., n_fft, n_frames)."""
+        xp = self.namespace(spectrum)
+        n_fft = job.frames.n_fft
+        if 0 in spectrum.shape:  # which not every library's FFT takes
+            empty = self._zeros(spectrum, *spectrum.shape[:-2], n_fft, spectrum.shape[-1])
+            return xp.real(empty) if job.real else empty
+        if job.onesided:
+            return xp.fft.irfft(_hermitian_ends(spectrum, n_fft, xp), n=n_fft, axis=-2)
+        segments = xp.fft.ifft(spectrum, n=n_fft, axis=-2)
+        return xp.real(segments) if job.real else segments
+
+    def _overlap_added(self, segments: Any, job: Synthesis) -> Any:
+        """Frames are added in the order of m."""
+        xp = self.namespace(segments)
+        frames = job.frames
+        hop, rows = frames.hop, frames.overlap
+        *batch, _, n_frames = segments.shape
+        pieces = xp.moveaxis(self._windowed(segments, job), -1, -2)
+        total = self._zeros(segments, *batch, n_frames + rows - 1, hop)
+        total = self._added(total, pieces, rows, hop)
+        length = (n_frames + rows - 1) * hop  # whole hops that hold the padded axis
+        axis = xp.reshape(total, (*batch, length))
+
+        before = max(0, min(-frames.start, frames.n_samples))
+        after = max(0, min(frames.stop - length, frames.n_samples))
+        inside = axis[..., min(length, max(0, frames.start)) : min(length, max(0, frames.stop))]
+        zeros = (self._zeros(axis, *batch, count) for count in (before, after))
+        signal = xp.concat([next(zeros), inside, next(zeros)], axis=-1)
+        gain = job.signal_gain()
+        return signal if gain is None else self._normalised(signal, gain)
+
+    def _added(self, total: Any, pieces: Any, rows: int, hop: int) -> Any:
+        """Sum of `total` (..., count + rows - 1, hop) and frames (..., count, samples), each from its own hop on."""
+        xp = self.namespace(total)
+        *batch, count, size = pieces.shape
+        pieces = xp.concat([pieces, self._zeros(total, *batch, count, rows * hop - size)], axis=-1)
+        pieces = xp.reshape(pieces, (*batch, count, rows, hop))
+        for row in reversed(range(rows)):  # hop j takes row r of frame j - r: the earliest frame first
+            before, after = (self._zeros(total, *batch, size, hop) for size in (row, rows - 1 - row))
+            total = total + xp.concat([before, pieces[..., row, :], after], axis=-2)
+        return total
+
+    def _framed(self, signal: Any, job: Analysis) -> Any:
+        xp = self.namespace(signal)
+        frames = job.frames
+        n_fft, hop, rows = frames.n_fft, frames.hop, frames.overlap
+        batch = signal.shape[:-1]
+        total = (frames.n_frames + rows - 1) * hop  # whole hops that hold every frame
+        first, last = -frames.start, total - frames.start  # the padded axis, counted from the signal's first sample
+        n_samples = signal.shape[-1]
+        padded = xp.concat(
+            [
+                self._padding(signal, first, min(0, last), job),
+                signal[..., min(n_samples, max(0, first)) : min(n_samples, max(0, last))],
+                self._padding(signal, max(n_samples, first), last, job),
+            ],
+            axis=-1,
+        )
+        hops = xp.reshape(padded, (*batch, frames.n_frames + rows - 1, hop))
+        pieces = xp.concat([hops[..., row : row + frames.n_frames, :] for row in range(rows)], axis=-1)
+        return self._windowed(xp.moveaxis(pieces[..., :n_fft], -1, -2), job)
+
+    def _padding(self, signal: Any, lo: int, hi: int, job: Analysis) -> Any:
+        """What stands at samples [lo, hi), counted from the signal's first."""
+        xp = self.namespace(signal)
+        if lo >= hi:
+            return signal[..., :0]
+        if job.pad_mode == "constant":
+            return self._zeros(signal, *signal.shape[:-1], hi - lo)
+        index = padding_index(lo, hi, signal.shape[-1], job.pad_mode)
+        return xp.take(signal, xp.asarray(index, device=self.device(signal)), axis=-1)
+
+    def _windowed(self, segments: Any, job: Synthesis | Analysis) -> Any:
+        return segments if job.window is None else segments * self._like(job.window, segments)[:, None]
+
+    def _normalised(self, signal: Any, gain: Any) -> Any:
+        """The signal times its gain, and 0 where nothing determines a sample, whatever the signal holds there."""
+        xp = self.namespace(signal)
+        uncovered = xp.asarray(gain == 0, device=self.device(signal)) if isinstance(gain, np.ndarray) else gain == 0
+        return xp.where(uncovered, xp.zeros_like(signal), signal * self._like(gain, signal))
+
+    def _like(self, values: Any, array: Any) -> Any:
+        """A window or gain in the precision of `array`, beside it."""
+        xp, kind = self.namespace(array), PRECISION[dtype_name(array)]
+        if isinstance(values, np.ndarray):
+            return xp.asarray(values.astype(kind), device=self.device(array))
+        return xp.astype(values, getattr(xp, kind))
+
+    def _zeros(self, array: Any, *shape: int, kind: str | None = None) -> Any:
+        """Beside `array`, of its dtype unless another is named."""
+        xp = self.namespace(array)
+        dtype = array.dtype if kind is None else getattr(xp, kind)
+        return xp.zeros(shape, dtype=dtype, device=self.device(array))
+
+
+BASE = Backend()
+
+
+@lru_cache
+def _missing(xp: Any, version: str | None, fft: bool) -> str:
+    """Why the definition cannot be computed in a namespace, "" where it can: tried once on two frames of zeros.
+
+    version, fft : what of a namespace can change while a program runs (array_api_strict's flags)
+    """
+    frames = Frames(4, 2, 2, 2, 4)
+    window = np.ones(4)
+    try:
+        spectrum = BASE.analysis(xp.zeros(2, dtype=xp.float32), Analysis(frames, window))
+        BASE.synthesis(spectrum, Synthesis(frames, window, None))
+    except Exception as cause:
+        return f"{type(cause).__name__}: {cause}"
+    return ""
+
+
+def _hermitian_ends(spectrum: Any, n_fft: int, xp: Any) -> Any:
+    """The spectrum with real DC and (even n_fft) Nyquist bins: what an FFT of real samples makes, and cuFFT needs."""
+    ends = np.zeros((spectrum.shape[-2], 1), bool)
+    ends[0] = True
+    if n_fft % 2 == 0:
+        ends[-1] = True
+    return xp.where(xp.asarray(ends, device=_device(spectrum)), xp.astype(xp.real(spectrum), spectrum.dtype), spectrum)
+
+
+def _device(array: Any) -> Any:
+    try:
+        return array_api_compat.device(array)
+    except AttributeError:  # MLX: all arrays lie in one memory
+        return None
+
+
+def _class(array: Any) -> str:
+    return f"{type(array).__module__}.{type(array).__qualname__}"
+
+
+def _written(result: Any, out: Any) -> Any:
+    if out is None:
+        return result
+    out[...] = result
+    return out

@@ -1,0 +1,129 @@
+"""The backend of tensors: what NumPy or CuPy make of their memory, unless something follows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import array_api_compat.torch as namespace
+import numpy as np
+import torch
+
+from ...arguments import OPAQUE, error
+from ...jobs import Analysis, Synthesis
+from ..base import Backend
+from ..numpy import BACKEND as NUMPY
+from . import gradients, operators  # noqa: F401  operators: registered
+from .graphs import one_step
+from .lending import followed, lent, wrapped, written
+
+
+class TorchBackend(Backend):
+    def synthesis(
+        self, spectrum: torch.Tensor, job: Synthesis, out: torch.Tensor | None = None, workers: int | None = None
+    ) -> torch.Tensor:
+        if job.followed or followed(spectrum):
+            return written(gradients.synthesis(spectrum, job, workers), out)
+        return lent("synthesis", spectrum, job, out, workers)
+
+    def analysis(
+        self, signal: torch.Tensor, job: Analysis, out: torch.Tensor | None = None, workers: int | None = None
+    ) -> torch.Tensor:
+        if job.followed or followed(signal):
+            return written(gradients.analysis(signal, job, workers), out)
+        return lent("analysis", signal, job, out, workers)
+
+    def overlap_add(self, segments: torch.Tensor, job: Synthesis) -> torch.Tensor:
+        if job.followed or followed(segments):
+            return super().overlap_add(segments, job)
+        return lent("overlap_add", segments, job)
+
+    def frame(self, signal: torch.Tensor, job: Analysis) -> torch.Tensor:
+        if job.followed or followed(signal):
+            return super().frame(signal, job)
+        return lent("frame", signal, job)
+
+    def retrieve(
+        self,
+        start: torch.Tensor,
+        magnitude: torch.Tensor,
+        inverse: Synthesis,
+        forward: Analysis,
+        stages: Sequence[Any],
+        watch: Callable[[float], bool] | None = None,
+        workers: int | None = None,
+    ) -> torch.Tensor:
+        """NumPy's, of what lies on the CPU and nothing follows."""
+        tensors = (start, magnitude)
+        if inverse.followed or not magnitude.is_cpu or any(map(followed, tensors)):
+            return super().retrieve(start, magnitude, inverse, forward, stages, watch, workers)
+        X, S = map(self.to_host, tensors)
+        return torch.from_dlpack(NUMPY.retrieve(X, S, inverse, forward, stages, watch, workers))
+
+    def linear_solve(
+        self, operator: Callable, solver: Callable, loop: Callable, right: Any, parameters: Sequence[Any]
+    ) -> Any:
+        tensors = [each for each in (right, *parameters) if each is not None]
+        if not any(each.requires_grad for each in tensors) or not torch.is_grad_enabled():
+            return solver(right, loop, *parameters)
+        return gradients.Solution.apply(
+            right, operator, lambda right, *parameters: solver(right, loop, *parameters), *parameters
+        )
+
+    # ---- tensors and their values
+
+    def namespace(self, *arrays: torch.Tensor) -> Any:
+        return namespace
+
+    def device(self, array: torch.Tensor) -> torch.device:
+        return array.device
+
+    def as_complex(self, real: torch.Tensor, imag: torch.Tensor) -> torch.Tensor:
+        return torch.complex(real, imag)
+
+    def joined(self, pairs: torch.Tensor) -> torch.Tensor:
+        *strides, last = pairs.stride()
+        if last == 1 and not any(step % 2 for step in (*strides, pairs.storage_offset())):
+            return torch.view_as_complex(pairs)
+        return torch.complex(pairs[..., 0], pairs[..., 1])
+
+    def to_host(self, array: torch.Tensor) -> np.ndarray:
+        plain = array.detach().cpu().resolve_conj().resolve_neg()
+        return (plain.float() if plain.dtype is torch.bfloat16 else plain).numpy()  # NumPy has no bfloat16
+
+    def at_hand(self, array: torch.Tensor) -> np.ndarray | None:
+        return None if array.device.type != "cpu" or wrapped(array) else self.to_host(array)
+
+    def on_host(self, array: torch.Tensor, function: Callable[[np.ndarray], np.ndarray]) -> torch.Tensor:
+        return torch.asarray(function(self.to_host(array)), device=array.device)
+
+    def follows(self, array: torch.Tensor) -> bool:
+        return followed(array) or not array.is_cpu
+
+    def widest(self, array: torch.Tensor) -> torch.dtype:
+        return torch.float32 if array.device.type == "mps" else torch.float64
+
+    def ephemeral(self, array: torch.Tensor) -> bool:
+        return wrapped(array)
+
+    # ---- checks
+
+    def checked(self, function: str, name: str, array: torch.Tensor) -> torch.Tensor:
+        if array.layout is not torch.strided:
+            raise error(TypeError, function, name, "a dense tensor", f"layout {array.layout}")
+        return array
+
+    def check_out(self, function: str, out: Any, array: torch.Tensor, shape: tuple[int, ...], dtype: str) -> None:
+        super().check_out(function, out, array.detach(), shape, dtype)
+        if out.requires_grad:
+            raise error(ValueError, function, "out", "a tensor that requires no gradient", "one that requires it")
+        if any(stride == 0 and size > 1 for stride, size in zip(out.stride(), out.shape, strict=True)):
+            raise error(ValueError, function, "out", "memory of its own", "rows that overlap")
+        if out.untyped_storage().data_ptr() == array.untyped_storage().data_ptr():
+            raise error(ValueError, function, "out", "memory of its own", "one that overlaps the input")
+
+
+BACKEND = TorchBackend()
+
+for _function in OPAQUE:
+    one_step(_function)

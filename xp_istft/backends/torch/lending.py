@@ -1,0 +1,106 @@
+"""Memory of tensors lent to NumPy or CuPy through DLPack, without a copy either way; and what follows a tensor."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import torch
+from torch.autograd import forward_ad
+
+from ...jobs import Analysis, Synthesis
+from ..base import BASE, Backend
+from ..numpy import BACKEND as NUMPY
+
+
+def lent(
+    name: str, tensor: torch.Tensor, job: Synthesis | Analysis, out: torch.Tensor | None = None, workers: Any = None
+) -> torch.Tensor:
+    """The map `name` of the library that sees this tensor's memory; elsewhere of the definition."""
+    tensor = tensor.detach().resolve_conj().resolve_neg()
+    if not lendable(tensor):
+        return written(getattr(BASE, name)(tensor, job), out)
+    library, backend, place = _borrower(tensor)
+    if out is None and name == "synthesis" and not tensor.is_cpu:  # from torch's allocator: its memory serves both
+        out = empty_signal(tensor, job.frames.n_samples, job.real)  # type: ignore[union-attr]
+    options: dict[str, Any] = {} if workers is None else {"workers": workers}
+    with place:
+        if out is not None:
+            options["out"] = library.from_dlpack(out)
+        result = getattr(backend, name)(library.from_dlpack(tensor), job, **options)
+        return torch.from_dlpack(result) if out is None else out
+
+
+def _borrower(tensor: torch.Tensor) -> tuple[Any, Backend, AbstractContextManager[Any]]:
+    """The library that shares the tensor's memory, its backend, and where the work goes: on CUDA, torch's stream."""
+    if tensor.is_cpu:
+        return np, NUMPY, nullcontext()
+    import cupy
+
+    from .. import cupy as cupy_module
+
+    stream = torch.cuda.current_stream(tensor.device)
+    return cupy, cupy_module.BACKEND, cupy_module.stream_of(stream, tensor.device.index)
+
+
+def lendable(tensor: torch.Tensor) -> bool:
+    return tensor.is_cpu or (tensor.is_cuda and _cupy_installed())
+
+
+@lru_cache(maxsize=1)
+def _cupy_installed() -> bool:
+    return find_spec("cupy") is not None
+
+
+def written(result: torch.Tensor, out: torch.Tensor | None) -> torch.Tensor:
+    return result if out is None else out.copy_(result)
+
+
+# ---- what follows a tensor
+
+
+def followed(tensor: torch.Tensor) -> bool:
+    """Whether autograd (either mode), a transformation of torch.func, the compiler or a mode follows this tensor."""
+    return (tensor.requires_grad and torch.is_grad_enabled()) or wrapped(tensor) or forward_ad._current_level >= 0
+
+
+def wrapped(tensor: torch.Tensor) -> bool:
+    """Whether the values of this tensor are not simply there."""
+    return (
+        type(tensor) not in (torch.Tensor, torch.nn.Parameter)
+        or torch._C._functorch.peek_interpreter_stack() is not None  # within torch.func, for plain tensors too
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._get_tracing_state() is not None
+        or torch.compiler.is_compiling()
+        or tensor.is_meta
+    )
+
+
+# ---- new tensors beside others
+
+
+_WIDE = (torch.float64, torch.complex128)
+
+
+def real_of(array: torch.Tensor) -> torch.dtype:
+    return torch.float64 if array.dtype in _WIDE else torch.float32
+
+
+def complex_of(array: torch.Tensor) -> torch.dtype:
+    return torch.complex128 if array.dtype in _WIDE else torch.complex64
+
+
+def empty_signal(X: torch.Tensor, n_samples: Any, real: bool) -> torch.Tensor:
+    return X.new_empty((*X.shape[:-2], n_samples), dtype=real_of(X) if real else complex_of(X))
+
+
+def empty_spectrum(u: torch.Tensor, job: Synthesis | Analysis, by_bins: bool = False) -> torch.Tensor:
+    """Frame after frame in memory, or bin after bin."""
+    n_bins = job.frames.n_fft // 2 + 1 if job.onesided else job.frames.n_fft
+    n_frames = job.frames.n_frames
+    if by_bins:
+        return u.new_empty((*u.shape[:-1], n_bins, n_frames), dtype=complex_of(u))
+    return u.new_empty((*u.shape[:-1], n_frames, n_bins), dtype=complex_of(u)).mT

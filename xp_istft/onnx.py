@@ -1,0 +1,94 @@
+"""The inverse with real numbers alone, for export: one matrix product and reshapes, no complex numbers and no FFT.
+
+`torch.onnx.export(..., dynamo=True)` takes it, with any number of frames.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .arguments import error, integer
+from .frames import bin_multiplicity
+from .transform import STFT
+
+
+class Constants(NamedTuple):
+    """A basis (n_fft, 2 n_bins) that holds the synthesis window, and one frame's part of the overlap, in whole hops."""
+
+    basis: Any
+    envelope: Any
+
+
+def constants(function: str, transform: STFT) -> Constants:
+    """In float64 on the host; the windows are judged for holes, as `nola` says."""
+    for name, fits, need in (
+        ("frequencies", transform.bins is None, "those of the DFT"),
+        ("solver", transform.closed, "Dual()"),
+        ("max_gain", transform.max_gain is None, "None"),
+        ("onesided", transform.onesided, "True"),
+    ):
+        if not fits:
+            raise error(ValueError, function, name, f"{need} with export=True", getattr(transform, name))
+    n_fft, hop = transform.n_fft, transform.hop_length
+    assert hop is not None
+    rows = -(-n_fft // hop)
+    job = transform.synthesis(function, 4 * rows, None, "float32").job
+    pair = transform.samples(), transform.synthesis_samples()
+    envelope = np.zeros(rows * hop)
+    envelope[:n_fft] = np.prod([samples / np.abs(samples).max() for samples in pair], axis=0)
+    real, imag = inverse_basis(n_fft)
+    # the pairs of a bin lie side by side: (bins, 2) is one axis of the product
+    basis = np.stack([real, imag], axis=1).reshape(-1, n_fft).T * np.asarray(job.window)[:, None]
+    return Constants(basis, envelope)
+
+
+def inverse(function: str, X: Tensor, transform: STFT, held: tuple[Tensor, Tensor], length: int | None) -> Tensor:
+    """Signal (..., n_samples) of pairs (..., n_bins, n_frames, 2); samples under no window weight are 0."""
+    if X.is_complex():
+        X = torch.view_as_real(X)
+    n_fft, hop, n_bins = transform.n_fft, transform.hop_length, transform.n_bins
+    assert hop is not None
+    if X.ndim < 3 or X.shape[-1] != 2 or X.shape[-3] != n_bins:
+        need = f"pairs (..., {n_bins}, n_frames, 2) for n_fft={n_fft}"
+        raise error(ValueError, function, "X", need, f"shape {tuple(X.shape)}")
+    n_frames, rows = X.shape[-2], -(-n_fft // hop)
+    basis, envelope = (each.to(X.dtype) for each in held)
+    pairs = X.movedim(-2, -3).flatten(-2)  # (..., n_frames, 2 n_bins)
+    segments = torch.nn.functional.pad(pairs @ basis.mT, (0, rows * hop - n_fft))
+    signal = _overlap_added(segments, rows, hop)
+    weights = _overlap_added(envelope.expand(n_frames, -1), rows, hop)
+    covered = weights.abs() > torch.finfo(X.dtype).eps ** 2 * weights.abs().amax(0)
+    signal = torch.where(covered, signal / torch.where(covered, weights, torch.ones_like(weights)), 0.0)
+    placement = transform.placement
+    signal = signal[..., placement.left :]
+    if length is not None:
+        return torch.nn.functional.pad(signal, (0, integer(function, "length", length, 1)))[..., :length]
+    after = rows * hop - n_fft + placement.right  # samples of the last whole hop that belong to no signal
+    return signal[..., :-after] if after else signal
+
+
+def _overlap_added(segments: Tensor, rows: int, hop: int) -> Tensor:
+    """(..., n_frames, rows * hop) -> (..., (n_frames + rows - 1) * hop), frames added by shifted sums of whole hops."""
+    pieces = segments.unflatten(-1, (rows, hop))
+    pad = torch.nn.functional.pad
+    total = sum(pad(pieces[..., row, :], (0, 0, row, rows - 1 - row)) for row in reversed(range(rows)))
+    return total.flatten(-2)  # type: ignore[union-attr]
+
+
+def forward_basis(n_fft: int) -> tuple[np.ndarray, np.ndarray]:
+    """Real and imaginary parts of exp(-2 pi i k n / n_fft), (n_bins, n_fft) of exactly reduced angles."""
+    turns = np.outer(np.arange(n_fft // 2 + 1), np.arange(n_fft)) % n_fft
+    angles = 2 * np.pi / n_fft * turns
+    return np.cos(angles), -np.sin(angles)
+
+
+def inverse_basis(n_fft: int) -> tuple[np.ndarray, np.ndarray]:
+    """What real and imaginary parts of a one-sided spectrum are multiplied with to make a frame, (n_bins, n_fft)."""
+    weight = bin_multiplicity(n_fft)[:, None] / n_fft
+    real, imag = forward_basis(n_fft)
+    imag[weight[:, 0] * n_fft == 1] = 0  # the imaginary parts of DC and Nyquist count nothing
+    return real * weight, imag * weight

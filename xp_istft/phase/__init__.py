@@ -1,0 +1,1 @@
+"""Signals of magnitudes: `retrieval`, the `algorithms`, and PGHI's `integration` of phases."""
