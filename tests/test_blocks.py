@@ -60,8 +60,6 @@ def test_istft_in_blocks_equals_one_shot(t, block_frames, length):
 
 
 def test_blocks_of_any_library_equal_one_shot(xp):
-    if xp.name == "dask":
-        pytest.skip("has chunks of its own")
     t = xi.STFT(64, 20, pad_mode="reflect", nola="zero")
     x = np.random.default_rng(8).standard_normal((2, 300)).astype("float32")
     parts = spectra(xp.asarray(x), t, 5)

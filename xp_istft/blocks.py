@@ -32,7 +32,7 @@ def istft_blocks(
     """The signal (..., n_samples) of a job, in blocks along its last axis.
 
     read         : read(first, last) returns frames [first, last) of the spectrum, (..., n_bins, last - first), in an
-                   array of any library but a lazy one
+                   array of any library
     block_frames : hops of samples in a block; by default as many as make 16 MiB of spectrum
     workers      : as in `istft`
 
@@ -66,8 +66,7 @@ def stft_blocks(
 ) -> Iterator[Any]:
     """The spectrum (..., n_bins, n_frames) of a job, in blocks along its last axis.
 
-    read         : read(lo, hi) returns samples [lo, hi) of the signal, (..., hi - lo), in an array of any library but
-                   a lazy one
+    read         : read(lo, hi) returns samples [lo, hi) of the signal, (..., hi - lo), in an array of any library
     block_frames : frames in a block; by default as many as make 16 MiB of spectrum
     workers      : as in `stft`
 

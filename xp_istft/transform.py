@@ -447,7 +447,7 @@ class STFT:
 
     def analysis(self, function: str, n_samples: int, like: Any) -> Analysis:
         """The job that makes the frames of a signal of n_samples samples, an array like this one."""
-        job = _analysis(self.host, function, n_samples)
+        job = _analysis(self.host, function, int(n_samples))  # a compiler's symbols cannot be looked up
         if self._keys[0] is not None:
             return job
         window = self._followed_window(function, "window", like)
@@ -467,7 +467,7 @@ class STFT:
         name = like if isinstance(like, str) else name_of(type(like.dtype), like.dtype)
         precision = PRECISION[WIDENED.get(name, name)]
         floor = None if (self.closed and closed) or not isinstance(self.solver, Dual) else CLIP[precision]
-        made = _synthesis(self.host, function, n_frames, length, precision, nola or self.nola, floor)
+        made = _synthesis(self.host, function, int(n_frames), length, precision, nola or self.nola, floor)
         return self._with_followed_windows(function, made, precision, like) if self.followed else made
 
     def _with_followed_windows(self, function: str, made: Inverse, precision: str, like: Any) -> Inverse:
@@ -496,7 +496,7 @@ class STFT:
         if backend_for(window) is not backend_for(like):
             library = f"NumPy or of the library of the data ({type(like).__module__})"
             raise error(TypeError, function, name, f"a name, or an array of {library}", type(window).__qualname__)
-        if device(window) != place:
+        if None not in (device(window), place) and device(window) != place:
             raise error(ValueError, function, name, f"the device of the data ({place})", device(window))
         spare = self.n_fft - self.win_length
         window = xp.astype(window, wide)

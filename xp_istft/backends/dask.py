@@ -27,7 +27,6 @@ from ..arguments import error
 from ..dtypes import PRECISION, SPECTRUM, dtype_name
 from ..frames import Frames, padding_index
 from ..jobs import Analysis, Synthesis
-from ..windows import HopPeriodic
 from . import backend_for, device, namespace, required_backend
 from .base import Backend
 
@@ -148,7 +147,7 @@ def _samples(block: Any, before: Any, after: Any, first: int, lo: int, hi: int, 
 
     def made(lo: int, hi: int, out: Any = None) -> Any:
         columns, segment = frames.segment(lo, hi)
-        job = _synthesis(plan.whole, segment, _origin(plan.whole.job.gain, lo, hi, columns.start, frames.hop))
+        job = _synthesis(plan.whole, segment, _origin(plan.whole.job, lo, hi, columns.start))
         return plan.make(_taken(pieces, columns.start, columns.stop), job, out=out)
 
     if last - first < _LONG * frames.overlap:
@@ -229,12 +228,14 @@ def _analysis(whole: _Known, frames: Frames) -> Analysis:
     return replace(whole.job, frames=frames)
 
 
-def _origin(gain: HopPeriodic | None, lo: int, hi: int, first: int, hop: int) -> int:
+def _origin(job: Synthesis, lo: int, hi: int, first: int) -> int:
     """Where frame `first` stands on the gain's axis; where the gain of [lo, hi) is periodic, in its first periods."""
+    gain, hop = job.gain, job.frames.hop
     if gain is None:
         return 0
-    steady = gain.head.shape[0] <= lo and hi <= gain.tail_start
-    return (first - (lo - gain.head.shape[0]) // hop if steady else first) * hop
+    place, head = job.origin + first * hop, gain.head.shape[0]
+    steady = head <= lo + job.origin and hi + job.origin <= gain.tail_start
+    return place - (lo + job.origin - head) // hop * hop if steady else place
 
 
 def _in_parts(made: Callable[..., Any], edges: tuple[int, ...], empty: Callable[[], Any]) -> Any:

@@ -38,7 +38,7 @@ class ShortTimeFFT(scipy.signal.ShortTimeFFT):
     ((129, 19), dtype('complex64'), True)
     """
 
-    @wraps(scipy.signal.ShortTimeFFT.__init__)
+    @wraps(scipy.signal.ShortTimeFFT.__init__)  # type: ignore[misc]
     def __init__(self, win: Any, hop: int, fs: float, **options: Any) -> None:
         for name, value in (("hop", hop), ("phase_shift", options.get("phase_shift"))):
             if isinstance(value, bool):
