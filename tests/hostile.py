@@ -1025,7 +1025,7 @@ ROWS = (
     # solvers and algorithms
     *(refused("X17", f"{name} {str(value)[:40]}", kind, f"{name}: need ", **{name: value}, takes=("sizes",))
       for name, value, kind in (
-          ("weights", "heavy", ValueError), ("weights", ["a"], TypeError), ("weights", object(), TypeError),
+          ("weights", "heavy", ValueError), ("weights", ["a"], TypeError), ("weights", type, TypeError),
           ("weights", np.zeros(129), ValueError), ("weights", -np.ones(129), ValueError),
           ("weights", np.full(129, np.nan), ValueError), ("weights", np.ones((2, 129)), ValueError),
           ("regularization", "none", ValueError), ("regularization", -1, ValueError), ("regularization", True, TypeError),

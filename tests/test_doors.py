@@ -16,7 +16,7 @@ from xp_istft.compat import librosa, scipy
 X = spectrum()[0]  # 129 bins, 33 frames
 EDGE = xi.STFT(256, 64, center=False)  # whose first sample lies under no weight
 GRID = xi.linear_frequencies(160, 0, 4000, 8000)
-SPARSE = xi.linear_frequencies(40, 0, 2000, 8000)
+SPARSE = xi.linear_frequencies(9, 0, 4000, 8000)  # too far apart for a hop of 64
 
 
 def modules():
@@ -51,8 +51,8 @@ WARNING = {
     "StreamingISTFT.flush": lambda stream=flushed(): stream.flush(2500),  # noqa: B008
     "StreamingISTFT.push": lambda: xi.StreamingISTFT(EDGE).push(X),
     "griffin_lim": lambda: xi.griffin_lim(abs(X), EDGE, n_iter=1, init="zero"),
-    "project": lambda: xi.project(X, EDGE),
-    "inconsistency": lambda: xi.inconsistency(X, EDGE),
+    "project at other frequencies": lambda: xi.project(np.ones((9, 33), complex), xi.STFT(256, frequencies=SPARSE)),
+    "inconsistency at other frequencies": lambda: xi.inconsistency(np.ones((9, 33), complex), xi.STFT(256, frequencies=SPARSE)),
     "nn.ISTFT": lambda: modules()[0].ISTFT(EDGE)(tensor()),
     "nn.GriffinLim": lambda: modules()[0].GriffinLim(EDGE, n_iter=1, init="zero")(tensor(abs(X))),
     "compat.librosa.istft": lambda: librosa.istft(X, hop_length=64, center=False),

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arguments import choice, error, integer, number, warn
+from ..arguments import choice, error, hinted, integer, number, warn
 from ..backends import backend_for, device, namespace, required_backend
 from ..jobs import Analysis, Synthesis
 from ..windows import overlap
@@ -165,6 +165,10 @@ class Adjoint(Solver):
     weights : "density", "uniform" or real array (n_bins,)
         As in `Dual`.
     """
+
+
+for _class in (Dual, PerFrame, Adjoint):
+    _class.__init__ = hinted(_class.__init__)  # type: ignore[method-assign]
 
 
 def _read_weights(function: str, weights: Any) -> Any:
