@@ -11,6 +11,7 @@ iterations (see xp_istft/cli/races.py). librosa's own start is random; all rando
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ SECONDS = 2.5  # of each signal
 FRAME_SECONDS = 0.055  # n_fft is the power of two nearest to it
 FIRST, LAST = 32, 100
 PARTS = (2, 4, 8)  # hops in a frame
+ALGORITHMS = ("fgla", "gla", "raar", "admm", "hybrid")
 
 
 Signals = dict[str, tuple[np.ndarray, int]]  # samples, and n_fft
@@ -65,8 +67,8 @@ def recorded(path: Path) -> tuple[np.ndarray, int]:
     return x[: int(SECONDS * rate)], frame_size(rate)
 
 
-def convergence(S: np.ndarray, y: np.ndarray, hop: int) -> float:
-    return 20 * np.log10(float(xi.spectral_convergence(S, xi.stft(y, 2 * (len(S) - 1), hop_length=hop))))
+def convergence(S: np.ndarray, y: np.ndarray, transform: xi.STFT) -> float:
+    return 20 * np.log10(float(xi.spectral_convergence(S, transform.stft(y))))
 
 
 def qualities(signals: Signals) -> list[str]:
@@ -75,18 +77,20 @@ def qualities(signals: Signals) -> list[str]:
     rows: dict[tuple[str, str, int], dict[tuple[int, str], float]] = {}
     for parts in PARTS:
         for name, (x, n_fft) in signals.items():
-            hop = n_fft // parts
-            S = np.abs(xi.stft(x, n_fft, hop_length=hop))
-            kept = {"hop_length": hop, "length": x.size}
+            transform = xi.STFT(n_fft, n_fft // parts)
+            S = np.abs(transform.stft(x))
             for n_iter in (FIRST, LAST):
-                theirs = librosa.griffinlim(S, n_iter=n_iter, random_state=np.random.default_rng(0), **kept)
-                rows.setdefault(("librosa", "random", n_iter), {})[parts, name] = convergence(S, theirs, hop)
-                for algorithm in xi.phase_retrieval.ALGORITHMS:
-                    for init in ("random", "pghi"):
-                        y = xi.griffin_lim(S, n_iter=n_iter, algorithm=algorithm, init=init, rng=0, **kept)
-                        rows.setdefault((algorithm, init, n_iter), {})[parts, name] = convergence(S, y, hop)
-            y = xi.griffin_lim(S, n_iter=0, **kept)
-            rows.setdefault(("none", "pghi", 0), {})[parts, name] = convergence(S, y, hop)
+                theirs = librosa.griffinlim(
+                    S, n_iter=n_iter, hop_length=transform.hop_length, length=x.size, random_state=0
+                )
+                rows.setdefault(("librosa", "random", n_iter), {})[parts, name] = convergence(S, theirs, transform)
+                for algorithm, init in itertools.product(ALGORITHMS, ("random", "pghi")):
+                    y = xi.griffin_lim(
+                        S, transform, n_iter=n_iter, algorithm=algorithm, init=init, rng=0, length=x.size
+                    )
+                    rows.setdefault((algorithm, init, n_iter), {})[parts, name] = convergence(S, y, transform)
+            y = xi.griffin_lim(S, transform, n_iter=0, length=x.size)
+            rows.setdefault(("none", "pghi", 0), {})[parts, name] = convergence(S, y, transform)
     lines += ["| algorithm | start | iterations | " + " | ".join(f"hop N/{parts}" for parts in PARTS) + " |"]
     lines += ["|---" * (3 + len(PARTS)) + "|"]
     mean = {key: [np.mean([row[parts, name] for name in signals]) for parts in PARTS] for key, row in rows.items()}
@@ -124,18 +128,19 @@ def times(threads: int, budget: float) -> list[str]:
     lines = ["| signal | contender | ms (median) | times fgla |", "|---|---|---|---|"]
     for seconds, n_fft, hop in ((10, 1024, 256), (30, 2048, 512)):
         x = np.random.default_rng(0).standard_normal(seconds * 22050).astype(np.float32)
-        S = np.ascontiguousarray(np.abs(xi.stft(x, n_fft, hop_length=hop)))
+        transform = xi.STFT(n_fft, hop)
+        S = np.ascontiguousarray(np.abs(transform.stft(x)))
         phase = (2 * np.pi * np.random.default_rng(1).random(S.shape)).astype(np.float32)
         start = torch.polar(torch.ones(S.shape), torch.asarray(phase))
 
-        def ours(S: np.ndarray = S, hop: int = hop, **options: Any) -> Any:
-            return xi.griffin_lim(S, hop_length=hop, workers=threads, **options)
+        def ours(S: np.ndarray = S, transform: xi.STFT = transform, **options: Any) -> Any:
+            return xi.griffin_lim(S, transform, workers=threads, **options)
 
         contenders: dict[str, Callable[[], Any]] = {
             "fgla": lambda ours=ours, phase=phase: ours(algorithm="fgla", init=phase),
             "fgla, random start": lambda ours=ours: ours(algorithm="fgla", init="random", rng=0),
             "hybrid, pghi start": ours,
-            "pghi alone": lambda S=S, hop=hop: xi.pghi(S, hop_length=hop),
+            "pghi alone": lambda S=S, transform=transform: xi.pghi(S, transform),
             "librosa": lambda S=S, hop=hop: librosa.griffinlim(S, hop_length=hop, random_state=0),
             "torch loop": lambda S=S, start=start, n=n_fft, hop=hop: torch_loop(torch.asarray(S), start, n, hop),
         }

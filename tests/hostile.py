@@ -96,6 +96,7 @@ class Function:
     says   : pattern of the names that its errors begin with
     hints  : its errors give the hints of the rows, not the need alone
     exempt : numbers of rows that its contract decides otherwise, and how
+    renames: what it calls the data, where that is not X or x
     words  : a peer's words for the names in the rows, where its errors are its own: they name the argument in these
     """
 
@@ -109,6 +110,7 @@ class Function:
     says: str = ""
     hints: bool = True
     exempt: dict[str, str] = field(default_factory=dict)
+    renames: str = ""
     words: dict[str, str] | None = None
 
     def refuses(self, refused: Refused) -> tuple[Any, str]:
@@ -116,6 +118,8 @@ class Function:
         if self.words is not None:
             return (TypeError, ValueError), rf"\b({self.words[refused.text.partition(':')[0]]})\b"
         need = refused.text if self.hints else re.split(r"; | with last axis", refused.text)[0]
+        if self.renames:
+            need = re.sub(r"^[Xx]: ", f"{self.renames}: ", need)
         return refused.kind, f"^{self.says}: ({need})"
 
     def takes_part(self, row: Row) -> bool:
@@ -374,11 +378,11 @@ FUNCTIONS = (
     public("istft_blocks", "spectrum", _istft_by_blocks, [xi.STFT, _istft_by_blocks], says="(STFT|istft)", made=True,
            exempt={**_SIZED, **_JOB}),
     of_transform("stft_blocks", "signal", _stft_by_blocks, [], says="stft", exempt=_JOB),
-    public("compat.librosa.istft", "spectrum", librosa.istft, says="istft", exempt={"D39": "librosa's 0 means unsaid"}),
+    public("compat.librosa.istft", "spectrum", librosa.istft, says="istft", renames="stft_matrix", exempt={"D39": "librosa's 0 means unsaid"}),
     public("compat.torch.istft", "spectrum", _torchs(compat_torch.istft), [compat_torch.istft], ["input"],
-           libraries=ON_HOST, says="istft", exempt=_TORCHS),
+           libraries=ON_HOST, says="istft", renames="input", exempt=_TORCHS),
     public("compat.torch.stft", "signal", _torchs(compat_torch.stft), [compat_torch.stft], ["input", "pad_mode"],
-           libraries=ON_HOST, says="stft", exempt=_TORCHS),
+           libraries=ON_HOST, says="stft", renames="input", exempt=_TORCHS),
     *(Function(f"compat.{peer.__name__.rpartition('.')[2]}.{name}", takes, _scipys(getattr(peer, name)), _SCIPYS_OWN,
                libraries=(library,), says=name, words=_SCIPYS_WORDS, exempt=_SCIPYS)
       for peer, library in ((compat_scipy, "numpy"), (compat_jax, "jax"))
@@ -400,9 +404,10 @@ FUNCTIONS = (
     of_transform("griffin_lim", "magnitudes", _griffin_lim, [xi.griffin_lim], libraries=ALL, exact=False, says="griffin_lim|istft"),
     of_transform("pghi", "magnitudes", xi.pghi, [xi.pghi], libraries=LAID_OUT, exact=False),
     of_transform("project", "spectrum", xi.project, [xi.project], libraries=LAID_OUT, exact=False, says="project|istft",
-                 hints=False, exempt=_SPECTRA),
+                 hints=False, exempt={**_SPECTRA, "A16": "two-sided transforms are refused"}),
     of_transform("inconsistency", "spectrum", xi.inconsistency, [xi.inconsistency], libraries=LAID_OUT, exact=False,
-                 says="inconsistency|project|istft", hints=False, exempt=_SPECTRA),
+                 says="inconsistency|project|istft", hints=False,
+                 exempt={**_SPECTRA, "A16": "two-sided transforms are refused"}),
     of_transform("STFT.coverage", "sizes", lambda _, t, **given: t.coverage(**{"n_frames": 33, **given}), [xi.STFT.coverage],
                  says="coverage"),
     *(public(function.__name__, "sizes", functools.partial(_named, function), [function], exempt=_FOLDED)

@@ -275,20 +275,6 @@ def test_what_scipy_cuts_wraps_or_lets_through_is_refused(peer, function, wrong,
         getattr(peer, function)(data, **{"nperseg": 256, **wrong})
 
 
-@pytest.mark.parametrize("check", [scipy.check_COLA, scipy.check_NOLA])
-def test_checks_name_what_is_wrong(check):
-    for arguments, kind, text in (
-        (("hann", 256, 128.5), TypeError, "noverlap: need an integer, got 128.5"),
-        (("hann", "256", 128), TypeError, "nperseg: need an integer, got '256'"),
-        ((np.full(256, np.nan), 256, 128), ValueError, "window: need finite values, got nan at index 0"),
-        (("hann", 256, 128, -1), ValueError, "tol: need a finite number >= 0, got -1"),
-        (("hann", 256, 128, math.nan), ValueError, "tol: need a finite number >= 0, got nan"),
-        (("hann", 256, 128, "small"), TypeError, "tol: need a number, got 'small'"),
-    ):
-        with pytest.raises(kind, match=f"(?i)^{check.__name__}: {text}"):
-            check(*arguments)
-
-
 SLICES = scipy.ShortTimeFFT(hostile.HANN, 64, 1.0)
 SLIDING = (
     *((lambda name=name, value=value: scipy.ShortTimeFFT(**{"win": hostile.HANN, "hop": 64, "fs": 1.0, name: value}), kind, name)
@@ -310,7 +296,7 @@ SLIDING = (
     (lambda: SLICES.istft(np.ones((2, 129, 35)).astype(str)), TypeError, "S"),
     (lambda: SLICES.istft(np.ones(129)), ValueError, "S"),
     (lambda: SLICES.spectrogram(hostile.signal(2), hostile.signal(2)[:, :900]), ValueError, "y"),
-    (lambda: SLICES.p_max(1000.5), TypeError, "n"),
+    (lambda: SLICES.p_max(1000.5), TypeError, "integer"),
 )  # fmt: skip
 
 

@@ -260,8 +260,8 @@ class STFT:
         shown = []
         for each in fields(self):
             value = getattr(self, each.name)
-            usual = {"hop_length": max(1, (self.win_length or 1) // 4), "win_length": self.n_fft}
-            if not each.init or (each.name != "n_fft" and _same(value, usual.get(each.name, each.default))):
+            usual = self.n_fft if each.name == "win_length" else each.default
+            if not each.init or (each.name not in ("n_fft", "hop_length") and _same(value, usual)):
                 continue
             text = f"<{type(value).__name__} {tuple(value.shape)}>" if hasattr(value, "shape") else repr(value)
             shown.append(f"{each.name}={text}")
