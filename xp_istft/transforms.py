@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from . import arrays
 from .arguments import error, public
 from .arrays import LAST, LAST_TWO, moved
+from .backends import backend_for
 from .dtypes import COMPLEX, REAL, dtype_name
 from .frames import Padding
 from .frequencies.grids import Frequencies
@@ -16,7 +20,7 @@ from .frequencies.solvers import Adjoint, Dual, PerFrame, Solver
 from .jobs import Synthesis
 from .transform import STFT, array_size, forward, inverse, laid_out, read_length
 
-# Parameters of these types alone are looked up as they are; others are read first, for each call.
+# Parameters of these types are looked up as they are.
 _PLAIN = frozenset({type(None), bool, int, float, str, Frequencies, Dual, PerFrame, Adjoint})
 
 
@@ -142,7 +146,7 @@ def istft(
         n_bins, hop_length, win_length, n_fft, window, synthesis_window, center, padding, onesided, scaling,
         frequencies, solver, nola, max_gain,
     )  # fmt: skip
-    made = _of_spectrum(*given) if _PLAIN.issuperset(map(type, given)) else _of_spectrum.__wrapped__(*given)
+    made = _of_spectrum(*given) if _PLAIN.issuperset(map(type, given)) else _kept(_of_spectrum, given)
     return inverse(X, made, length, axes, out, workers)
 
 
@@ -152,7 +156,7 @@ def _of_spectrum(n_bins: int | None, *given: Any) -> STFT:
     (
         hop_length, win_length, n_fft, window, synthesis_window, center, padding, onesided, scaling, frequencies,
         solver, nola, max_gain,
-    ) = given  # fmt: skip
+    ) = map(_thawed, given)  # fmt: skip
     if n_fft is None:
         n_fft = _size(n_bins, win_length, window, onesided, frequencies)
     return STFT.made_by(
@@ -168,9 +172,12 @@ def _n_bins(X: Any, axes: Any, frequencies: Any) -> int | None:
     shape: Any = getattr(X, "shape", None)
     if not isinstance(shape, tuple) or len(shape) < 2 or frequencies is not None:
         return None
-    if axes is not LAST_TWO and axes != LAST_TWO:
-        shape = moved("istft", "axes", X, axes, LAST_TWO).shape
-    return int(shape[-2])
+    if axes is LAST_TWO or axes == LAST_TWO:
+        return int(shape[-2])
+    try:
+        return int(shape[axes[0]])
+    except (TypeError, IndexError):
+        return int(moved("istft", "axes", X, axes, LAST_TWO).shape[-2])  # which says what is wrong with them
 
 
 def _size(n_bins: int | None, win_length: Any, window: Any, onesided: Any, frequencies: Any) -> int:
@@ -287,7 +294,7 @@ def stft(
     given = (
         n_fft, hop_length, win_length, window, center, padding, pad_mode, onesided, scaling, frequencies
     )  # fmt: skip
-    made = _of_signal(*given) if _PLAIN.issuperset(map(type, given)) else _of_signal.__wrapped__(*given)
+    made = _of_signal(*given) if _PLAIN.issuperset(map(type, given)) else _kept(_of_signal, given)
     return forward(x, made, axis, axes, out, workers)
 
 
@@ -298,10 +305,52 @@ def _of_signal(*given: Any) -> STFT:
         "n_fft", "hop_length", "win_length", "window", "center", "padding", "pad_mode", "onesided", "scaling",
         "frequencies",
     )  # fmt: skip
-    parameters = dict(zip(names, given, strict=True))
+    parameters = dict(zip(names, map(_thawed, given), strict=True))
     if parameters["pad_mode"] is None:
         raise error(TypeError, "stft", "pad_mode", "a name", None)
     return STFT.made_by("stft", **parameters)
+
+
+class _Samples(NamedTuple):
+    """A window's samples, as they are now."""
+
+    dtype: str
+    values: bytes
+
+
+class _Tuple(NamedTuple):
+    """A tuple and its types: (1, 1) is not (True, True)."""
+
+    types: tuple[type, ...]
+    values: tuple[Any, ...]
+
+
+def _kept(make: Any, given: tuple[Any, ...]) -> STFT:
+    """The transform of these parameters, from the last call with their values; new where one may change."""
+    frozen = tuple(map(_frozen, given))
+    return make.__wrapped__(*given) if NotImplemented in frozen else make(*frozen)
+
+
+def _frozen(value: Any) -> Any:
+    """`value` in a form that is looked up by content; NotImplemented where there is none."""
+    kind = type(value)
+    if kind in _PLAIN or (isinstance(value, np.generic) and value.dtype.kind in "fiub"):
+        return value
+    if kind is tuple and _PLAIN.issuperset(map(type, value)):
+        return _Tuple(tuple(map(type, value)), value)
+    backend = backend_for(value)
+    if backend is not None and len(value.shape) == 1 and not backend.follows(value):
+        with suppress(Exception):  # a layout that the host does not have, which is said when it is read
+            samples = backend.to_host(value)
+            if samples.dtype.kind in "fiu":
+                return _Samples(samples.dtype.str, samples.tobytes())
+    return NotImplemented
+
+
+def _thawed(value: Any) -> Any:
+    if isinstance(value, _Samples):
+        return np.frombuffer(value.values, value.dtype)
+    return value.values if isinstance(value, _Tuple) else value
 
 
 @public

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -357,8 +356,9 @@ class _Pair(NamedTuple):
         if workers is not None:
             workers = integer(function, "workers", workers, 1)
         bound = max_gain if transform.max_gain is None else transform.max_gain
-        between = replace(transform, nola="zero", max_gain=bound)
-        return cls(between, replace(transform, max_gain=bound), n_frames, inner, workers)
+        return cls(
+            transform.judged("zero", bound), transform.judged(transform.nola, bound), n_frames, inner, workers
+        )
 
     def jobs(self, function: str, like: Any) -> tuple[Any, Any] | None:
         """The inverse and what analyses its signal; None where the inverse is no single job."""
@@ -377,7 +377,7 @@ class _Pair(NamedTuple):
         _, warning = self.final.synthesis("istft", self.n_frames, length, magnitude)
         if warning is not None:
             warn(warning, CoverageWarning)
-        quiet = replace(self.final, nola="zero") if warning is not None else self.final
+        quiet = self.final if warning is None else self.final.judged("zero", self.final.max_gain)
         return lambda X: inverse(X, quiet, length, LAST_TWO, None, self.workers)
 
 
