@@ -120,6 +120,7 @@ CONSTRUCTORS = [
     (xi.StreamingISTFT, "transfrom", "transform"),
     (xi.StreamingSTFT, "transfrom", "transform"),
     (xi.iSTFT, "hop", "hop_length"),
+    (xi.Frequencies, "hertz", "hz"),
 ]
 
 
@@ -131,3 +132,26 @@ def test_an_unknown_name_of_a_constructor_is_refused_with_the_one_that_was_meant
         TypeError, match=rf"^{constructor.__name__}: {name}: need the name of a parameter, .*; {meant}\?$"
     ):
         constructor(**{name: 1})
+
+
+def doors():
+    """The public functions of several parameters, and classes that are made with parameters."""
+    pytest.importorskip("torch")
+    pytest.importorskip("matplotlib")
+    from xp_istft import nn, plot
+
+    plots = [name for name in vars(plot) if name.startswith("plot_")]
+    for module, names in ((xi, xi.__all__), (nn, nn.__all__), (plot, plots)):
+        for name in names:
+            door = getattr(module, name)
+            if isinstance(door, type) and issubclass(door, (Exception, tuple)):
+                continue
+            if len(inspect.signature(door).parameters) > 1:
+                yield door
+
+
+def test_every_door_refuses_a_name_that_it_does_not_have():
+    for door in doors():
+        needed = [each.name for each in inspect.signature(door).parameters.values() if each.default is each.empty]
+        with pytest.raises(TypeError, match=r"^\w+: colour: need the name of a parameter, got one that there is not"):
+            door(**dict.fromkeys(needed, 1), colour=3)

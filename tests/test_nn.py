@@ -164,7 +164,9 @@ def test_untrained_modules_hold_a_window_and_no_matrix():
 
 
 def test_a_module_shows_its_transform_and_what_it_trains():
-    assert repr(ISTFT(xi.STFT(64), trainable_window=True)) == "ISTFT(STFT(n_fft=64, hop_length=16), trainable_window=True)"
+    assert (
+        repr(ISTFT(xi.STFT(64), trainable_window=True)) == "ISTFT(STFT(n_fft=64, hop_length=16), trainable_window=True)"
+    )
 
 
 def test_output_formats():

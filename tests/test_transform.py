@@ -37,8 +37,8 @@ EQUAL = [
 OTHERS = [
     {"n_fft": 34}, {"hop_length": 7}, {"win_length": 30}, {"window": "hamming"}, {"window": np.hanning(32)},
     {"synthesis_window": "hamming"}, {"center": False}, {"padding": "same"}, {"padding": (16, 15)},
-    {"pad_mode": "edge"}, {"pad_mode": None}, {"onesided": False}, {"scaling": "ortho"}, {"frequencies": GRID}, {"frequencies": BASIS},
-    {"solver": xi.Dual(tol=1e-3)}, {"nola": "zero"}, {"max_gain": 5},
+    {"pad_mode": "edge"}, {"pad_mode": None}, {"onesided": False}, {"scaling": "ortho"}, {"frequencies": GRID},
+    {"frequencies": BASIS}, {"solver": xi.Dual(tol=1e-3)}, {"nola": "zero"}, {"max_gain": 5},
 ]  # fmt: skip
 
 

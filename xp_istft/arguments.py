@@ -124,20 +124,20 @@ def public(function: _Function) -> _Function:
     return step  # type: ignore[return-value]
 
 
-def hinted(constructor: _Function) -> _Function:
-    """`constructor`, which refuses unknown arguments as `public` functions do."""
+def hinted(function: _Function) -> _Function:
+    """A function or constructor that refuses unknown arguments as `public` functions do, and is no step of a graph."""
 
-    @wraps(constructor)
-    def __init__(*arguments: Any, **options: Any) -> Any:  # noqa: N807
+    @wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
         try:
-            return constructor(*arguments, **options)
+            return function(*arguments, **options)
         except TypeError as cause:
-            unknown = _unknown(cause, constructor, options)
+            unknown = _unknown(cause, function, options)
             if unknown is None:
                 raise
         raise unknown
 
-    return __init__  # type: ignore[return-value]
+    return call  # type: ignore[return-value]
 
 
 def _unknown(cause: TypeError, function: Callable[..., Any], options: dict[str, Any]) -> Exception | None:

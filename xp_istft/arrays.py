@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,17 +52,23 @@ def written(result: Any, out: Any) -> Any:
     return out
 
 
-def moved(function: str, name: str, array: Any, axes: Any, to: tuple[int, ...]) -> Any:
-    """`array` with `axes` moved to the places `to`, checked; a view where the library makes views."""
+def read_axes(function: str, name: str, axes: Any, rank: int, count: int) -> tuple[int, ...]:
+    """`count` different axes of an array with `rank` dimensions."""
     axes = tuple(integer(function, name, axis) for axis in (axes if isinstance(axes, (tuple, list)) else (axes,)))
-    rank = len(array.shape)
-    if len(axes) != len(to):
-        raise error(ValueError, function, name, f"{len(to)} axes", len(axes))
+    if len(axes) != count:
+        raise error(ValueError, function, name, f"{count} axes", len(axes))
     for axis in axes:
         if not -rank <= axis < rank:
             raise error(ValueError, function, name, f"axes of an array with {rank} dimensions", axis)
-    if len({axis % rank for axis in axes}) != len(axes):
+    if len({axis % rank for axis in axes}) != count:
         raise error(ValueError, function, name, "different axes", axes)
+    return axes
+
+
+def moved(function: str, name: str, array: Any, axes: Any, to: tuple[int, ...]) -> Any:
+    """`array` with `axes` moved to the places `to`, checked; a view where the library makes views."""
+    rank = len(array.shape)
+    axes = read_axes(function, name, axes, rank, len(to))
     if all(axis % rank == place % rank for axis, place in zip(axes, to, strict=True)):
         return array
     if stored.is_stored(array):
@@ -70,11 +76,18 @@ def moved(function: str, name: str, array: Any, axes: Any, to: tuple[int, ...]) 
     return namespace(array).moveaxis(array, axes, to)
 
 
-def placed(function: str, name: str, array: Any, axes: Any) -> Any:
-    """`array` with its last axes moved to `axes`: the inverse of `moved`."""
-    last = tuple(range(-len(axes), 0)) if isinstance(axes, (tuple, list)) else LAST
-    moved(function, name, array, axes, last)  # checks
-    return namespace(array).moveaxis(array, last, tuple(axes))
+def placed(array: Any, axes: Sequence[int]) -> Any:
+    """`array` with its last axes moved to `axes`, which were read: the inverse of `moved`."""
+    last = tuple(range(-len(axes), 0))
+    return array if tuple(axes) == last else namespace(array).moveaxis(array, last, tuple(axes))
+
+
+def placed_shape(shape: tuple[int, ...], axes: Sequence[int]) -> tuple[int, ...]:
+    """The shape of `placed`."""
+    sizes = list(shape[: -len(axes)])
+    for axis, size in sorted((axis % len(shape), size) for axis, size in zip(axes, shape[-len(axes) :], strict=True)):
+        sizes.insert(axis, size)
+    return tuple(sizes)
 
 
 @public
@@ -124,7 +137,7 @@ def pad(x: Any, before: int, after: int, mode: str = "constant", *, axis: int = 
     if after:
         parts.append(_padding(x, n_samples, n_samples + after, mode))
     padded = parts[0] if len(parts) == 1 else namespace(x).concat(parts, axis=-1)
-    return placed("pad", "axis", padded, (axis,))
+    return placed(padded, (axis,))
 
 
 def _padding(x: Any, lo: int, hi: int, mode: str) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import boolean, choice, integer
+from .arguments import boolean, choice, hinted, integer
 
 Padding = str | int | tuple[int, int] | None
 
@@ -86,14 +86,12 @@ class Placement:
         center = boolean(function, "center", center)
         if padding is None:
             padding = n_fft // 2 if center else 0
-        if padding == "same":
-            left = (n_fft - win_length) // 2 + (win_length - hop) // 2
-            return cls(n_fft, hop, left, n_fft - hop - left, whole=True)
-        if padding == "full":
+        if isinstance(padding, str):
+            if choice(function, "padding", padding, ("same", "full")) == "same":
+                left = (n_fft - win_length) // 2 + (win_length - hop) // 2
+                return cls(n_fft, hop, left, n_fft - hop - left, whole=True)
             edge = max(0, n_fft - hop)
             return cls(n_fft, hop, edge, edge, whole=True)
-        if isinstance(padding, str):
-            choice(function, "padding", padding, ("same", "full"))
         left, right = padding if isinstance(padding, (tuple, list)) and len(padding) == 2 else (padding, padding)
         left, right = (integer(function, "padding", side, 0) for side in (left, right))
         return cls(n_fft, hop, left, right, whole=False)
@@ -139,6 +137,7 @@ def bin_multiplicity(n_fft: int) -> np.ndarray:
     return count
 
 
+@hinted
 def phase_ramp(n_fft: int, origin: int, *, onesided: bool = True) -> np.ndarray:
     """Factor of each bin that counts phases from sample `origin` of the frame: exp(2 pi i k origin / n_fft).
 

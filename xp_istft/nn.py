@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from . import onnx
-from .arguments import TRANSPARENT, boolean, choice, error, integer
+from .arguments import TRANSPARENT, boolean, choice, error, hinted, integer
 from .backends.torch import BACKEND
 from .backends.torch.graphs import one_step
 from .dtypes import HALVES, dtype_name
@@ -193,6 +193,7 @@ class ISTFT(_Module):
     basis: Tensor
     envelope: Tensor
 
+    @hinted
     def __init__(
         self,
         transform: Transform = Transform(),  # noqa: B008  frozen
@@ -292,6 +293,7 @@ class STFT(_Module):
     (torch.Size([2, 3, 257, 33]), True)
     """
 
+    @hinted
     def __init__(
         self,
         transform: Transform = Transform(),  # noqa: B008  frozen
@@ -379,6 +381,7 @@ class GriffinLim(_Module):
     (torch.Size([8000]), True)
     """
 
+    @hinted
     def __init__(
         self,
         transform: Transform = Transform(),  # noqa: B008  frozen

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from .arguments import boolean, error, number
+from .arguments import boolean, error, hinted, number
 from .backends import backend_for
 from .frames import Frames
 from .transform import STFT
@@ -22,6 +22,7 @@ from .windows import normalisation
 _COLUMNS = 1600  # no more than can be seen
 
 
+@hinted
 def plot_spectrogram(
     X: Any,
     transform: STFT | None = None,
@@ -104,6 +105,7 @@ def plot_spectrogram(
     return ax
 
 
+@hinted
 def plot_windows(transform: STFT, *, sr: float, ax: Axes | None = None) -> Axes:
     """Draw a pair of windows, what they leave of each sample inside a signal, and the gain that undoes it.
 
@@ -165,6 +167,7 @@ def plot_windows(transform: STFT, *, sr: float, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@hinted
 def plot_coverage(
     transform: STFT, n_frames: int, *, sr: float, length: int | None = None, ax: Axes | None = None
 ) -> Axes:
@@ -213,6 +216,7 @@ def plot_coverage(
     return ax
 
 
+@hinted
 def plot_convergence(
     values: Sequence[float] | Mapping[str, Sequence[float]],
     *,

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import arrays
 from .arguments import boolean, choice, error, hinted, integer, number, positive, public, warn
-from .arrays import LAST, LAST_TWO, in_precision, moved, placed, written
+from .arrays import LAST, LAST_TWO, in_precision, moved, placed, placed_shape, read_axes, written
 from .backends import Backend, backend_for, device, namespace, required_backend
 from .dtypes import COMPLEX, PRECISION, REAL, SPECTRUM, WIDENED, complex_dtype, dtype_name, name_of, real_dtype
 from .frames import Frames, Padding, Placement, read_pad_mode, sizes
@@ -551,7 +551,7 @@ class STFT:
 
     def bins_and_frames(self, function: str, name: str, array: Any, axes: Any = LAST_TWO) -> Any:
         """An array with its bins and frames last; checked to have those of this transform."""
-        if axes != LAST_TWO:
+        if axes is not LAST_TWO:
             array = moved(function, "axes", array, axes, LAST_TWO)
         if len(array.shape) < 2 or array.shape[-2] != self.n_bins or array.shape[-1] < 1:
             raise self.misfit(function, name, array)
@@ -738,6 +738,7 @@ def forward(x: Any, transform: STFT, axis: int, axes: tuple[int, int], out: Any,
         raise error(ValueError, function, "x", "at least 1 dimension (..., samples)", f"shape {tuple(x.shape)}")
     if type(axis) is not int or axis != -1:
         x = moved(function, "axis", x, axis, LAST)
+    places = LAST_TWO if axes is LAST_TWO else read_axes(function, "axes", axes, len(x.shape) + 1, 2)
     job = transform.analysis(function, x.shape[-1], x)
     if workers is not None:
         workers = _read_workers(function, workers)
@@ -753,12 +754,11 @@ def forward(x: Any, transform: STFT, axis: int, axes: tuple[int, int], out: Any,
     if transform.basis is not None:
         solvers.check_basis(function, transform, x)
     if out is not None:
-        last = out if axes == LAST_TWO else moved(function, "axes", out, axes, LAST_TWO)
-        backend.check_out(function, last, x, shape, result)
-        in_precision(analysis, x, result, last)
+        backend.check_out(function, out, x, placed_shape(shape, places), result)
+        in_precision(analysis, x, result, moved(function, "axes", out, places, LAST_TWO))
         return out
     X = in_precision(analysis, x, result, None)
-    return X if axes is LAST_TWO or axes == LAST_TWO else placed(function, "axes", X, axes)
+    return X if places is LAST_TWO else placed(X, places)
 
 
 def inverse(X: Any, transform: STFT, length: int | None, axes: tuple[int, int], out: Any, workers: int | None) -> Any:
@@ -772,7 +772,7 @@ def inverse(X: Any, transform: STFT, length: int | None, axes: tuple[int, int], 
     dtype = name_of(type(X.dtype), X.dtype)
     if dtype not in _SPECTRA:
         raise _no_spectrum(function, X, dtype)
-    if axes is not LAST_TWO and axes != LAST_TWO:
+    if axes is not LAST_TWO:
         X = moved(function, "axes", X, axes, LAST_TWO)
     shape = X.shape
     if len(shape) < 2 or shape[-2] != transform.n_bins or shape[-1] < 1:

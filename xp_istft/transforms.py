@@ -172,12 +172,9 @@ def _n_bins(X: Any, axes: Any, frequencies: Any) -> int | None:
     shape: Any = getattr(X, "shape", None)
     if not isinstance(shape, tuple) or len(shape) < 2 or frequencies is not None:
         return None
-    if axes is LAST_TWO or axes == LAST_TWO:
-        return int(shape[-2])
-    try:
-        return int(shape[axes[0]])
-    except (TypeError, IndexError):
-        return int(moved("istft", "axes", X, axes, LAST_TWO).shape[-2])  # which says what is wrong with them
+    if axes is not LAST_TWO:
+        shape = moved("istft", "axes", X, axes, LAST_TWO).shape
+    return int(shape[-2])
 
 
 def _size(n_bins: int | None, win_length: Any, window: Any, onesided: Any, frequencies: Any) -> int:

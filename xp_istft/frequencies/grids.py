@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import choice, error, integer, number, positive
+from ..arguments import choice, error, hinted, integer, number, positive
 from ..backends import device, namespace
 
 FREQUENCY_SCALES = ("no", "linear", "log", "log2")  # nnAudio's
@@ -124,6 +124,10 @@ class Frequencies:
         return self.sr / (hop * float(np.diff(self.hz).max())) if len(self) > 1 else float("inf")
 
 
+Frequencies.__init__ = hinted(Frequencies.__init__)  # type: ignore[method-assign]
+
+
+@hinted
 def linear_frequencies(n: int, fmin: float, fmax: float, sr: float) -> Frequencies:
     """Grid of n frequencies from fmin, (fmax - fmin) / n apart: nnAudio's 'linear', which leaves fmax out.
 
@@ -155,6 +159,7 @@ def linear_frequencies(n: int, fmin: float, fmax: float, sr: float) -> Frequenci
     return _grid("linear_frequencies", "n", n, fmin, fmax, sr, logarithmic=False)
 
 
+@hinted
 def log_frequencies(n: int, fmin: float, fmax: float, sr: float) -> Frequencies:
     """Grid of n frequencies from fmin, each (fmax / fmin)**(1 / n) times the one before: nnAudio's 'log' and 'log2'.
 

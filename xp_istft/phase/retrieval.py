@@ -170,7 +170,7 @@ def pghi(
         raise error(ValueError, "pghi", "transform", "the bins of the DFT", "other frequencies")
     tol = number("pghi", "tol", tol, 0)
     spectrum = _integrated("pghi", magnitude, transform, tol, _generator("pghi", rng))
-    return spectrum if axes == LAST_TWO else placed("pghi", "axes", spectrum, axes)
+    return placed(spectrum, axes)
 
 
 @public
@@ -221,8 +221,7 @@ def project(
     """
     X = _spectrum("project", X, axes)
     pair = _Pair.of("project", "X", X, transform, length, workers, max_gain=None)
-    nearest = pair.project(X)
-    return nearest if axes == LAST_TWO else placed("project", "axes", nearest, axes)
+    return placed(pair.project(X), axes)
 
 
 @public
@@ -356,9 +355,7 @@ class _Pair(NamedTuple):
         if workers is not None:
             workers = integer(function, "workers", workers, 1)
         bound = max_gain if transform.max_gain is None else transform.max_gain
-        return cls(
-            transform.judged("zero", bound), transform.judged(transform.nola, bound), n_frames, inner, workers
-        )
+        return cls(transform.judged("zero", bound), transform.judged(transform.nola, bound), n_frames, inner, workers)
 
     def jobs(self, function: str, like: Any) -> tuple[Any, Any] | None:
         """The inverse and what analyses its signal; None where the inverse is no single job."""
