@@ -174,7 +174,7 @@ class STFT:
 
     @classmethod
     def made_by(cls, function: str, **given: Any) -> STFT:
-        """As STFT(**given), but errors name `function`."""
+        """A transform of these fields; errors name `function`."""
         made = object.__new__(cls)
         for each in fields(cls):
             if each.init:

@@ -203,10 +203,10 @@ class Solution(NamedTuple):
     converged : bool array (...)
         Whether normal_residual came down to `tol`.
     normal_residual : real array (...)
-        |b - (A' C A + R) x| / |b| with b = A' C X, as the iterations followed it.
+        As the iterations followed it: norm(b - (A' C A + R) x) / norm(b), with b = A' C X.
     data_residual : real array (...)
-        |X - A x| / |X| in the norm weighted by C: 0 for the spectrum of a signal that the bins can hold, the
-        inconsistency of a modified one.
+        What no signal explains: norm(X - A x) / norm(X), in the norm weighted by C; 0 for the spectrum of a signal that
+        the bins can hold, the inconsistency of a modified one.
     ritz : float64 NumPy array (..., 2)
         The least and the largest eigenvalue of the preconditioned system that the iterations met; the error within
         `bands`, relative to the signal, is about data_residual / sqrt(0.1 least).
