@@ -23,7 +23,7 @@ for library in ("click", "rich", "matplotlib"):
 
 soundfile = pytest.importorskip("soundfile")
 
-from xp_istft.cli import commands, convert, recordings, speech, whole_files  # noqa: E402
+from xp_istft.cli import commands, convert, recordings, speech, whole_files  # noqa: E402  what they need was asked for first
 
 RATE = 8000
 

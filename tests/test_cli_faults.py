@@ -19,7 +19,7 @@ for library in ("click", "rich"):
 
 soundfile = pytest.importorskip("soundfile")
 
-from xp_istft.cli import commands  # noqa: E402
+from xp_istft.cli import commands  # noqa: E402  what it needs was asked for first
 
 RATE = 8000
 

@@ -305,3 +305,80 @@ def test_nnaudio_layer_on_any_array(xp, rng, n_fft, capsys):
     assert capsys.readouterr().out == ""
     xi.iSTFT(n_fft=n_fft)
     assert capsys.readouterr().out.startswith(f"iSTFT: STFT(n_fft={n_fft}")
+
+
+def changing_windows():
+    """Windows that can be changed in place, and how their values are set."""
+    yield np.hanning(64), np.copyto
+    torch = pytest.importorskip("torch")
+    yield torch.hann_window(64, dtype=torch.float64), lambda window, values: window.copy_(torch.from_numpy(values))
+
+
+@pytest.mark.parametrize("parameter", ["window", "synthesis_window"])
+def test_a_window_is_read_as_it_is_at_each_call(parameter, rng):
+    """Transforms of recent calls are kept; what can be changed in place is looked up by its values."""
+    x = rng.standard_normal(1000)
+    X = xi.stft(x, 64, window="hamming")
+    for window, put in changing_windows():
+        for values in (np.hamming(64), np.hanning(64) + 0.1, np.hamming(64)):
+            put(window, values)
+            due = xi.STFT(64, **{"window": "hamming", "pad_mode": None, parameter: values.copy()}).istft(X)
+            got = xi.istft(X, **{"window": "hamming", parameter: window})
+            np.testing.assert_array_equal(got, due)
+
+
+def test_a_signal_is_analysed_by_the_window_as_it_is(rng):
+    x = rng.standard_normal(1000)
+    for window, put in changing_windows():
+        for values in (np.hamming(64), np.hanning(64), np.hamming(64)):
+            put(window, values)
+            np.testing.assert_array_equal(xi.stft(x, 64, window=window), xi.STFT(64, window=values).stft(x))
+
+
+def test_what_is_kept_for_equal_numbers_of_other_types_is_not_taken(rng):
+    """1, 1.0 and True are equal, and hash alike."""
+    x = rng.standard_normal(400)
+    X = xi.stft(x, 32, padding=(1, 1))
+    xi.istft(X, padding=(1, 1), max_gain=1, hop_length=1)
+    for wrong in ((True, 1), (1, 1.0), (1, True)):
+        with pytest.raises(TypeError, match="stft: padding: need an integer, got"):
+            xi.stft(x, 32, padding=wrong)
+        with pytest.raises(TypeError, match="istft: padding: need an integer, got"):
+            xi.istft(X, padding=wrong, max_gain=1, hop_length=1)
+    for name in ("max_gain", "hop_length"):
+        with pytest.raises(TypeError, match=f"istft: {name}: need an? (number|integer), got True"):
+            xi.istft(X, **{"padding": (1, 1), "max_gain": 1, "hop_length": 1, name: True})
+
+
+def test_a_failed_reading_of_a_window_names_it():
+    """What the host cannot have (a sparse layout) is an error of the argument, not of the conversion."""
+    torch = pytest.importorskip("torch")
+    X = xi.stft(np.ones(400), 32)
+    with pytest.raises(TypeError, match="istft: window: need a name or real samples, got Tensor"):
+        xi.istft(X, window=torch.ones(32).to_sparse())
+
+
+@pytest.mark.parametrize("axes", [(-1, -2), (0, 1), (1, -1), (0, -1)])
+def test_out_has_its_axes_where_the_result_would_have_them(axes, rng):
+    x = rng.standard_normal((3, 500))
+    due = xi.stft(x, 32, axes=axes)
+    out = np.empty(due.shape, complex)
+    assert xi.stft(x, 32, axes=axes, out=out) is out
+    np.testing.assert_array_equal(out, due)
+    with pytest.raises(ValueError, match=r"stft: out: need shape \(\d+, \d+, \d+\), got \(1, 2, 3\)"):
+        xi.stft(x, 32, axes=axes, out=np.empty((1, 2, 3), complex))
+
+
+@pytest.mark.parametrize("wrong", [5, (0, 0), (-4, 1), np.array([0, 1]), {"a": 1}, (True, 0)], ids=str)
+def test_axes_are_judged_before_any_work(wrong, rng, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("computed before it was judged")
+
+    x = rng.standard_normal((3, 500))
+    X = xi.stft(x, 32)
+    monkeypatch.setattr(np.fft, "rfft", never)
+    monkeypatch.setattr(np.fft, "irfft", never)
+    with pytest.raises((TypeError, ValueError), match="^stft: axes: need "):
+        xi.stft(x, 33, axes=wrong)
+    with pytest.raises((TypeError, ValueError), match="^istft: axes: need "):
+        xi.istft(X, n_fft=32, axes=wrong)

@@ -9,6 +9,7 @@ import numpy as np
 
 from .arguments import choice, error, integer, public
 from .backends import Backend, backend_for, device, namespace, stored
+from .backends.base import written
 from .dtypes import PRECISION, REAL, WIDENED, dtype_name
 from .frames import PAD_ALIASES, PAD_MODES, padding_index
 
@@ -42,14 +43,6 @@ def in_precision(function: Callable[[Any, Any], Any], array: Any, result: str, o
     xp = namespace(array)
     value = xp.astype(function(xp.astype(array, getattr(xp, wide)), None), getattr(xp, result))
     return written(value, out)
-
-
-def written(result: Any, out: Any) -> Any:
-    """The result, or `out` with its values."""
-    if out is None:
-        return result
-    out[...] = result
-    return out
 
 
 def read_axes(function: str, name: str, axes: Any, rank: int, count: int) -> tuple[int, ...]:

@@ -14,8 +14,9 @@ import numpy as np
 
 from . import arrays
 from .arguments import boolean, choice, error, hinted, integer, number, positive, public, warn
-from .arrays import LAST, LAST_TWO, in_precision, moved, placed, placed_shape, read_axes, written
+from .arrays import LAST, LAST_TWO, in_precision, moved, placed, placed_shape, read_axes
 from .backends import Backend, backend_for, device, namespace, required_backend
+from .backends.base import written
 from .dtypes import COMPLEX, PRECISION, REAL, SPECTRUM, WIDENED, complex_dtype, dtype_name, name_of, real_dtype
 from .frames import Frames, Padding, Placement, read_pad_mode, sizes
 from .frequencies import solvers

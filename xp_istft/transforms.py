@@ -73,39 +73,19 @@ def istft(
         Analysis window: a name or tuple of `scipy.signal.get_window` (periodic), a callable of win_length, or
         samples, in an array of NumPy or of X's library. Gradients with respect to a torch tensor are followed through
         the normalisation, any order, forward and backward.
-    synthesis_window : like `window`, optional
-        Window of the inverse; default the analysis window.
-    center : bool
-        Frame m is centred on sample m * hop_length (n_fft // 2 samples of padding on both sides); else it starts
-        there.
-    padding : "same", "full", int or (int, int), optional
-        Placement of the frames, in place of `center`: "same" makes hop_length samples a frame (neural vocoders),
-        "full" means that every sample is reached by every frame that could reach it, numbers are samples of padding
-        before and after the signal.
     length : int, optional
         Samples of the result; default those that belong to the frames. Beyond what the frames cover it holds zeros,
         with a warning.
     onesided : bool
         X has n_fft // 2 + 1 bins, and the signal is real; else X has n_fft bins, and the signal is complex: take
         ``.real`` of it where it is known to be real.
-    scaling : None, "ortho", "spectrum" or "psd"
-        How the forward map was scaled: not, by 1 / sqrt(n_fft), by 1 / sum(w), by 1 / sqrt(sum(w**2)).
+    synthesis_window, center, padding, scaling, nola, max_gain
+        As in `STFT`.
     frequencies : Frequencies or complex array (n_bins, n_fft), optional
-        The frequencies of the bins (`linear_frequencies`, `log_frequencies`, `Frequencies`), or any basis that the
-        windowed frames were multiplied with, in an array of NumPy or of X's library; n_fft must be given. Default the
-        bins of the DFT. The inverse of other bins is the regularised least-squares solution that
-        docs/frequencies.md describes, with what it guarantees. `STFT.solve` says how it came about.
+        The frequencies of the bins, as in `STFT`; n_fft must be given.
     solver : Dual, PerFrame or Adjoint, optional
-        How the inverse of other bins is found, by default `Dual()`: for the whole signal by conjugate gradients. The
-        bins of the DFT have one in closed form.
-    nola : "warn", "raise" or "zero"
-        What happens to samples under no window weight (overlap at most eps**2 of its largest value): at the ends
-        they are 0 with a `CoverageWarning` ("warn"), an error ("raise") or 0 in silence ("zero"); inside they are an
-        error, but for "zero".
-    max_gain : float, optional
-        Bound on how much noise in X is amplified near the ends, relative to the interior (see `coverage`); at least
-        1. The default keeps the inverse exact, but a *modified* spectrum can then explode where only the flank of
-        one window reaches a sample; 10 is a good bound there.
+        How the inverse of other bins is found, by default `Dual()`: for the whole signal by conjugate gradients.
+        `STFT.solve` says how it came about. The bins of the DFT have an inverse in closed form.
     axes : (int, int)
         The axes of X that hold bins and frames.
     out : array (..., n_samples), optional

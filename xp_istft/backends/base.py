@@ -37,18 +37,18 @@ class Backend:
 
     def synthesis(self, spectrum: Any, job: Synthesis, out: Any = None, workers: int | None = None) -> Any:
         """Spectrum to signal, in `out` where that is given."""
-        return _written(self._overlap_added(self._segments(spectrum, job), job), out)
+        return written(self._overlap_added(self._segments(spectrum, job), job), out)
 
     def analysis(self, signal: Any, job: Analysis, out: Any = None, workers: int | None = None) -> Any:
         """Signal to spectrum, in `out` where that is given."""
         xp = self.namespace(signal)
         segments = self._framed(signal, job)
         if job.onesided:
-            return _written(xp.fft.rfft(segments, axis=-2), out)
+            return written(xp.fft.rfft(segments, axis=-2), out)
         kind = dtype_name(segments)
         if kind in SPECTRUM:
             segments = xp.astype(segments, getattr(xp, SPECTRUM[kind]))
-        return _written(xp.fft.fft(segments, axis=-2), out)
+        return written(xp.fft.fft(segments, axis=-2), out)
 
     def overlap_add(self, segments: Any, job: Synthesis) -> Any:
         """`synthesis` without the FFT: gain[t] sum_m window[t - m hop] segments[t - m hop, m]."""
@@ -343,7 +343,8 @@ def _class(array: Any) -> str:
     return f"{type(array).__module__}.{type(array).__qualname__}"
 
 
-def _written(result: Any, out: Any) -> Any:
+def written(result: Any, out: Any) -> Any:
+    """The result, or `out` with its values."""
     if out is None:
         return result
     out[...] = result

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..arguments import error, hinted, number
+from ..arguments import error, hinted, number, positive
 from ..backends import namespace
 
 
@@ -180,10 +180,7 @@ class ADMM(Algorithm):
     rho: float = 0.1
 
     def __post_init__(self) -> None:
-        rho = number("ADMM", "rho", self.rho, 0)
-        if rho == 0:
-            raise error(ValueError, "ADMM", "rho", "> 0", rho)
-        object.__setattr__(self, "rho", rho)
+        object.__setattr__(self, "rho", positive("ADMM", "rho", self.rho))
 
     def memory(self, start: Any, do: Any) -> Any:
         return do.zeros(start)

@@ -11,11 +11,11 @@ import torch
 
 from ...arguments import OPAQUE, error
 from ...jobs import Analysis, Synthesis
-from ..base import Backend
+from ..base import Backend, written
 from ..numpy import BACKEND as NUMPY
 from . import gradients, operators  # noqa: F401  operators: registered
 from .graphs import one_step
-from .lending import followed, lent, wrapped, written
+from .lending import followed, lent, wrapped
 
 
 class TorchBackend(Backend):

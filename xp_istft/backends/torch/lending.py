@@ -12,7 +12,7 @@ import torch
 from torch.autograd import forward_ad
 
 from ...jobs import Analysis, Synthesis
-from ..base import BASE, Backend
+from ..base import BASE, Backend, written
 from ..numpy import BACKEND as NUMPY
 
 
@@ -53,10 +53,6 @@ def lendable(tensor: torch.Tensor) -> bool:
 @lru_cache(maxsize=1)
 def _cupy_installed() -> bool:
     return find_spec("cupy") is not None
-
-
-def written(result: torch.Tensor, out: torch.Tensor | None) -> torch.Tensor:
-    return result if out is None else out.copy_(result)
 
 
 # ---- what follows a tensor
