@@ -497,3 +497,18 @@ def test_what_an_algorithm_has_come_to():
     for algorithm, due in ((xi.GLA(), 1), (xi.FastGLA(), 1), (xi.RAAR(), 2), (xi.ADMM(), 3)):
         proposal, memory = np.full((1, 2, 3), 1 + 0j), np.full((1, 2, 3), 3 + 0j)
         np.testing.assert_array_equal(algorithm.estimate(proposal, memory, IN_PLACE), due)
+
+
+def test_ends_that_no_window_reaches_are_warned_of_once_and_by_the_signal_alone():
+    """Between two iterations they make no difference to a spectrum."""
+    t = xi.STFT(64, center=False)
+    X = t.stft(chirp(1000))
+    assert xi.project(X, t).shape == X.shape  # warnings are errors here
+    assert xi.inconsistency(X, t) < 1e-12
+    with pytest.warns(xi.CoverageWarning) as caught:
+        xi.griffin_lim(abs(X), t, n_iter=3, init="zero")
+    assert len(caught) == 1
+    strict = xi.STFT(64, center=False, nola="raise")
+    assert xi.project(X, strict).shape == X.shape
+    with pytest.raises(xi.NOLAError):
+        xi.griffin_lim(abs(X), strict, n_iter=3, init="zero")

@@ -188,3 +188,14 @@ def test_solve_is_the_inverse_and_its_report(xp, rng):
     closed = xi.STFT(64)
     found = closed.solve(closed.stft(xp.asarray(x)), length=500)
     np.testing.assert_allclose(xp.to_numpy(found.signal), x, atol=1e-4)
+
+
+@pytest.mark.parametrize("made", [{}, {"window": np.hanning(32)}, {"onesided": False}], ids=str)
+def test_a_value_with_another_nola_and_max_gain_is_that_value(made):
+    t = xi.STFT(32, **made)
+    _ = t.host  # which is kept
+    other = t.judged("zero", 10.0)
+    assert other == xi.STFT(32, **made, nola="zero", max_gain=10.0) != t
+    assert hash(other) == hash(xi.STFT(32, **made, nola="zero", max_gain=10.0))
+    assert (other.host.nola, other.host.max_gain) == ("zero", 10.0)
+    assert (t.nola, t.max_gain) == ("warn", None)

@@ -382,3 +382,16 @@ def test_axes_are_judged_before_any_work(wrong, rng, monkeypatch):
         xi.stft(x, 33, axes=wrong)
     with pytest.raises((TypeError, ValueError), match="^istft: axes: need "):
         xi.istft(X, n_fft=32, axes=wrong)
+
+
+@pytest.mark.parametrize("hop", [1, 4, 5])
+def test_frames_are_added_in_their_order(xp, hop):
+    """A large number that comes and goes takes with it what came before, and nothing that comes after."""
+    large = 2.0**100
+    for values, due in (((1, large, -large), 0), ((large, -large, 1), 1)):
+        segments = np.zeros((3 * hop, 3))
+        for m, value in enumerate(values):
+            segments[(2 - m) * hop, m] = value  # all of them at sample 2 hop
+        y = xp.to_numpy(xi.overlap_add(xp.asarray(segments), hop))
+        assert y[2 * hop] == due
+        assert np.count_nonzero(y) == due
