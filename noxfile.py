@@ -30,9 +30,9 @@ AIMED = {
     "backends/base": ("backends", "streaming", "jax"),
     "backends/dask": ("dask",),
     "backends/jax": ("jax", "frequency_gradients"),
-    "backends/in_place": ("phase_retrieval",),
-    "backends/results": ("results",),
-    "backends/threads": ("numpy_backend", "faults"),
+    "backends/cpu/retrieval": ("phase_retrieval",),
+    "backends/cpu/memory": ("results",),
+    "backends/cpu/threads": ("numpy_backend", "faults"),
     "backends/torch/gradients": ("torch", "torch_compile", "torch_opinfo"),
 }
 

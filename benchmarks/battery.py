@@ -655,11 +655,11 @@ def G06(im: Implementation) -> None:
                 importlib.import_module(name).MAX_MEM_BLOCK = n_bytes
             same(y, good(im), f"blocks of {n_bytes} bytes")
     elif im.ours and not im.torch:
-        from xp_istft.backends import numpy as backend
+        from xp_istft.tuning import tuned
 
         for n_bytes in (1 << 12, 1 << 15, 3 << 15):
-            backend._BLOCK_BYTES = n_bytes
-            same(y, good(im), f"blocks of {n_bytes} bytes")
+            with tuned(block_bytes=n_bytes):
+                same(y, good(im), f"blocks of {n_bytes} bytes")
     else:
         raise NotApplicableError
 

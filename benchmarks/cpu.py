@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 import xp_istft as xi
-from xp_istft.backends.fft_engines import Engine, engine_for
-from xp_istft.backends.threads import run as on_threads
+from xp_istft.backends.cpu.fft import Engine, engine_for
+from xp_istft.backends.cpu.threads import run as on_threads
 from xp_istft.cli.peers import MAIN, PEERS, Problem, forward_peers, installed, inverse_peers, ours, ours_forward
 from xp_istft.cli.races import Race, race
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -37,6 +38,15 @@ def _compiled_functions_end_with_their_module():
     yield
     if "jax" in sys.modules:
         sys.modules["jax"].clear_caches()
+
+
+@pytest.fixture
+def cut():
+    """cut(block_bytes=1 << 12): work is cut so, from there to the end of the test."""
+    from xp_istft.tuning import tuned
+
+    with ExitStack() as held:
+        yield lambda **sizes: held.enter_context(tuned(**sizes))
 
 
 @dataclass(frozen=True)

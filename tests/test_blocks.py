@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import xp_istft as xi
-from xp_istft import blocks as module
 from xp_istft.blocks import default_block, istft_blocks, stft_blocks
 from xp_istft.frames import Frames
 
@@ -142,8 +141,8 @@ def test_a_block_is_16_mib_of_spectrum_or_four_overlaps():
     assert default_block(frames(2**20, 2**17 - 1), 100) == 4 * 9
 
 
-def test_blocks_by_default_count_all_signals(monkeypatch):
-    monkeypatch.setattr(module, "BLOCK_BYTES", 1 << 17)
+def test_blocks_by_default_count_all_signals(cut):
+    cut(spectrum_bytes=1 << 17)
     t, x = xi.STFT(64), np.random.default_rng(6).standard_normal((5, 3, 4000))
     job = t.analysis("stft", 4000, x)
     due = default_block(job.frames, 15)

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 import xp_istft as xi
-from xp_istft import blocks
 
 for library in ("click", "rich", "matplotlib"):
     pytest.importorskip(library, reason="the extra [cli] is not installed")
@@ -37,8 +36,8 @@ def _own_directory(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def tiny_blocks(monkeypatch):
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1)
+def tiny_blocks(cut):
+    cut(spectrum_bytes=1)
 
 
 @pytest.fixture
@@ -147,10 +146,10 @@ def test_formats_and_subtypes(cli):
     fails(cli, 2, "ends in .npz", "stft", "in.flac", "X.npy")
 
 
-def test_beyond_what_a_wav_header_counts_it_is_rf64(monkeypatch, cli):
+def test_beyond_what_a_wav_header_counts_it_is_rf64(cut, cli):
     written()
     cli("stft", "in.wav", "X.npz")
-    monkeypatch.setattr(recordings, "_WAV_BYTES", 1000)
+    cut(wav_bytes=1000)
     assert cli("istft", "X.npz", "out.wav")[0] == 0
     assert soundfile.info("out.wav").format == "RF64"
     assert cli("stft", "out.wav", "Y.npz")[0] == 0
@@ -602,8 +601,8 @@ def test_a_bar_on_a_terminal(monkeypatch):
     assert "a.wav" in terminal.getvalue()
 
 
-def test_memory_does_not_grow_with_the_length(cli, monkeypatch):
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", 4 << 20)
+def test_memory_does_not_grow_with_the_length(cli, cut, monkeypatch):
+    cut(spectrum_bytes=4 << 20)
     monkeypatch.setenv("XP_ISTFT_NUM_THREADS", "1")  # others may come too late to allocate their scratch in both runs
     peaks = {}
     for seconds in (20, 60):

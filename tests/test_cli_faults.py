@@ -60,10 +60,9 @@ def cli(capfd):
 
 KILLED_AT_BLOCK_3 = """
 import os, signal, sys
-from xp_istft import blocks
+from xp_istft.tuning import tuned
 from xp_istft.cli import commands, convert
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let background jobs ignore it
-blocks.BLOCK_BYTES = 1
 for writer in (convert.NewSpectrogram, convert.NewRecording):
     def write(self, block, write=writer.write, count=[0]):
         write(self, block)
@@ -71,7 +70,8 @@ for writer in (convert.NewSpectrogram, convert.NewRecording):
         if count[0] == 3:
             os.kill(os.getpid(), signal.{signal})
     writer.write = write
-sys.exit(commands.run({arguments!r}))
+with tuned(spectrum_bytes=1):
+    sys.exit(commands.run({arguments!r}))
 """
 
 

@@ -21,7 +21,8 @@ from hostile import BASE, battery, signal, spectrum
 
 import xp_istft as xi
 from xp_istft import blocks
-from xp_istft.backends import numpy as numpy_backend
+from xp_istft.backends.cpu import fft, synthesis
+from xp_istft.backends.cpu.numpy import BACKEND
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, or limits a process as Linux does")
 
@@ -49,10 +50,9 @@ def torch_plans():
 
 
 @pytest.fixture
-def two_threads(monkeypatch):
+def two_threads(cut):
     """Every call shares its work with a thread of the pool, in many small blocks."""
-    monkeypatch.setattr(numpy_backend, "_THREADED_SECONDS", 0.0)
-    monkeypatch.setattr(numpy_backend, "_BLOCK_BYTES", 1 << 14)
+    cut(threaded_seconds=0, block_bytes=1 << 14)
     xi.set_workers(2)
     yield
     xi.set_workers(None)
@@ -90,13 +90,13 @@ def test_eight_threads_at_once_make_the_bits_of_one(source, two_threads):
 
 @pytest.mark.parametrize("layout", [BASE, {"n_fft": 60, "hop_length": 7}, {"n_fft": 64, "hop_length": 1}], ids=str)
 @battery("G04", "G05", "G06")
-def test_threads_blocks_and_batch_change_no_bit(layout, monkeypatch):
+def test_threads_blocks_and_batch_change_no_bit(layout, cut):
     X = spectrum(signal(7, n_samples=3000), **layout)
     x = signal(7, n_samples=3000)
     y, Z = xi.istft(X, **layout), xi.stft(x, **layout)
-    monkeypatch.setattr(numpy_backend, "_THREADED_SECONDS", 0.0)
+    cut(threaded_seconds=0)
     for block in (1 << 12, 1 << 15, 3 << 17):
-        monkeypatch.setattr(numpy_backend, "_BLOCK_BYTES", block)
+        cut(block_bytes=block)
         for workers in (1, 2, 4, 8):
             np.testing.assert_array_equal(xi.istft(X, **layout, workers=workers), y)
             np.testing.assert_array_equal(xi.stft(x, **layout, workers=workers), Z)
@@ -183,8 +183,9 @@ PRELUDE = f"""
 import os, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import numpy as np, xp_istft as xi
-from xp_istft.backends import numpy as numpy_backend
-numpy_backend._THREADED_SECONDS = 0.0
+from xp_istft.tuning import tuned
+all_on_threads = tuned(threaded_seconds=0)
+all_on_threads.__enter__()
 xi.set_workers(2)
 X = np.random.default_rng(0).standard_normal((8, 129, 200, 2)).view(complex)[..., 0]
 """
@@ -263,7 +264,7 @@ class FaultyEngine:
     """The FFT engine, whose k-th inverse raises, on whatever thread that falls."""
 
     def __init__(self, cause, k):
-        self.engine, self.cause, self.k = numpy_backend.engine_for(256, np.dtype(np.complex128)), cause, k
+        self.engine, self.cause, self.k = fft.engine_for(256, np.dtype(np.complex128)), cause, k
         self.calls, self.lock = 0, threading.Lock()
 
     def __getattr__(self, name):
@@ -287,7 +288,7 @@ def test_whatever_stops_one_block_stops_the_call_and_nothing_else(monkeypatch, t
     y = xi.istft(X, hop_length=64)
     with monkeypatch.context() as patch:
         engine = FaultyEngine(cause, k)
-        patch.setattr(numpy_backend, "engine_for", lambda *sizes, **kinds: engine)
+        patch.setattr(synthesis, "engine_for", lambda *sizes, **kinds: engine)
         with pytest.raises(cause if isinstance(cause, type) else type(cause)):
             xi.istft(X, hop_length=64)
         assert k <= engine.calls <= k + 2  # each thread ends the block that it is at
@@ -399,7 +400,7 @@ def far_blocks(job, read, first, count):
     hi = lo + frames.n_fft + frames.hop * (count - 1)
     piece, before = blocks._padded(read, lo, hi, frames.n_samples, job.pad_mode)
     laid = type(frames)(frames.n_fft, frames.hop, count, before, before + piece.shape[-1])
-    return numpy_backend.BACKEND.analysis(piece, blocks.replace(job, frames=laid, pad_mode="constant"))
+    return BACKEND.analysis(piece, blocks.replace(job, frames=laid, pad_mode="constant"))
 
 
 def test_segments_far_beyond_2_to_the_31_invert_what_lies_there():
@@ -411,7 +412,7 @@ def test_segments_far_beyond_2_to_the_31_invert_what_lies_there():
     for lo in (0, 2**31 - 50, 2**34 + 1, n_samples - 200):
         columns, segment = job.segment(job.frames.start + lo, job.frames.start + lo + 200)
         X = far_blocks(forward, tone, columns.start, columns.stop - columns.start)
-        y = numpy_backend.BACKEND.synthesis(X, segment)
+        y = BACKEND.synthesis(X, segment)
         np.testing.assert_allclose(y, tone(lo, lo + 200), atol=1e-10)
         assert segment.frames.n_frames < 20
 

@@ -353,10 +353,10 @@ def test_a_batch_has_the_bits_of_its_signals(pad_mode):
     assert np.isfinite(y[:2]).all()
 
 
-def test_many_blocks_are_one(monkeypatch):
+def test_many_blocks_are_one(cut):
     X = xi.stft(noise(2000), 32, frequencies=BAND)
     whole = xi.istft(X, n_fft=32, frequencies=BAND)
-    monkeypatch.setattr(normal_equations, "_BLOCK_BYTES", 1)
+    cut(equation_bytes=1)
     normal_equations._blocks.cache_clear()
     np.testing.assert_array_equal(xi.istft(X, n_fft=32, frequencies=BAND), whole)
     normal_equations._blocks.cache_clear()

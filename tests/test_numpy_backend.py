@@ -18,14 +18,13 @@ import pytest
 import scipy.fft
 
 import xp_istft as xi
-from xp_istft.backends import fft_engines, overlap, scratch, threads
-from xp_istft.backends import numpy as maps
 from xp_istft.backends.base import BASE
+from xp_istft.backends.cpu import fft, memory, overlap, retrieval, synthesis, tasks, threads
+from xp_istft.backends.cpu.numpy import BACKEND
 from xp_istft.frames import PAD_MODES, Frames
 from xp_istft.jobs import Analysis, Synthesis
+from xp_istft.tuning import tuning
 from xp_istft.windows import normalisation
-
-backend = maps.BACKEND
 
 TOLERANCE = {"f": 3e-6, "d": 1e-13}
 COMPLEX = {"f": np.complex64, "d": np.complex128}
@@ -96,7 +95,7 @@ def assert_close(ours, definition, dtype, weight=1.0):
 
 
 def check_synthesis(job, spectrum, dtype, **arguments):
-    ours = backend.synthesis(spectrum, job, **arguments)
+    ours = BACKEND.synthesis(spectrum, job, **arguments)
     exact = BASE.synthesis(wide(spectrum), job)
     gain = job.signal_gain()
     gain = np.ones(job.frames.n_samples) if gain is None else gain
@@ -132,20 +131,20 @@ def test_synthesis_without_window_and_gain(geometry):
     check_synthesis(job, spectrum_of(job), "f")
     segments = np.random.default_rng(0).standard_normal((2, geometry[0], geometry[2]))
     for kind in (segments, segments + 1j * segments[::-1]):
-        assert_close(backend.overlap_add(kind, job), BASE.overlap_add(kind, job), "d")
+        assert_close(BACKEND.overlap_add(kind, job), BASE.overlap_add(kind, job), "d")
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES[3:], ids=str)
 def test_segments_of_a_job_are_the_job(geometry):
     job = synthesis_job(geometry, "pair")
     spectrum = spectrum_of(job, batch=(2,))
-    whole = backend.synthesis(spectrum, job)
+    whole = BACKEND.synthesis(spectrum, job)
     start, stop = job.frames.start, job.frames.stop
     cuts = sorted({start, *np.random.default_rng(1).integers(start, stop, 4).tolist(), stop})
     for lo, hi in itertools.pairwise(cuts):
         columns, part = job.segment(lo, hi)
         if part.frames.n_frames:
-            piece = backend.synthesis(spectrum[..., columns], part)
+            piece = BACKEND.synthesis(spectrum[..., columns], part)
             assert np.array_equal(piece, whole[:, lo - start : hi - start])
 
 
@@ -167,11 +166,11 @@ def test_layout_changes_no_bit(geometry, layout):
     for onesided, real in ((True, True), (False, True), (False, False)):
         job = synthesis_job(geometry, onesided=onesided, real=real)
         spectrum = spectrum_of(job, batch=(3, 2))
-        plain = backend.synthesis(spectrum, job)
-        assert np.array_equal(backend.synthesis(LAYOUTS[layout](spectrum), job), plain)
+        plain = BACKEND.synthesis(spectrum, job)
+        assert np.array_equal(BACKEND.synthesis(LAYOUTS[layout](spectrum), job), plain)
         if layout != "read-only":
             out = LAYOUTS[layout](np.full_like(plain, np.nan)[..., None])[..., 0]
-            assert backend.synthesis(spectrum, job, out=out) is out
+            assert BACKEND.synthesis(spectrum, job, out=out) is out
             assert np.array_equal(out, plain)
 
 
@@ -180,21 +179,17 @@ def test_layout_changes_no_bit(geometry, layout):
 def test_batch_item_is_single_item(geometry, batch):
     job = synthesis_job(geometry)
     spectrum = spectrum_of(job, batch=batch)
-    signal = backend.synthesis(spectrum, job)
+    signal = BACKEND.synthesis(spectrum, job)
     assert signal.shape == (*batch, job.frames.n_samples)
     for index in np.ndindex(batch):
-        assert np.array_equal(signal[index], backend.synthesis(spectrum[index], job))
+        assert np.array_equal(signal[index], BACKEND.synthesis(spectrum[index], job))
 
 
 @pytest.fixture
-def many_blocks(monkeypatch):
+def many_blocks(cut):
     """Small blocks and no threshold: a small problem is cut as a large one is."""
-    monkeypatch.setattr(maps, "_THREADED_SECONDS", 0)
-
-    def cut(n_bytes):
-        monkeypatch.setattr(maps, "_BLOCK_BYTES", n_bytes)
-
-    return cut
+    cut(threaded_seconds=0)
+    return lambda n_bytes: cut(block_bytes=n_bytes)
 
 
 CUT = [
@@ -211,14 +206,14 @@ CUT = [
 def test_threads_and_blocks_change_no_bit(geometry, batch, many_blocks):
     job = synthesis_job(geometry, "pair")
     spectrum = spectrum_of(job, batch=batch)
-    plain = backend.synthesis(spectrum, job, workers=1)
+    plain = BACKEND.synthesis(spectrum, job, workers=1)
     forward = Analysis(job.frames, job.window, pad_mode="reflect")
     signal = np.random.default_rng(3).standard_normal((*batch, job.frames.n_samples)).astype(np.float32)
-    forward_plain = backend.analysis(signal, forward, workers=1)
+    forward_plain = BACKEND.analysis(signal, forward, workers=1)
     for n_bytes, workers in itertools.product((1, 3000, 50000), (1, 2, 3, 7)):
         many_blocks(n_bytes)
-        assert np.array_equal(backend.synthesis(spectrum, job, workers=workers), plain)
-        assert np.array_equal(backend.analysis(signal, forward, workers=workers), forward_plain)
+        assert np.array_equal(BACKEND.synthesis(spectrum, job, workers=workers), plain)
+        assert np.array_equal(BACKEND.analysis(signal, forward, workers=workers), forward_plain)
 
 
 @pytest.mark.parametrize("dtype", ["f", "d"])
@@ -232,11 +227,11 @@ def test_analysis_is_the_definition(geometry, pad_mode, dtype):
     for window in (window_pair(n_fft, "hann")[0], None):
         job = Analysis(frames, window, pad_mode=pad_mode)
         exact = BASE.analysis(signal.astype(float), job)
-        assert_close(backend.analysis(signal, job), exact, dtype)
-        assert_close(backend.frame(signal, job), BASE.frame(signal.astype(float), job), dtype)
+        assert_close(BACKEND.analysis(signal, job), exact, dtype)
+        assert_close(BACKEND.frame(signal, job), BASE.frame(signal.astype(float), job), dtype)
         job = Analysis(frames, window, onesided=False, pad_mode=pad_mode)
         for kind in (signal, (signal + 1j * signal[::-1]).astype(COMPLEX[dtype])):
-            ours = backend.analysis(kind, job)
+            ours = BACKEND.analysis(kind, job)
             assert ours.dtype == COMPLEX[dtype]
             assert_close(ours, BASE.analysis(wide(kind), job), dtype)
 
@@ -245,12 +240,12 @@ def test_analysis_is_the_definition(geometry, pad_mode, dtype):
 def test_layout_changes_no_bit_of_an_analysis(layout):
     job = Analysis(Frames(16, 5, 30, 8, 160), np.hanning(16), pad_mode="reflect")
     signal = np.random.default_rng(0).standard_normal((3, 2, 152)).astype(np.float32)
-    plain = backend.analysis(signal, job)
+    plain = BACKEND.analysis(signal, job)
     assert plain.strides[-2] == plain.itemsize  # frames one after the other, as librosa and torch lay them
-    assert np.array_equal(backend.analysis(LAYOUTS[layout](signal[..., None])[..., 0], job), plain)
+    assert np.array_equal(BACKEND.analysis(LAYOUTS[layout](signal[..., None])[..., 0], job), plain)
     if layout != "read-only":
         out = LAYOUTS[layout](np.full_like(plain, np.nan))
-        assert backend.analysis(signal, job, out=out) is out
+        assert BACKEND.analysis(signal, job, out=out) is out
         assert np.array_equal(out, plain)
 
 
@@ -261,7 +256,7 @@ def test_columns_4096_bytes_apart(n_frames):
     assert spectrum.strides[-2] % 4096 == 0
     check_synthesis(job, spectrum, "f")
     packed = np.ascontiguousarray(spectrum.swapaxes(-1, -2)).swapaxes(-1, -2)
-    assert np.array_equal(backend.synthesis(spectrum, job), backend.synthesis(packed, job))
+    assert np.array_equal(BACKEND.synthesis(spectrum, job), BACKEND.synthesis(packed, job))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -270,24 +265,24 @@ def test_nan_stays_in_the_samples_of_its_frame(geometry, value, many_blocks):
     n_fft, hop, _, start, length = geometry
     job = synthesis_job(geometry)
     spectrum = spectrum_of(job)
-    clean = backend.synthesis(spectrum, job)
+    clean = BACKEND.synthesis(spectrum, job)
     for m in (0, 1, 303, geometry[2] - 1):
         spoilt = spectrum.copy()
         spoilt[3, m] = value
         lo, hi = max(0, m * hop - start), min(length, max(0, m * hop - start + n_fft))
         for n_bytes in (1 << 19, 3000):
             many_blocks(n_bytes)
-            result = backend.synthesis(spoilt, job, workers=2)
+            result = BACKEND.synthesis(spoilt, job, workers=2)
             assert np.isfinite(np.delete(result, np.s_[lo:hi])).all()
             assert np.array_equal(np.delete(result, np.s_[lo:hi]), np.delete(clean, np.s_[lo:hi]))
     # The buffers that a NaN went through are used again.
-    assert np.array_equal(backend.synthesis(spectrum, job), clean)
+    assert np.array_equal(BACKEND.synthesis(spectrum, job), clean)
 
 
 def test_no_gain_is_zero_whatever_the_spectrum_holds():
     for hop, length in ((20, 220), (27, 280)):  # the first sample of every frame has no weight; gaps between frames
         job = synthesis_job((20, hop, 10, -7, length))
-        result = backend.synthesis(np.full_like(spectrum_of(job), np.nan), job)
+        result = BACKEND.synthesis(np.full_like(spectrum_of(job), np.nan), job)
         assert (result[job.signal_gain() == 0] == 0).all()
         assert np.isnan(result[job.signal_gain() != 0]).all()
 
@@ -311,9 +306,9 @@ def test_overflow_is_silent_on_every_thread(geometry, many_blocks):
     spectrum = np.full_like(spectrum_of(job, batch=(3,)), 3e38)
     with np.errstate(all="raise"):
         for workers in (1, 3):
-            assert not np.isfinite(backend.synthesis(spectrum, job, workers=workers)).all()
+            assert not np.isfinite(BACKEND.synthesis(spectrum, job, workers=workers)).all()
             assert np.isnan(
-                backend.analysis(np.full((3, 99), np.inf, "f"), Analysis(Frames(8, 2, 40, 0, 99), None))
+                BACKEND.analysis(np.full((3, 99), np.inf, "f"), Analysis(Frames(8, 2, 40, 0, 99), None))
             ).any()
 
 
@@ -321,7 +316,7 @@ def scratch_of(call):
     """Bytes that a thread of its own keeps after `call`."""
     kept = []
     thread = threading.Thread(
-        target=lambda: (call(), kept.append(sum(each.size for each in scratch._kept.buffers.values())))
+        target=lambda: (call(), kept.append(sum(each.size for each in memory._kept.buffers.values())))
     )
     thread.start()
     thread.join()
@@ -331,8 +326,8 @@ def scratch_of(call):
 @pytest.mark.parametrize("hop", [1, 16, 64, 512, 1000, 4096])
 @pytest.mark.parametrize("n_fft", [256, 2048, 4096])
 @pytest.mark.parametrize("dtype", ["f", "d"])
-def test_scratch_is_bounded(n_fft, hop, dtype, monkeypatch):
-    monkeypatch.setattr(maps, "_THREADED_SECONDS", 0)
+def test_scratch_is_bounded(n_fft, hop, dtype, cut):
+    cut(threaded_seconds=0)
     n_frames = 300 if hop < 64 else 700
     for workers, strided in itertools.product((1, 2), (False, True)):
         job = synthesis_job((n_fft, hop, n_frames, n_fft // 2, hop * (n_frames - 1)), "ones")
@@ -340,8 +335,8 @@ def test_scratch_is_bounded(n_fft, hop, dtype, monkeypatch):
         out = np.empty((job.frames.n_samples, 2), spectrum.real.dtype)[:, 0] if strided else None
 
         def inverse(spectrum=spectrum, job=job, out=out, workers=workers):
-            threads.run(lambda task, share: backend.synthesis(spectrum, job, out, 1), [0], 1, nullcontext)
-            backend.synthesis(spectrum, job, out, workers)
+            threads.run(lambda task, share: BACKEND.synthesis(spectrum, job, out, 1), [0], 1, nullcontext)
+            BACKEND.synthesis(spectrum, job, out, workers)
 
         assert scratch_of(inverse) <= 1.2 * 2**20
         forward = Analysis(job.frames, None)
@@ -349,7 +344,7 @@ def test_scratch_is_bounded(n_fft, hop, dtype, monkeypatch):
         many = np.zeros((2**21 // (4 * n_fft), 4 * n_fft), dtype)
         short = Analysis(Frames(n_fft, n_fft, 5, n_fft // 2, n_fft // 2 + 4 * n_fft), None)
         for one, each in ((signal, forward), (many, short)):
-            assert scratch_of(lambda one=one, job=each: backend.analysis(one, job)) <= 1.2 * 2**20
+            assert scratch_of(lambda one=one, job=each: BACKEND.analysis(one, job)) <= 1.2 * 2**20
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -360,7 +355,7 @@ def test_new_arrays_of_an_engine_are_bounded_too(layout, workers):
     xi.set_fft_engine("scipy")
     tracemalloc.start()
     try:
-        backend.synthesis(spectrum, job, out, workers)
+        BACKEND.synthesis(spectrum, job, out, workers)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -373,10 +368,10 @@ def test_a_strided_result_after_a_packed_one(real):
     """A small problem is known from its first call; its views fit packed signals alone."""
     job = synthesis_job((16, 4, 9, 8, 32), onesided=real, real=real)
     spectrum = spectrum_of(job)
-    packed = backend.synthesis(spectrum, job)
-    assert np.array_equal(backend.synthesis(spectrum, job), packed)
+    packed = BACKEND.synthesis(spectrum, job)
+    assert np.array_equal(BACKEND.synthesis(spectrum, job), packed)
     strided = np.full((*packed.shape[:-1], 3 * 32), 7, packed.dtype)[..., ::3]
-    backend.synthesis(spectrum, job, strided)
+    BACKEND.synthesis(spectrum, job, strided)
     assert np.array_equal(strided, packed)
 
 
@@ -384,10 +379,10 @@ def test_a_strided_result_after_a_packed_one(real):
 def test_strided_results_in_many_blocks(real, many_blocks):
     job = synthesis_job((16, 4, 900, 7, 3500), onesided=real, real=real)
     spectrum = spectrum_of(job)
-    packed = backend.synthesis(spectrum, job, workers=1)
+    packed = BACKEND.synthesis(spectrum, job, workers=1)
     many_blocks(3000)
     strided = np.full((*packed.shape[:-1], 2 * 3500), 7, packed.dtype)[..., ::2]
-    backend.synthesis(spectrum, job, strided, workers=1)
+    BACKEND.synthesis(spectrum, job, strided, workers=1)
     assert np.array_equal(strided, packed)
 
 
@@ -402,18 +397,18 @@ def test_ends_that_one_frame_of_two_reaches_count_twice():
     ("n_fft", "hop", "n_frames", "group"),
     [(16384, 512, 40, 4), (32768, 1024, 40, 0), (65536, 16384, 21, 0), (65536, 2048, 40, 1), (4096, 4096, 9, 0)],
 )
-def test_long_frames_are_the_definition_in_any_blocks(n_fft, hop, n_frames, group, monkeypatch):
+def test_long_frames_are_the_definition_in_any_blocks(n_fft, hop, n_frames, group, cut):
     """Their history does not fit the cache; in groups, if there are four frames to one or more history than 4 MB."""
     job = synthesis_job((n_fft, hop, n_frames, n_fft // 2, hop * (n_frames - 1) + 1))
-    assert maps._plan_of(job, np.dtype("f")).group == group
+    assert synthesis.plan_of(job, np.dtype("f")).group == group
     spectrum = spectrum_of(job)
     y = check_synthesis(job, spectrum, "f", workers=1)
     for rows, workers in ((4, 2), (9, 3)):
-        monkeypatch.setattr(maps, "_LEAST_ROWS", rows)
-        assert np.array_equal(backend.synthesis(LAYOUTS["C"](spectrum), job, workers=workers), y)
+        cut(least_rows=rows)
+        assert np.array_equal(BACKEND.synthesis(LAYOUTS["C"](spectrum), job, workers=workers), y)
     x = np.random.default_rng(1).standard_normal(job.frames.n_samples).astype("f")
     forward = Analysis(job.frames, job.window)
-    assert np.array_equal(backend.analysis(x, forward, workers=1), backend.analysis(x, forward, workers=3))
+    assert np.array_equal(BACKEND.analysis(x, forward, workers=1), BACKEND.analysis(x, forward, workers=3))
 
 
 def test_frames_longer_than_a_group_of_them():
@@ -425,7 +420,7 @@ def test_frames_longer_than_a_group_of_them():
 
 def test_the_scale_of_magnitudes_is_a_power_of_two():
     peaks = np.array([0, 1, 3, 1e-20, np.inf, np.nan], np.float32)[:, None, None]
-    np.testing.assert_array_equal(maps._scale(peaks).ravel(), [1, 1, 2, 2.0**-67, 1, 1])
+    np.testing.assert_array_equal(retrieval._scale(peaks).ravel(), [1, 1, 2, 2.0**-67, 1, 1])
 
 
 def test_runs_are_where_a_mask_is_true():
@@ -436,27 +431,27 @@ def test_runs_are_where_a_mask_is_true():
 
 
 def test_scratch_is_had_again_but_for_what_is_large():
-    small, large = scratch.KEPT_BYTES, scratch.KEPT_BYTES + 1
+    small, large = memory.KEPT_BYTES, memory.KEPT_BYTES + 1
 
     def call():
-        first = scratch.buffer("a", small)
+        first = memory.buffer("a", small)
         assert first.size == small
-        assert scratch.buffer("a", small) is first
-        assert scratch.buffer("a", small - 1) is first
-        assert scratch.buffer("b", small) is not first
-        apart = scratch.buffer("c", large)
-        assert scratch.buffer("c", large) is not apart
-        scratch.keep_views("small", 1, first)
-        scratch.keep_views("large", 2, first, apart)
-        assert (scratch.known_views("small"), scratch.known_views("large")) == (1, None)
-        scratch.buffer("c", 8)  # memory that is new: views of what it may replace are forgotten
-        assert scratch.known_views("small") is None
-        for key in range(scratch._KEPT_VIEWS):
-            scratch.keep_views(key, key, first)
-        assert [scratch.known_views(key) for key in range(scratch._KEPT_VIEWS)] == list(range(scratch._KEPT_VIEWS))
-        scratch.keep_views("one more", 3, first)
-        assert (scratch.known_views(0), scratch.known_views("one more")) == (None, 3)
-        scratch.buffer("a", large)
+        assert memory.buffer("a", small) is first
+        assert memory.buffer("a", small - 1) is first
+        assert memory.buffer("b", small) is not first
+        apart = memory.buffer("c", large)
+        assert memory.buffer("c", large) is not apart
+        memory.keep_views("small", 1, first)
+        memory.keep_views("large", 2, first, apart)
+        assert (memory.known_views("small"), memory.known_views("large")) == (1, None)
+        memory.buffer("c", 8)  # memory that is new: views of what it may replace are forgotten
+        assert memory.known_views("small") is None
+        for key in range(memory._KEPT_VIEWS):
+            memory.keep_views(key, key, first)
+        assert [memory.known_views(key) for key in range(memory._KEPT_VIEWS)] == list(range(memory._KEPT_VIEWS))
+        memory.keep_views("one more", 3, first)
+        assert (memory.known_views(0), memory.known_views("one more")) == (None, 3)
+        memory.buffer("a", large)
 
     assert 2**20 <= scratch_of(call) == 2 * small + 8  # a, b and c
 
@@ -561,10 +556,10 @@ def test_no_more_threads_start_than_have_work(monkeypatch):
     started, start = [], threading.Thread.start
     monkeypatch.setattr(threading.Thread, "start", lambda thread: (started.append(thread), start(thread)))
     monkeypatch.setattr(threads, "_pool", threads._Pool())
-    for tasks, workers, helpers in ((5, 1, 0), (1, 8, 0), (2, 8, 1), (9, 3, 2), (9, 2, 2), (4, 9, 3)):
+    for n_tasks, workers, helpers in ((5, 1, 0), (1, 8, 0), (2, 8, 1), (9, 3, 2), (9, 2, 2), (4, 9, 3)):
         done = []
-        threads.run(lambda task, share, done=done: done.append(task), list(range(tasks)), workers, nullcontext)
-        assert sorted(done) == list(range(tasks))
+        threads.run(lambda task, share, done=done: done.append(task), list(range(n_tasks)), workers, nullcontext)
+        assert sorted(done) == list(range(n_tasks))
         assert len(started) == helpers
     assert all(thread.daemon and thread.name == "xp_istft" for thread in started)
 
@@ -581,7 +576,7 @@ def test_a_busy_pool_delays_nobody():
 
 
 def _child(queue, job, spectrum):
-    queue.put(backend.synthesis(spectrum, job, workers=3))
+    queue.put(BACKEND.synthesis(spectrum, job, workers=3))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -590,7 +585,7 @@ def test_right_after_fork(many_blocks):
     many_blocks(3000)
     job = synthesis_job((16, 4, 900, 7, 3500))
     spectrum = spectrum_of(job)
-    result = backend.synthesis(spectrum, job, workers=3)
+    result = BACKEND.synthesis(spectrum, job, workers=3)
     context = multiprocessing.get_context("fork")
     queue = context.SimpleQueue()
     child = context.Process(target=_child, args=(queue, job, spectrum))
@@ -604,13 +599,13 @@ def test_many_callers_at_once(many_blocks):
     many_blocks(3000)
     jobs = [synthesis_job(geometry) for geometry in CUT]
     spectra = [spectrum_of(job, batch=(2,)) for job in jobs]
-    results = [backend.synthesis(*each) for each in zip(spectra, jobs, strict=True)]
+    results = [BACKEND.synthesis(*each) for each in zip(spectra, jobs, strict=True)]
     wrong = []
 
     def caller(turn):
         for i in range(10):
             k = (i + turn) % len(jobs)
-            if not np.array_equal(backend.synthesis(spectra[k], jobs[k], workers=1 + turn % 3), results[k]):
+            if not np.array_equal(BACKEND.synthesis(spectra[k], jobs[k], workers=1 + turn % 3), results[k]):
                 wrong.append((turn, i))
 
     callers = [threading.Thread(target=caller, args=(turn,)) for turn in range(6)]
@@ -652,7 +647,7 @@ def engine(request, monkeypatch):
         pytest.importorskip("mkl_fft")
         pytest.importorskip("mkl")
     name = request.param.removeprefix("as ")
-    known = (fft_engines._engine, fft_engines._engine_for)
+    known = (fft._engine, fft._engine_for)
     if name != request.param:
         with_mkls_interface(monkeypatch)
         for cache in known:
@@ -671,7 +666,7 @@ def engine(request, monkeypatch):
     ids=str,
 )
 def test_every_engine_is_the_definition(engine, geometry, dtype):
-    assert fft_engines.engine_for(16, np.dtype(COMPLEX[dtype])).name == engine
+    assert fft.engine_for(16, np.dtype(COMPLEX[dtype])).name == engine
     rng = np.random.default_rng(0)
     for onesided, real in ((True, True), (False, True), (False, False)):
         job = synthesis_job(geometry, "pair", onesided=onesided, real=real, dtype=dtype)
@@ -682,7 +677,7 @@ def test_every_engine_is_the_definition(engine, geometry, dtype):
         forward = Analysis(job.frames, job.window, onesided)
         exact = BASE.analysis(signal.astype(float), forward)
         for out in (None, np.empty(exact.shape, COMPLEX[dtype])):
-            ours = backend.analysis(signal, forward, out=out)
+            ours = BACKEND.analysis(signal, forward, out=out)
             assert ours.dtype == COMPLEX[dtype]
             assert np.abs(ours - exact).max() <= 3 * TOLERANCE[dtype] * math.sqrt(geometry[0]) * np.abs(signal).max()
 
@@ -694,13 +689,13 @@ def test_threads_and_blocks_change_no_bit_of_any_engine(engine, n_fft, onesided,
     forward = Analysis(job.frames, job.window, onesided)
     spectrum = spectrum_of(job, batch=(2,))
     signal = np.random.default_rng(3).standard_normal((2, job.frames.n_samples)).astype(np.float32)
-    plain, forward_plain = backend.synthesis(spectrum, job, workers=1), backend.analysis(signal, forward, workers=1)
-    assert np.array_equal(backend.synthesis(spectrum[:1], job), plain[:1])
-    assert np.array_equal(backend.analysis(signal[:1], forward), forward_plain[:1])
+    plain, forward_plain = BACKEND.synthesis(spectrum, job, workers=1), BACKEND.analysis(signal, forward, workers=1)
+    assert np.array_equal(BACKEND.synthesis(spectrum[:1], job), plain[:1])
+    assert np.array_equal(BACKEND.analysis(signal[:1], forward), forward_plain[:1])
     for rows, workers in ((3, 1), (13, 2), (29, 3)):
         many_blocks(4 * rows * n_fft)
-        assert np.array_equal(backend.synthesis(spectrum, job, workers=workers), plain)
-        assert np.array_equal(backend.analysis(signal, forward, workers=workers), forward_plain)
+        assert np.array_equal(BACKEND.synthesis(spectrum, job, workers=workers), plain)
+        assert np.array_equal(BACKEND.analysis(signal, forward, workers=workers), forward_plain)
 
 
 @pytest.mark.parametrize("n_frames", [61, 64, 512])  # of 512, columns share a set of the cache
@@ -709,26 +704,26 @@ def test_packing_frames_changes_no_bit(n_frames, dtype, many_blocks, monkeypatch
     job = synthesis_job((64, 16, n_frames, 32, 16 * (n_frames - 1)), dtype=dtype)
     spectrum = spectrum_of(job, dtype, batch=(2,))
     many_blocks(4 * 13 * 64)
-    plain = backend.synthesis(LAYOUTS["frame-major"](spectrum), job)
+    plain = BACKEND.synthesis(LAYOUTS["frame-major"](spectrum), job)
     for packed in (False, True):
-        monkeypatch.setattr(fft_engines.engine_for(64, spectrum.dtype), "packed", packed, raising=False)
+        monkeypatch.setattr(fft.engine_for(64, spectrum.dtype), "packed", packed, raising=False)
         for layout in ("C", "every other"):
-            assert np.array_equal(backend.synthesis(LAYOUTS[layout](spectrum), job, workers=2), plain)
+            assert np.array_equal(BACKEND.synthesis(LAYOUTS[layout](spectrum), job, workers=2), plain)
 
 
 def test_a_small_spectrum_met_before(engine):
     """The second call takes a shorter way: the same bits, in a new array, for any layout, also after other sizes."""
     job, other = synthesis_job((64, 16, 9, 32, 128)), synthesis_job((512, 128, 40, 256, 128 * 39))
     spectra = [spectrum_of(job, seed=seed) for seed in (0, 1)]
-    first = [backend.synthesis(X, job, workers=1, out=np.empty(128, "f")) for X in spectra]
+    first = [BACKEND.synthesis(X, job, workers=1, out=np.empty(128, "f")) for X in spectra]
     seen = []
     for layout in ("C", "frame-major", "C", "frame-major"):
         for X, exact in zip(spectra, first, strict=True):
-            y = backend.synthesis(LAYOUTS[layout](X), job)
+            y = BACKEND.synthesis(LAYOUTS[layout](X), job)
             assert np.array_equal(y, exact)
             assert y.base is None
             seen.append(y)
-        backend.synthesis(spectrum_of(other), other)
+        BACKEND.synthesis(spectrum_of(other), other)
     assert all(np.array_equal(y, exact) for y, exact in zip(seen, itertools.cycle(first)))
 
 
@@ -736,42 +731,42 @@ def test_a_small_spectrum_met_before(engine):
 def test_tasks_are_every_row_of_every_item_once_in_blocks_of_their_size(threads_):
     grid = itertools.product((1, 2, 7, 40), (1, 3, 9, 50, 1000), (0, 1, 3, 30), (1, 10, 64, 3000))
     for items, rows, history, held in grid:
-        tasks, per_block = maps._cut(items, rows, history, held, threads_)
+        parts, per_block = tasks.cut(items, rows, history, held, threads_)
         count = np.zeros((items, rows), int)
-        for batch, (lo, hi) in tasks:
+        for batch, (lo, hi) in parts:
             assert lo < hi <= rows
             count[batch, lo:hi] += 1
             together = batch.stop - batch.start
             assert together == 1 or ((lo, hi) == (0, rows) and together * (rows + history) <= held)
         assert (count == 1).all()
-        assert per_block % maps._VECTOR == 0 or per_block == rows
-        least = -(-(maps._LEAST_ROWS + history) // maps._VECTOR) * maps._VECTOR
+        assert per_block % tasks._VECTOR == 0 or per_block == rows
+        least = -(-(tuning().least_rows + history) // tasks._VECTOR) * tasks._VECTOR
         assert 1 <= per_block <= max(rows if 2 * rows <= held else 0, held - history, least)
         if threads_ == 1 and 2 * rows > max(least, held - history):
-            assert len(tasks) == items
+            assert len(parts) == items
 
 
 def test_long_signals_keep_every_thread_busy():
     for items in (1, 2, 3):
-        tasks, _ = maps._cut(items, 100_000, 3, 500, 4)
-        assert 16 <= len(tasks) <= 16 + items * 2
-    few, per_block = maps._cut(1, 40, 4, 500, 8)  # a part has four histories of rows at least
+        parts, _ = tasks.cut(items, 100_000, 3, 500, 4)
+        assert 16 <= len(parts) <= 16 + items * 2
+    few, per_block = tasks.cut(1, 40, 4, 500, 8)  # a part has four histories of rows at least
     assert (len(few), per_block) == (1, 40)
-    assert len(maps._cut(8, 40, 4, 5000, 8)[0]) == 8  # an item a thread, though all would make one block
+    assert len(tasks.cut(8, 40, 4, 5000, 8)[0]) == 8  # an item a thread, though all would make one block
 
 
 def test_axes_that_lie_evenly_are_one():
     whole = np.zeros((3, 4, 5, 6))
-    assert [part.shape for (part,) in maps._batches(3, whole)] == [(60, 6)]
-    assert [part.shape for (part,) in maps._batches(3, whole[::2])] == [(20, 6)] * 2
-    assert [part.shape for (part,) in maps._batches(3, whole[:, :2])] == [(10, 6)] * 3
-    assert [part.shape for (part,) in maps._batches(3, whole[:, ::2])] == [(5, 6)] * 6
-    assert [part.shape for (part,) in maps._batches(3, whole[:, :, :3])] == [(3, 6)] * 12
+    assert [part.shape for (part,) in tasks.batches(3, whole)] == [(60, 6)]
+    assert [part.shape for (part,) in tasks.batches(3, whole[::2])] == [(20, 6)] * 2
+    assert [part.shape for (part,) in tasks.batches(3, whole[:, :2])] == [(10, 6)] * 3
+    assert [part.shape for (part,) in tasks.batches(3, whole[:, ::2])] == [(5, 6)] * 6
+    assert [part.shape for (part,) in tasks.batches(3, whole[:, :, :3])] == [(3, 6)] * 12
     apart = np.zeros((4, 10, 6))[:, ::2]  # one of two arrays is enough to part them
-    assert [[part.shape for part in pair] for pair in maps._batches(2, whole[0], apart)] == [[(20, 6)] * 2]
+    assert [[part.shape for part in pair] for pair in tasks.batches(2, whole[0], apart)] == [[(20, 6)] * 2]
     apart = np.zeros((4, 7, 6))[:, :5]
-    assert [[part.shape for part in pair] for pair in maps._batches(2, whole[0], apart)] == [[(5, 6)] * 2] * 4
-    assert all(np.shares_memory(part, whole) for (part,) in maps._batches(3, whole[:, ::2]))
+    assert [[part.shape for part in pair] for pair in tasks.batches(2, whole[0], apart)] == [[(5, 6)] * 2] * 4
+    assert all(np.shares_memory(part, whole) for (part,) in tasks.batches(3, whole[:, ::2]))
 
 
 def test_engines_are_named():
@@ -781,12 +776,12 @@ def test_engines_are_named():
 
 
 def test_mkl_takes_the_sizes_it_is_faster_at():
-    mkl = pytest.importorskip("mkl_fft") and fft_engines._engine("mkl")
+    mkl = pytest.importorskip("mkl_fft") and fft._engine("mkl")
     assert [n for n in (64, 400, 1000, 4096, 511, 1009, 243, 1022) if mkl.suits(n, True)] == [64, 400, 1000, 4096]
 
 
 def test_auto_takes_scipy_where_it_is_faster():
-    scipy = fft_engines.ScipyEngine()
+    scipy = fft.ScipyEngine()
     sizes = (16, 32, 400, 511, 1018, 1024, 1040, 2048, 16384, 65536)
     for scipy._vectors in (False, True):
         taken = [n for n in sizes if scipy.is_fastest(n, True)]
@@ -800,7 +795,7 @@ def test_auto_takes_scipy_where_it_is_faster():
 )
 def test_scipy_has_vectors_from_version_1_18_on(version, vectors, monkeypatch):
     monkeypatch.setattr(scipy, "__version__", version)
-    assert fft_engines.ScipyEngine()._vectors is vectors
+    assert fft.ScipyEngine()._vectors is vectors
 
 
 C_TRANSFORMS = "scipy.fft._duccfft.pyduccfft"
@@ -839,7 +834,7 @@ def check_engine(engine):
 
 def test_scipys_c_transforms_are_taken_where_they_take_a_place(monkeypatch):
     module = with_c_transforms(monkeypatch)
-    engine = fft_engines.ScipyEngine()
+    engine = fft.ScipyEngine()
     assert (engine._placed, engine.makes) == (module, False)
     check_engine(engine)
 
@@ -857,7 +852,7 @@ def test_scipys_c_transforms_are_taken_where_they_take_a_place(monkeypatch):
 )
 def test_scipys_c_transforms_of_another_form_are_not_taken(others, monkeypatch):
     with_c_transforms(monkeypatch, **others)
-    engine = fft_engines.ScipyEngine()
+    engine = fft.ScipyEngine()
     assert (engine._placed, engine.makes) == (None, True)
     check_engine(engine)
 
@@ -865,31 +860,31 @@ def test_scipys_c_transforms_of_another_form_are_not_taken(others, monkeypatch):
 def test_scipy_without_its_c_transforms(monkeypatch):
     monkeypatch.setattr(scipy, "__version__", "1.18.0")
     monkeypatch.setitem(sys.modules, C_TRANSFORMS, None)
-    engine = fft_engines.ScipyEngine()
+    engine = fft.ScipyEngine()
     assert (engine._placed, engine.makes) == (None, True)
     check_engine(engine)
 
 
 def test_the_newest_scipy_is_called_without_a_copy():
-    if not fft_engines.ScipyEngine()._vectors:
+    if not fft.ScipyEngine()._vectors:
         pytest.skip("SciPy before 1.18")
-    engine = fft_engines.ScipyEngine()
+    engine = fft.ScipyEngine()
     assert not engine.makes
     check_engine(engine)
 
 
 def test_auto_asks_scipy_for_what_it_makes_faster_alone(monkeypatch):
-    monkeypatch.setattr(fft_engines._engine("scipy"), "_vectors", True)
-    monkeypatch.setattr(fft_engines, "_is_steady", lambda *_: True)
-    fft_engines._engine_for.cache_clear()
+    monkeypatch.setattr(fft._engine("scipy"), "_vectors", True)
+    monkeypatch.setattr(fft, "_is_steady", lambda *_: True)
+    fft._engine_for.cache_clear()
     single, double = np.dtype("F"), np.dtype("D")
     taken = [(512, single), (2048, single), (512, double)]
     others = [(32768, single), (512, single, False), (509, double)]
     try:
-        assert {fft_engines.engine_for(*case).name for case in taken} == {"scipy"}
-        assert {fft_engines.engine_for(*case).name for case in others} == {"numpy"}
+        assert {fft.engine_for(*case).name for case in taken} == {"scipy"}
+        assert {fft.engine_for(*case).name for case in others} == {"numpy"}
     finally:
-        fft_engines._engine_for.cache_clear()
+        fft._engine_for.cache_clear()
 
 
 def test_smooth_sizes_are_even_and_have_small_factors():
@@ -897,12 +892,12 @@ def test_smooth_sizes_are_even_and_have_small_factors():
         return max(p for p in range(2, n + 1) if n % p == 0 and all(p % q for q in range(2, math.isqrt(p) + 1)))
 
     for n in range(2, 400):
-        assert fft_engines._smooth(n) == (n % 2 == 0 and largest_factor(n) <= 13)
+        assert fft._smooth(n) == (n % 2 == 0 and largest_factor(n) <= 13)
 
 
 def test_mkl_works_on_one_thread_and_gives_the_others_back(monkeypatch):
     allowed = with_mkls_interface(monkeypatch)
-    engine, numpy = fft_engines.MklEngine(), fft_engines.NumpyEngine()
+    engine, numpy = fft.MklEngine(), fft.NumpyEngine()
 
     def refused():
         with np.errstate(all="raise"), engine.on_this_thread():
@@ -939,24 +934,24 @@ def _with_other_bits(transform):
 
 @pytest.mark.parametrize("map_", ["irfft", "rfft", "ifft", "fft"])
 def test_an_engine_whose_bits_depend_on_the_number_of_frames_is_not_taken(map_, monkeypatch):
-    scipy = fft_engines._engine("scipy")
+    scipy = fft._engine("scipy")
     onesided = map_ in ("irfft", "rfft")
-    assert fft_engines._is_steady(scipy, 16, np.dtype("F"), onesided)
+    assert fft._is_steady(scipy, 16, np.dtype("F"), onesided)
     monkeypatch.setattr(scipy, map_, _with_other_bits(getattr(scipy, map_)))
-    assert not fft_engines._is_steady(scipy, 16, np.dtype("F"), onesided)
+    assert not fft._is_steady(scipy, 16, np.dtype("F"), onesided)
     monkeypatch.setattr(scipy, "_vectors", False)
-    fft_engines._engine_for.cache_clear()
+    fft._engine_for.cache_clear()
     xi.set_fft_engine("scipy")
     try:
-        assert fft_engines.engine_for(16, np.dtype("F"), onesided).name == "numpy"
-        assert fft_engines.engine_for(16, np.dtype("F"), not onesided).name == "scipy"
+        assert fft.engine_for(16, np.dtype("F"), onesided).name == "numpy"
+        assert fft.engine_for(16, np.dtype("F"), not onesided).name == "scipy"
     finally:
         xi.set_fft_engine("auto")
-        fft_engines._engine_for.cache_clear()
+        fft._engine_for.cache_clear()
 
 
 def test_complex_transforms_of_newer_scipy_are_numpys():
-    scipy = fft_engines.ScipyEngine()
+    scipy = fft.ScipyEngine()
     for scipy._vectors in (False, True):
         assert scipy.suits(512, True)
         assert scipy.suits(512, False) is not scipy._vectors
@@ -967,12 +962,12 @@ def test_missing_mkl_is_named(monkeypatch):
     with pytest.raises(
         ImportError, match=r"set_fft_engine: engine: need mkl_fft and mkl-service, got .*xp-istft\[mkl\]"
     ):
-        fft_engines.MklEngine()
+        fft.MklEngine()
 
 
 def test_float32_is_computed_in_float32(engine):
     """The rounding of float32 is there, in both directions, as NumPy's transforms leave it."""
     job = synthesis_job((64, 16, 40, 32, 600))
     spectrum = spectrum_of(job)
-    single, double = backend.synthesis(spectrum, job), backend.synthesis(wide(spectrum), job)
+    single, double = BACKEND.synthesis(spectrum, job), BACKEND.synthesis(wide(spectrum), job)
     assert 0 < np.abs(single - double).max() < 1e-5

@@ -7,8 +7,7 @@ import scipy.sparse.csgraph
 from scipy.signal import get_window
 
 import xp_istft as xi
-from xp_istft.backends import numpy as numpy_backend
-from xp_istft.backends.in_place import IN_PLACE
+from xp_istft.backends.cpu.retrieval import IN_PLACE
 from xp_istft.cli.speech import sentence
 from xp_istft.phase import integration
 from xp_istft.phase.algorithms import NAMED
@@ -114,11 +113,10 @@ GEOMETRIES = [
 
 @pytest.mark.parametrize("options", GEOMETRIES, ids=str)
 @pytest.mark.parametrize("algorithm", ["hybrid", "admm"])
-def test_numpys_blocks_are_the_definition(monkeypatch, options, algorithm):
+def test_numpys_blocks_are_the_definition(cut, options, algorithm):
     """The same in blocks of a few frames, on threads, as on whole arrays of a library without a faster way."""
     array_api_strict = pytest.importorskip("array_api_strict")
-    monkeypatch.setattr(numpy_backend, "_THREADED_SECONDS", 0)
-    monkeypatch.setattr(numpy_backend, "_BLOCK_BYTES", 1 << 13)
+    cut(threaded_seconds=0, block_bytes=1 << 13)
     t = xi.STFT(**options)
     S = np.abs(t.stft(np.stack([chirp(1500), chirp(1500, 1)])))
     seen = {"numpy": [], "strict": []}
@@ -135,8 +133,8 @@ def test_numpys_blocks_are_the_definition(monkeypatch, options, algorithm):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_items_workers_scale_and_axes_change_no_bit(monkeypatch, dtype):
-    monkeypatch.setattr(numpy_backend, "_THREADED_SECONDS", 0)
+def test_items_workers_scale_and_axes_change_no_bit(cut, dtype):
+    cut(threaded_seconds=0)
     x = np.random.default_rng(0).standard_normal((2, 3, 6000)).astype(dtype)
     S = np.abs(xi.stft(x, 256))
     kept = S.copy()

@@ -23,7 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 import xp_istft as xi
 from xp_istft import blocks
-from xp_istft.backends import numpy as numpy_backend
+from xp_istft.tuning import tuned
 
 WINDOWS = ("hann", "hamming", "blackman", "boxcar", ("kaiser", 8.0), "ramp", "random")
 PADDINGS = (None, "same", "full", 0, 3, (5, 0), (0, 40))
@@ -317,10 +317,7 @@ def test_blocks_are_independent(problem, block_frames, pad_mode):
 def test_threads_and_cache_blocks_are_independent(problem, workers, log2_bytes):
     X, x = problem.spectrum(), problem.signal()
     y, Z = inverse(X, problem), xi.stft(x, **problem.layout)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(numpy_backend, "_THREADED_SECONDS", 0.0)
-        patch.setattr(numpy_backend, "_LEAST_ROWS", 1)
-        patch.setattr(numpy_backend, "_BLOCK_BYTES", 1 << log2_bytes)
+    with tuned(threaded_seconds=0, least_rows=1, block_bytes=1 << log2_bytes):
         np.testing.assert_array_equal(inverse(X, problem, workers=workers), y)
         np.testing.assert_array_equal(xi.stft(x, **problem.layout, workers=workers), Z)
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import xp_istft as xi
-from xp_istft import blocks
 
 N_SAMPLES = 9_000
 names = map(str, itertools.count())
@@ -31,8 +30,8 @@ class Sliced:
 
 
 @pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1 << 15)
+def small_blocks(cut):
+    cut(spectrum_bytes=1 << 15)
 
 
 @pytest.fixture
@@ -110,7 +109,7 @@ def test_only_blocks_are_read(x):
     X = xi.stft(x, 256)
     spectrum = Sliced(X)
     xi.istft(spectrum)
-    assert spectrum.most < 3 * blocks.BLOCK_BYTES < X.nbytes / 2
+    assert spectrum.most < 3 * (1 << 15) < X.nbytes / 2
 
 
 def test_half_precision_is_widened(x):

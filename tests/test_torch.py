@@ -13,7 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import xp_istft as xi  # noqa: E402
-from xp_istft.backends.numpy import BACKEND as NUMPY  # noqa: E402
+from xp_istft.backends.cpu.numpy import BACKEND as NUMPY  # noqa: E402
 from xp_istft.backends.torch import BACKEND, gradients, lending  # noqa: E402
 
 with (
@@ -309,11 +309,11 @@ def test_followed_windows_are_scaled_as_plain_ones(scaling, peak):
     torch.testing.assert_close(xi.istft(X, window=w, **options), x)
 
 
-def test_the_windows_gradient_is_the_same_in_any_blocks(monkeypatch):
+def test_the_windows_gradient_is_the_same_in_any_blocks(cut):
     X, w = spectrum(8, n_frames=11, batch=(2,)), window(8)
     due = torch.autograd.grad(xi.istft(X, hop_length=2, window=w).square().sum(), w)[0]
     for items in (1, 8 * 2 * 3, 8 * 2 * 4):
-        monkeypatch.setattr(gradients, "BLOCK_ITEMS", items)
+        cut(gradient_items=items)
         got = torch.autograd.grad(xi.istft(X, hop_length=2, window=w).square().sum(), w)[0]
         torch.testing.assert_close(got, due)
 

@@ -1,9 +1,9 @@
 """Inverse short-time Fourier transform for arrays of any library: NumPy, CuPy, PyTorch, JAX, MLX, Dask, ..."""
 
 from .arrays import as_complex, from_polar, pad
-from .backends.fft_engines import get_fft_engine, set_fft_engine
+from .backends.cpu.fft import get_fft_engine, set_fft_engine
+from .backends.cpu.threads import get_workers, set_workers
 from .backends.gpu_engine import get_gpu_engine, set_gpu_engine
-from .backends.threads import get_workers, set_workers
 from .compat._nnaudio_istft import iSTFT
 from .frames import phase_ramp
 from .frequencies.grids import Frequencies, linear_frequencies, log_frequencies

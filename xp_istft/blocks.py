@@ -20,10 +20,9 @@ from .backends import Backend, device, namespace, required_backend
 from .dtypes import COMPLEX, REAL, dtype_name
 from .frames import Frames, padding_index
 from .jobs import Analysis, Synthesis
+from .tuning import tuning
 
 Read = Callable[[int, int], Any]
-
-BLOCK_BYTES = 16 << 20  # of the spectrum; from 1 to 64 MiB, ten minutes of stereo took the same time but for the noise
 
 
 def istft_blocks(
@@ -123,5 +122,5 @@ def _padded(read: Read, lo: int, hi: int, n_samples: int, mode: str) -> tuple[An
 
 
 def default_block(frames: Frames, n_signals: int) -> int:
-    """Frames that make a block of `BLOCK_BYTES`, at least enough that few are read twice."""
-    return max(4 * frames.overlap, BLOCK_BYTES // (8 * max(1, n_signals) * (frames.n_fft // 2 + 1)))
+    """Frames that make a block, at least enough that few are read twice."""
+    return max(4 * frames.overlap, tuning().spectrum_bytes // (8 * max(1, n_signals) * (frames.n_fft // 2 + 1)))

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 REAL = ("float32", "float64")
 COMPLEX = ("complex64", "complex128")
 HALVES = ("float16", "bfloat16")
@@ -16,6 +18,16 @@ HALVES = ("float16", "bfloat16")
 # The real precision in which a dtype is computed, and the spectrum of a signal of each precision.
 PRECISION = {"complex64": "float32", "complex128": "float64", "float32": "float32", "float64": "float64"}
 SPECTRUM = {"float32": "complex64", "float64": "complex128"}
+
+# The same of NumPy's dtypes, whose names take longer to spell than a small block to make.
+_SINGLE, _DOUBLE, _SINGLE_COMPLEX, _DOUBLE_COMPLEX = map(np.dtype, "fdFD")
+REAL_OF = {_SINGLE_COMPLEX: _SINGLE, _DOUBLE_COMPLEX: _DOUBLE}
+COMPLEX_OF = {
+    _SINGLE: _SINGLE_COMPLEX,
+    _DOUBLE: _DOUBLE_COMPLEX,
+    _SINGLE_COMPLEX: _SINGLE_COMPLEX,
+    _DOUBLE_COMPLEX: _DOUBLE_COMPLEX,
+}
 
 # Half precisions are computed in single; half spectra exist in PyTorch alone.
 WIDENED = {"float16": "float32", "bfloat16": "float32", "complex32": "complex64"}

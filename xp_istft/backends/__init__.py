@@ -1,4 +1,4 @@
-"""Array libraries: one module for each, with a subclass of `Backend` and its only instance, BACKEND.
+"""Array libraries: for each one module (NumPy: `cpu`), with a subclass of `Backend` and its only instance, BACKEND.
 
 A new library is such a module and one line of the table; one that is not in the table takes the definition itself.
 """
@@ -20,7 +20,7 @@ _BACKENDS = {
     ("numpy.ma", "MaskedArray"): None,
     ("numpy", "matrix"): None,
     ("numpy", "generic"): None,
-    ("numpy", "ndarray"): "numpy",
+    ("numpy", "ndarray"): "cpu.numpy",
     ("cupy", "ndarray"): "cupy",
     ("torch", "Tensor"): "torch",
     ("dask.array", "Array"): "dask",

@@ -18,7 +18,7 @@ from ..frames import Frames
 from ..jobs import Analysis, Synthesis
 from . import backend_for
 from .base import Backend
-from .results import empty
+from .cpu.memory import empty
 
 _HALF = np.dtype("float16")
 

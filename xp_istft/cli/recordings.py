@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from ..tuning import tuning
 from .failures import Exit, Failure
 
 _BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"} | {".aif", ".oga", ".opus"}
 _UNSAID = 0xFFFFF000  # data sizes from here on, and 2 GiB - 4 KiB to 2 GiB, are what programs write into a pipe
-_WAV_BYTES = (1 << 32) - (1 << 16)  # more than a WAV header can count
 
 
 def check_input(path: Path) -> None:
@@ -122,7 +122,7 @@ class NewRecording:
     ) -> None:
         self.target, self.subtype = target, subtype
         name = audio_format(target)
-        if name == "WAV" and n_samples * channels * _BITS.get(subtype, 64) // 8 > _WAV_BYTES:
+        if name == "WAV" and n_samples * channels * _BITS.get(subtype, 64) // 8 > tuning().wav_bytes:
             name = "RF64"  # the same with sizes of 64 bits
         try:
             self._file = soundfile.SoundFile(_any_name(path), "w", sample_rate, channels, subtype, format=name)

@@ -33,6 +33,7 @@ from ..backends import device, namespace, required_backend
 from ..dtypes import PRECISION, dtype_name
 from ..frames import Frames, padding_index
 from ..jobs import Analysis, Synthesis
+from ..tuning import tuning
 from ..windows import overlap
 from .bases import Basis, basis_for, cached, placed
 from .grids import Frequencies, autocorrelation, bands, basis_lags, even_spectrum, lags
@@ -46,7 +47,6 @@ REDUNDANT = 1.5
 # Samples under less than this part of the largest overlap are not determined.
 CLIP = {"float64": 1e-8, "float32": 1e-4}
 _MAX_CONDITION = 1e6  # of the Gram matrix that PerFrame inverts
-_BLOCK_BYTES = 1 << 23  # of the spectra between the two transforms of A' C A
 
 
 # ---- what follows from bins, window and frames: made once, on the host, in float64
@@ -222,7 +222,7 @@ def _blocks(setup: Setup, size: int, windowed: bool, n_signals: int) -> list[_Bl
     """
     axis = setup.axis
     window = np.concatenate([setup.window, np.zeros(size - setup.n_fft)]) if windowed else None
-    step = max(4 * axis.overlap, _BLOCK_BYTES // (8 * size * max(1, n_signals))) * axis.hop
+    step = max(4 * axis.overlap, tuning().equation_bytes // (8 * size * max(1, n_signals))) * axis.hop
     made = []
     for lo in range(0, axis.span, step):
         columns, part = axis.segment(lo, min(lo + step, axis.span))

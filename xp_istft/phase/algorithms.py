@@ -8,7 +8,7 @@ spectrum X the nearest of each is
 
 and every algorithm makes one P_C in each iteration, z = P_C c of its proposal c. From z a step makes the next proposal
 and what else the algorithm remembers, by the arithmetic `do`: that of `Functional` for whole arrays of any library,
-and on NumPy's blocks one that writes into the arrays given as `out` (backends/in_place.py).
+and on NumPy's blocks one that writes into the arrays given as `out` (backends/cpu/retrieval.py).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import torch
 from ...arguments import OPAQUE, error
 from ...jobs import Analysis, Synthesis
 from ..base import Backend, written
-from ..numpy import BACKEND as NUMPY
+from ..cpu.numpy import BACKEND as NUMPY
 from . import gradients, operators  # noqa: F401  operators: registered
 from .graphs import one_step
 from .lending import followed, lent, wrapped

@@ -26,11 +26,10 @@ from torch.autograd import forward_ad
 from ...arguments import error
 from ...frames import Frames, bin_multiplicity, padding_index
 from ...jobs import Analysis, Synthesis
+from ...tuning import tuning
 from ...windows import HopPeriodic
 from ..base import BASE
 from .lending import empty_spectrum, lendable, lent, real_of, wrapped
-
-BLOCK_ITEMS = 1 << 20  # samples of the frames that `window` makes at a time
 
 Operands = tuple[list[torch.Tensor], list[int], bool, bool, str | None]  # of operators.py, after the two tensors
 
@@ -180,7 +179,7 @@ def window_of(X: torch.Tensor, u: torch.Tensor, form: Form) -> torch.Tensor:
     total = torch.zeros(frames.n_fft, dtype=real_of(X), device=X.device)
     if isinstance(form.job, Synthesis):
         u = _gained(u, form.job)
-    count = max(1, BLOCK_ITEMS // max(1, frames.n_fft * X.shape[:-2].numel()))
+    count = max(1, tuning().gradient_items // max(1, frames.n_fft * X.shape[:-2].numel()))
     for first in range(0, frames.n_frames, count):
         columns = slice(first, min(first + count, frames.n_frames))
         origin = first * frames.hop

@@ -13,7 +13,7 @@ from torch.autograd import forward_ad
 
 from ...jobs import Analysis, Synthesis
 from ..base import BASE, Backend, written
-from ..numpy import BACKEND as NUMPY
+from ..cpu.numpy import BACKEND as NUMPY
 
 
 def lent(

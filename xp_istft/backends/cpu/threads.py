@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from queue import SimpleQueue
 from typing import Any
 
-from ..arguments import error, integer
+from ...arguments import error, integer
 
 _VARIABLE = "XP_ISTFT_NUM_THREADS"
 _WAKE_SECONDS = 0.1  # where waiting cannot be interrupted (Windows), Ctrl-C is seen after this long

@@ -26,7 +26,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..arguments import choice, error
+from ...arguments import choice, error
 
 _LAST = (-1,)  # axis
 _UNSCALED = 0  # as SciPy's C functions number it

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from ..frames import padding_index
-from ..jobs import Analysis
-from .scratch import buffer, keep_views, known_views
+from ...frames import padding_index
+from ...jobs import Analysis
+from .memory import buffer, keep_views, known_views
 
 
 class _Padded(NamedTuple):

@@ -23,9 +23,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..jobs import Running, Synthesis
-from ..windows import HopPeriodic
-from .scratch import buffer, keep_views, known_views, scratch
+from ...jobs import Running, Synthesis
+from ...windows import HopPeriodic
+from .memory import buffer, keep_views, known_views, scratch
 from .threads import Share
 
 # With many short hops whole frames are summed, which needs no history. Rows below 16 samples are too short for einsum's

@@ -1,4 +1,4 @@
-"""New NumPy arrays for results.
+"""Memory that is used again: of results that are gone, and what a thread computes in.
 
 malloc gives large blocks back to the system as soon as they are free (glibc: of more than 32 MB, and smaller ones at
 its end), and each new one costs page faults: an stft of a minute took twice as long to a new array as to one that was
@@ -9,14 +9,15 @@ write to them at the same time took up to twice as long.
 from __future__ import annotations
 
 import math
+import threading
 from collections import deque
 from typing import Any
 
 import numpy as np
 
-from ..arguments import error
+from ...arguments import error
 
-_KEPT_BYTES = range(1 << 24, 1 << 26)  # smaller blocks malloc keeps itself, as a rule
+_LENT_BYTES = range(1 << 24, 1 << 26)  # smaller blocks malloc keeps itself, as a rule
 _HUGE_PAGE = 1 << 21
 
 _spare: deque[np.ndarray] = deque(maxlen=1)
@@ -39,7 +40,7 @@ def empty(function: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     try:
-        if size not in _KEPT_BYTES:
+        if size not in _LENT_BYTES:
             return _touched(np.empty(shape, dtype))
         return np.asarray(_Lent(_block(size), shape, dtype))
     except MemoryError as cause:
@@ -64,3 +65,47 @@ def _touched(array: np.ndarray) -> np.ndarray:
     if array.nbytes > 2 * _HUGE_PAGE:
         array.reshape(-1).view(np.uint8)[::_HUGE_PAGE] = 0
     return array
+
+
+# What each thread keeps, at most, of each kind. Larger buffers go back to the system after the call.
+KEPT_BYTES = 1 << 21
+_KEPT_VIEWS = 64
+
+
+class _Kept(threading.local):
+    def __init__(self) -> None:
+        self.buffers: dict[str, np.ndarray] = {}
+        self.views: dict[Any, Any] = {}
+
+
+_kept = _Kept()
+
+
+def buffer(kind: str, n_bytes: int) -> np.ndarray:
+    """At least n_bytes bytes with any content: the same ones in the next call of this thread, if they are enough."""
+    kept = _kept.buffers.get(kind)
+    if kept is not None and kept.size >= n_bytes:
+        return kept
+    new = np.empty(n_bytes, np.uint8)
+    if n_bytes <= KEPT_BYTES:
+        _kept.buffers[kind] = new
+        _kept.views.clear()
+    return new
+
+
+def scratch(kind: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    """An array with any content, in this thread's buffer of that kind."""
+    return np.ndarray(shape, dtype, buffer(kind, math.prod(shape) * dtype.itemsize))
+
+
+def known_views(key: Any) -> Any:
+    """What this thread made of its buffers for `key`, or None. Views take longer to make than a small block."""
+    return _kept.views.get(key)
+
+
+def keep_views(key: Any, views: Any, *memory: np.ndarray) -> None:
+    """Have `known_views(key)` give these views of buffers, for as long as the thread keeps all of them."""
+    if all(each.nbytes <= KEPT_BYTES for each in memory):
+        if len(_kept.views) >= _KEPT_VIEWS:
+            _kept.views.clear()
+        _kept.views[key] = views

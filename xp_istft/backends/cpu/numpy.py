@@ -1,0 +1,134 @@
+"""NumPy: the maps in blocks that stay in cache, on threads, with no intermediate array that grows with the length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ...arguments import error
+from ...dtypes import COMPLEX_OF, REAL_OF, dtype_name
+from ...jobs import Analysis, Running, Synthesis
+from ..base import Backend
+from . import streams
+from .analysis import copied_frames, forward_of, transformed
+from .fft import engine_for, get_fft_engine
+from .memory import empty, keep_views, known_views
+from .retrieval import retrieve
+from .synthesis import COPY, inverse_of, overlap_added, plan_of, whole_signal
+from .tasks import batches
+
+_SMALL = "small"
+
+
+class NumPyBackend(Backend):
+    """The maps of this folder."""
+
+    def synthesis(
+        self, spectrum: np.ndarray, job: Synthesis, out: np.ndarray | None = None, workers: int | None = None
+    ) -> np.ndarray:
+        key = (_SMALL, job, spectrum.shape, spectrum.strides, spectrum.dtype, get_fft_engine())
+        if out is None and (small := known_views(key)):
+            return small(spectrum)
+        kind = spectrum.dtype
+        if out is None:
+            out = empty("istft", (*spectrum.shape[:-2], job.frames.n_samples), REAL_OF[kind] if job.real else kind)
+        inverse = inverse_of(spectrum, job)
+        overlap_added(spectrum, job, inverse, out, workers)
+        if out.ndim == 1 and (whole := known_views((plan_of(job, out.dtype, inverse.factor), 1))):
+            keep_views(key, partial(whole_signal, inverse, whole, out.dtype), whole.inside)
+        return out
+
+    def analysis(
+        self, signal: np.ndarray, job: Analysis, out: np.ndarray | None = None, workers: int | None = None
+    ) -> np.ndarray:
+        frames = job.frames
+        kind = COMPLEX_OF[signal.dtype]
+        if out is None:  # frames one after the other in memory, as librosa and torch lay them
+            n_bins = frames.n_fft // 2 + 1 if job.onesided else frames.n_fft
+            out = empty("stft", (*signal.shape[:-1], frames.n_frames, n_bins), kind).swapaxes(-1, -2)
+        forward = forward_of(job, engine_for(frames.n_fft, kind, job.onesided), kind)
+        for one, result in batches(signal.ndim - 1, signal, out):
+            if len(one):
+                transformed(one, job, forward, result.transpose(0, 2, 1), workers)
+        return out
+
+    def overlap_add(self, segments: np.ndarray, job: Synthesis) -> np.ndarray:
+        out = empty("overlap_add", (*segments.shape[:-2], job.frames.n_samples), segments.dtype)
+        overlap_added(segments, job, COPY, out, None)
+        return out
+
+    def frame(self, signal: np.ndarray, job: Analysis) -> np.ndarray:
+        frames = job.frames
+        shape = (*signal.shape[:-1], frames.n_frames, frames.n_fft)
+        out = empty("frame", shape, signal.dtype).swapaxes(-1, -2)
+        window = None if job.window is None else job.window.astype(REAL_OF.get(signal.dtype, signal.dtype))
+        for one, result in batches(signal.ndim - 1, signal, out):
+            if len(one):
+                copied_frames(one, job, window, result.transpose(0, 2, 1))
+        return out
+
+    def waiting(self, spectrum: np.ndarray, running: Running) -> np.ndarray:
+        return streams.waiting(spectrum, running)
+
+    def continued(
+        self, spectrum: np.ndarray, sums: np.ndarray, frame: int, running: Running
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return streams.continued(spectrum, sums, frame, running)
+
+    def ended(self, sums: np.ndarray, job: Synthesis, lo: int, skip: int, running: Running) -> np.ndarray:
+        return streams.ended(sums, job, lo, skip, running)
+
+    def retrieve(
+        self,
+        start: np.ndarray,
+        magnitude: np.ndarray,
+        inverse: Synthesis,
+        forward: Analysis,
+        stages: Sequence[Any],
+        watch: Callable[[float], bool] | None = None,
+        workers: int | None = None,
+    ) -> np.ndarray:
+        return retrieve(start, magnitude, inverse, forward, stages, watch, workers)
+
+    def as_complex(self, real: np.ndarray, imag: np.ndarray) -> np.ndarray:
+        pair = np.empty(np.broadcast_shapes(real.shape, imag.shape), np.result_type(real, imag, np.complex64))
+        pair.real, pair.imag = real, imag
+        return pair
+
+    def joined(self, pairs: np.ndarray) -> np.ndarray:
+        """Without a copy where the pairs lie side by side in memory."""
+        kind = np.result_type(pairs.dtype, np.complex64)
+        if pairs.strides[-1] == pairs.itemsize and pairs.dtype.isnative:
+            return pairs.view(kind)[..., 0]
+        return self.as_complex(pairs[..., 0], pairs[..., 1])
+
+    def at_hand(self, array: np.ndarray) -> np.ndarray:
+        return array
+
+    def on_host(self, array: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        return function(array)
+
+    def checked(self, function: str, name: str, array: np.ndarray) -> np.ndarray:
+        """A plain array in native byte order."""
+        array = np.asarray(array)
+        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+    def check_out(self, function: str, out: Any, array: np.ndarray, shape: tuple[int, ...], dtype: str) -> None:
+        if not isinstance(out, np.ndarray):
+            raise error(TypeError, function, "out", "a NumPy array as the input", type(out).__name__)
+        if dtype_name(out) != dtype or not out.dtype.isnative:
+            raise error(TypeError, function, "out", f"dtype {dtype}", out.dtype)
+        if out.shape != shape:
+            raise error(ValueError, function, "out", f"shape {shape}", out.shape)
+        if not out.flags.writeable:
+            raise error(ValueError, function, "out", "a writeable array", "a read-only one")
+        if np.shares_memory(out, array):
+            raise error(ValueError, function, "out", "memory of its own", "one that overlaps the input")
+        if any(stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)):
+            raise error(ValueError, function, "out", "memory of its own", "rows that overlap")
+
+
+BACKEND = NumPyBackend()

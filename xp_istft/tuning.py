@@ -1,0 +1,52 @@
+"""Sizes by which work is cut: they change speed and memory, never a result. One value, which tests make small."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Where work is cut.
+
+    Attributes
+    ----------
+    block_bytes : frames of one block on a CPU; 64 KB cost 20-160 % more time, 2 MB hardly less
+    least_rows : and history, of frames so long that no block of them is in cache
+    threaded_seconds : less work than this is done sooner by one thread
+    spectrum_bytes : spectrum of one block of a file; from 1 to 64 MiB, ten minutes of stereo took the same time but
+        for the noise
+    gradient_items : samples of the frames that a gradient with respect to a window makes at a time
+    equation_bytes : spectra between the two transforms of the normal equations
+    wav_bytes : of a recording, more than a WAV header can count
+    """
+
+    block_bytes: int = 1 << 20
+    least_rows: int = 4
+    threaded_seconds: float = 1.5e-3
+    spectrum_bytes: int = 16 << 20
+    gradient_items: int = 1 << 20
+    equation_bytes: int = 1 << 23
+    wav_bytes: int = (1 << 32) - (1 << 16)
+
+
+_current = Tuning()
+
+
+def tuning() -> Tuning:
+    """The sizes that hold now, in the whole process."""
+    return _current
+
+
+@contextmanager
+def tuned(**sizes: Any) -> Iterator[None]:
+    """Have other sizes hold within, in every thread."""
+    global _current
+    before, _current = _current, replace(_current, **sizes)
+    try:
+        yield
+    finally:
+        _current = before
