@@ -288,13 +288,12 @@ def test_the_same_call_has_the_same_name_and_others_have_others(X):
         np.testing.assert_array_equal(lazy_y, xi.istft(X, window=window))
 
 
-def test_a_task_takes_one_thread_unless_told_otherwise(X, cut, monkeypatch):
-    from xp_istft.backends.cpu import tasks
+def test_a_task_takes_one_thread_unless_told_otherwise(X, monkeypatch):
+    from xp_istft.backends.cpu import analysis, synthesis
 
     seen = []
-    original = tasks.thread_count
-    cut(threaded_seconds=0)
-    monkeypatch.setattr(tasks, "thread_count", lambda workers: seen.append(workers) or original(workers))
+    for module in (analysis, synthesis):
+        monkeypatch.setattr(module, "threads_for", lambda work, workers: seen.append(workers) or 1)
     lazy = da.from_array(X, chunks=(1, -1, 9))
     for hop, workers in ((11, None), (13, 3)):  # hops that no other test plans
         xi.istft(lazy, hop_length=hop, workers=workers).compute()

@@ -34,11 +34,8 @@ def test_no_float64_over_float32_data(rng, monkeypatch):
             return result
 
         monkeypatch.setattr(np.fft, name, watched)
-    xi.set_fft_engine("numpy")
-    try:
+    with xi.fft_engine("numpy"):
         xi.istft(xi.stft(rng.standard_normal(20000).astype(np.float32), 512))
-    finally:
-        xi.set_fft_engine("auto")
     assert len(seen) >= 2
     assert all(dtype in (np.complex64, np.float32) for pair in seen for dtype in pair)
 

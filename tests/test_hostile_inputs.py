@@ -237,8 +237,6 @@ SINGLE = {
     ),
     "dual of a name": (lambda: xi.dual_window("hann", 4), TypeError, r"dual_window: win_length: need an integer for a window"),
     "dual with a hole": (lambda: xi.dual_window(hostile.HANN, 256), xi.NOLAError, r"dual_window: window: need overlap > 0"),
-    "workers": (lambda: xi.set_workers(0), ValueError, r"set_workers: workers: need >= 1, got 0"),
-    "engine": (lambda: xi.set_fft_engine("fftw9"), ValueError, r"set_fft_engine: .*got 'fftw9'"),
 }  # fmt: skip
 
 

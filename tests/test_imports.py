@@ -71,7 +71,7 @@ def imported(path: Path, everywhere: bool = False) -> set[str]:
     return names
 
 
-GROUND = {"arguments", "dtypes", "frames", "windows", "jobs", "tuning"}
+GROUND = {"arguments", "dtypes", "frames", "windows", "jobs", "settings", "tuning"}
 
 
 def test_backends_never_look_up():

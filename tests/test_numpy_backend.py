@@ -352,14 +352,13 @@ def test_scratch_is_bounded(n_fft, hop, dtype, cut):
 def test_new_arrays_of_an_engine_are_bounded_too(layout, workers):
     job = synthesis_job((2048, 512, 2000, 1024, 512 * 1999))
     spectrum, out = LAYOUTS[layout](spectrum_of(job)), np.empty(job.frames.n_samples, np.float32)
-    xi.set_fft_engine("scipy")
     tracemalloc.start()
     try:
-        BACKEND.synthesis(spectrum, job, out, workers)
+        with xi.fft_engine("scipy"):
+            BACKEND.synthesis(spectrum, job, out, workers)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-        xi.set_fft_engine("auto")
     assert peak <= workers * 1.2 * 2**20
 
 
@@ -454,39 +453,6 @@ def test_scratch_is_had_again_but_for_what_is_large():
         memory.buffer("a", large)
 
     assert 2**20 <= scratch_of(call) == 2 * small + 8  # a, b and c
-
-
-def test_workers():
-    try:
-        xi.set_workers(3)
-        assert threads.thread_count(None) == 3
-        assert threads.thread_count(2) == 2
-    finally:
-        xi.set_workers(None)
-    for wrong in (0, -1):
-        with pytest.raises(ValueError, match="set_workers: workers: need >= 1"):
-            xi.set_workers(wrong)
-    for wrong in (2.0, True, "2"):
-        with pytest.raises(TypeError, match="set_workers: workers: need an integer"):
-            xi.set_workers(wrong)
-
-
-def test_workers_of_the_environment(monkeypatch):
-    monkeypatch.setenv("XP_ISTFT_NUM_THREADS", "5")
-    assert threads.thread_count(None) == 5
-    assert threads.thread_count(1) == 1
-    monkeypatch.setenv("XP_ISTFT_NUM_THREADS", "1")
-    assert threads.thread_count(None) == 1
-    for wrong in ("0", "-2", "many", "2.5"):
-        monkeypatch.setenv("XP_ISTFT_NUM_THREADS", wrong)
-        with pytest.raises(ValueError, match="XP_ISTFT_NUM_THREADS: need an integer >= 1"):
-            threads.thread_count(None)
-    monkeypatch.delenv("XP_ISTFT_NUM_THREADS")
-    if hasattr(os, "sched_getaffinity"):
-        monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 3, 4})
-        assert threads.thread_count(None) == 3
-        monkeypatch.delattr(os, "sched_getaffinity")
-    assert threads.thread_count(None) == os.cpu_count()
 
 
 class RefusedError(Exception):
@@ -647,14 +613,13 @@ def engine(request, monkeypatch):
         pytest.importorskip("mkl_fft")
         pytest.importorskip("mkl")
     name = request.param.removeprefix("as ")
-    known = (fft._engine, fft._engine_for)
+    known = (fft.engine_named, fft._engine_for)
     if name != request.param:
         with_mkls_interface(monkeypatch)
         for cache in known:
             cache.cache_clear()
-    xi.set_fft_engine(name)
-    yield name
-    xi.set_fft_engine("auto")
+    with xi.fft_engine(name):
+        yield name
     for cache in known if name != request.param else ():
         cache.cache_clear()
 
@@ -769,14 +734,8 @@ def test_axes_that_lie_evenly_are_one():
     assert all(np.shares_memory(part, whole) for (part,) in tasks.batches(3, whole[:, ::2]))
 
 
-def test_engines_are_named():
-    for wrong, kind in (("fftw", ValueError), (None, TypeError), (3, TypeError)):
-        with pytest.raises(kind, match="set_fft_engine: engine: need 'auto' or 'numpy' or 'scipy' or 'mkl'"):
-            xi.set_fft_engine(wrong)
-
-
 def test_mkl_takes_the_sizes_it_is_faster_at():
-    mkl = pytest.importorskip("mkl_fft") and fft._engine("mkl")
+    mkl = pytest.importorskip("mkl_fft") and fft.engine_named("mkl")
     assert [n for n in (64, 400, 1000, 4096, 511, 1009, 243, 1022) if mkl.suits(n, True)] == [64, 400, 1000, 4096]
 
 
@@ -874,7 +833,7 @@ def test_the_newest_scipy_is_called_without_a_copy():
 
 
 def test_auto_asks_scipy_for_what_it_makes_faster_alone(monkeypatch):
-    monkeypatch.setattr(fft._engine("scipy"), "_vectors", True)
+    monkeypatch.setattr(fft.engine_named("scipy"), "_vectors", True)
     monkeypatch.setattr(fft, "_is_steady", lambda *_: True)
     fft._engine_for.cache_clear()
     single, double = np.dtype("F"), np.dtype("D")
@@ -934,20 +893,17 @@ def _with_other_bits(transform):
 
 @pytest.mark.parametrize("map_", ["irfft", "rfft", "ifft", "fft"])
 def test_an_engine_whose_bits_depend_on_the_number_of_frames_is_not_taken(map_, monkeypatch):
-    scipy = fft._engine("scipy")
+    scipy = fft.engine_named("scipy")
     onesided = map_ in ("irfft", "rfft")
     assert fft._is_steady(scipy, 16, np.dtype("F"), onesided)
     monkeypatch.setattr(scipy, map_, _with_other_bits(getattr(scipy, map_)))
     assert not fft._is_steady(scipy, 16, np.dtype("F"), onesided)
     monkeypatch.setattr(scipy, "_vectors", False)
     fft._engine_for.cache_clear()
-    xi.set_fft_engine("scipy")
-    try:
+    with xi.fft_engine("scipy"):
         assert fft.engine_for(16, np.dtype("F"), onesided).name == "numpy"
         assert fft.engine_for(16, np.dtype("F"), not onesided).name == "scipy"
-    finally:
-        xi.set_fft_engine("auto")
-        fft._engine_for.cache_clear()
+    fft._engine_for.cache_clear()
 
 
 def test_complex_transforms_of_newer_scipy_are_numpys():
@@ -955,14 +911,6 @@ def test_complex_transforms_of_newer_scipy_are_numpys():
     for scipy._vectors in (False, True):
         assert scipy.suits(512, True)
         assert scipy.suits(512, False) is not scipy._vectors
-
-
-def test_missing_mkl_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "mkl_fft", None)
-    with pytest.raises(
-        ImportError, match=r"set_fft_engine: engine: need mkl_fft and mkl-service, got .*xp-istft\[mkl\]"
-    ):
-        fft.MklEngine()
 
 
 def test_float32_is_computed_in_float32(engine):

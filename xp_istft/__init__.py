@@ -1,15 +1,23 @@
 """Inverse short-time Fourier transform for arrays of any library: NumPy, CuPy, PyTorch, JAX, MLX, Dask, ..."""
 
 from .arrays import as_complex, from_polar, pad
-from .backends.cpu.fft import get_fft_engine, set_fft_engine
-from .backends.cpu.threads import get_workers, set_workers
-from .backends.gpu_engine import get_gpu_engine, set_gpu_engine
 from .compat._nnaudio_istft import iSTFT
 from .frames import phase_ramp
 from .frequencies.grids import Frequencies, linear_frequencies, log_frequencies
 from .frequencies.solvers import Adjoint, ConvergenceWarning, Dual, PerFrame, RedundancyWarning, Solution
 from .phase.algorithms import ADMM, GLA, RAAR, Algorithm, FastGLA, Hybrid
 from .phase.retrieval import griffin_lim, inconsistency, pghi, project, spectral_convergence
+from .settings import (
+    fft_engine,
+    get_fft_engine,
+    get_gpu_engine,
+    get_workers,
+    gpu_engine,
+    set_fft_engine,
+    set_gpu_engine,
+    set_workers,
+    workers,
+)
 from .streaming import StreamingISTFT, StreamingSTFT
 from .transform import STFT, Coverage
 from .transforms import frame, istft, overlap_add, stft
@@ -41,11 +49,13 @@ __all__ = [
     "check_cola",
     "check_nola",
     "dual_window",
+    "fft_engine",
     "frame",
     "from_polar",
     "get_fft_engine",
     "get_gpu_engine",
     "get_workers",
+    "gpu_engine",
     "griffin_lim",
     "iSTFT",
     "inconsistency",
@@ -64,6 +74,7 @@ __all__ = [
     "spectral_convergence",
     "stft",
     "tight_window",
+    "workers",
 ]
 
 

@@ -15,7 +15,7 @@ from emulator import nvrtc, ptx, shim
 from emulator.fake_cupy import FakeCupy
 from kernels import options, source
 
-from xp_istft import set_gpu_engine
+from xp_istft import gpu_engine
 
 
 @pytest.fixture(scope="session")
@@ -80,9 +80,8 @@ def installed(builds: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCup
 @pytest.fixture
 def fused() -> Iterator[None]:
     """The fused kernel wherever it can serve."""
-    set_gpu_engine("fused")
-    yield
-    set_gpu_engine("cufft")
+    with gpu_engine("fused"):
+        yield
 
 
 @pytest.fixture

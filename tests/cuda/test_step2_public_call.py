@@ -159,13 +159,6 @@ def test_cufft_serves_what_the_fused_kernel_cannot(fake, fused, random, what):
     agree(signal.host, xi.istft(spectrum.astype(complex), onesided=onesided), np.finfo(dtype).eps)
 
 
-def test_gpu_engines_are_named():
-    for wrong, kind in (("fft", ValueError), (None, TypeError)):
-        with pytest.raises(kind, match="^set_gpu_engine: engine: need 'cufft' or 'fused', got"):
-            xi.set_gpu_engine(wrong)
-    assert xi.get_gpu_engine() == "cufft"
-
-
 def test_all_work_stays_on_the_current_stream(fake, random):
     spectrum = fake.on_device(noise(random, (2, 33, 20), "complex64"))
     for stream in (7, 8, 7):

@@ -30,7 +30,7 @@ from kernels import (
     uncovered_problem,
 )
 
-from xp_istft import set_gpu_engine
+from xp_istft import gpu_engine
 from xp_istft.frames import PAD_MODES
 
 pytestmark = pytest.mark.skipif(bool(nvrtc.missing(compiler_only=True)), reason=f"{nvrtc.missing(compiler_only=True)}")
@@ -268,11 +268,8 @@ def run_host_checks(text: str, builds: Path, monkeypatch: pytest.MonkeyPatch) ->
             names = check.__code__.co_varnames[: check.__code__.co_argcount]
             given = {"fake": fake, "fused": None, "random": np.random.default_rng(2), "monkeypatch": patch}
             positional = iter(arguments)
-            set_gpu_engine("fused" if "fused" in names else "cufft")
-            try:
+            with gpu_engine("fused" if "fused" in names else "cufft"):
                 check(*(given[name] if name in given else next(positional) for name in names))
-            finally:
-                set_gpu_engine("cufft")
 
 
 def host_source() -> str:

@@ -1,7 +1,7 @@
 """CuPy: cuFFT between kernels of our own, on the array's device and the current stream.
 
     synthesis:  transpose | copy_rows  ->  cuFFT C2R  ->  overlap_add
-                istft_fused, all of it in one launch (gpu_engine.py)
+                istft_fused, all of it in one launch (`set_gpu_engine`)
     analysis:   frame  ->  cuFFT R2C
 
 Nothing is copied to the host and nothing waits for the device, so after one call with the same shapes (which compiles
@@ -30,9 +30,9 @@ import numpy as np
 from ..arguments import error
 from ..frames import PAD_MODES, Frames
 from ..jobs import Analysis, Synthesis
+from ..settings import get_gpu_engine
 from ..windows import HopPeriodic
 from .base import Backend
-from .gpu_engine import get_gpu_engine
 
 _THREADS = 256  # of a block; the kernels' launch bounds say the same
 _TILE = 7168  # samples of a block of istft_fused: 14 hops of 512, at 37 KB of shared memory

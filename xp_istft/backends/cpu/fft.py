@@ -26,7 +26,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ...arguments import choice, error
+from ...settings import get_fft_engine
 
 _LAST = (-1,)  # axis
 _UNSCALED = 0  # as SciPy's C functions number it
@@ -154,12 +154,9 @@ class MklEngine:
     makes = False
 
     def __init__(self) -> None:
-        try:
-            import mkl
-            import mkl_fft
-        except ImportError as cause:
-            hint = "pip install xp-istft[mkl]"
-            raise error(ImportError, "set_fft_engine", "engine", "mkl_fft and mkl-service", cause, hint) from cause
+        import mkl  # of mkl-service
+        import mkl_fft
+
         self._fft = mkl_fft
         self._set_threads = mkl.set_num_threads_local
 
@@ -198,69 +195,27 @@ def _smooth(n_fft: int) -> bool:
     return rest == 1 and n_fft % 2 == 0
 
 
-_ENGINES: dict[str, Callable[[], Engine]] = {"numpy": NumpyEngine, "scipy": ScipyEngine, "mkl": MklEngine}
-_AUTO = "auto"
+ENGINES: dict[str, Callable[[], Engine]] = {"numpy": NumpyEngine, "scipy": ScipyEngine, "mkl": MklEngine}
+AUTO = "auto"
 
 
 @cache
-def _engine(name: str) -> Any:
-    return _ENGINES[name]()
-
-
-_chosen = _AUTO
-
-
-def set_fft_engine(engine: str) -> None:
-    """Choose who computes the FFTs of NumPy arrays from now on.
-
-    Parameters
-    ----------
-    engine : "auto", "numpy", "scipy" or "mkl"
-        "auto", the default, is numpy.fft, and scipy.fft from SciPy 1.18 on for the transforms that it makes faster.
-        "mkl" needs the extra [mkl]. Transforms that an engine makes slower, or with other roundings for
-        several frames than for one, stay with numpy.fft in any case.
-
-    Examples
-    --------
-    >>> import xp_istft as xi
-    >>> xi.set_fft_engine("auto")
-    """
-    global _chosen
-    name = choice("set_fft_engine", "engine", engine, (_AUTO, *_ENGINES))
-    if name != _AUTO:
-        _engine(name)  # which may be missing
-    _chosen = name
-
-
-def get_fft_engine() -> str:
-    """Who computes the FFTs of NumPy arrays: "auto", "numpy", "scipy" or "mkl", as `set_fft_engine` chose.
-
-    Returns
-    -------
-    str
-        Name of the engine.
-
-    Examples
-    --------
-    >>> import xp_istft as xi
-    >>> xi.get_fft_engine()
-    'auto'
-    """
-    return _chosen
+def engine_named(name: str) -> Any:
+    return ENGINES[name]()
 
 
 def engine_for(n_fft: int, dtype: np.dtype, onesided: bool = True) -> Engine:
     """The engine for transforms of n_fft samples, to and from spectra of this dtype."""
-    return _engine_for(_chosen, n_fft, dtype, onesided)
+    return _engine_for(get_fft_engine(), n_fft, dtype, onesided)
 
 
 @lru_cache(maxsize=256)
 def _engine_for(chosen: str, n_fft: int, dtype: np.dtype, onesided: bool) -> Engine:
-    numpy: Engine = _engine("numpy")
+    numpy: Engine = engine_named("numpy")
     if chosen == "numpy":
         return numpy
-    engine = _engine("scipy" if chosen == _AUTO else chosen)
-    suits = engine.is_fastest(n_fft, onesided) if chosen == _AUTO else engine.suits(n_fft, onesided)
+    engine = engine_named("scipy" if chosen == AUTO else chosen)
+    suits = engine.is_fastest(n_fft, onesided) if chosen == AUTO else engine.suits(n_fft, onesided)
     return engine if suits and _is_steady(engine, n_fft, dtype, onesided) else numpy
 
 

@@ -11,10 +11,11 @@ import numpy as np
 from ...arguments import error
 from ...dtypes import COMPLEX_OF, REAL_OF, dtype_name
 from ...jobs import Analysis, Running, Synthesis
+from ...settings import get_fft_engine
 from ..base import Backend
 from . import streams
 from .analysis import copied_frames, forward_of, transformed
-from .fft import engine_for, get_fft_engine
+from .fft import engine_for
 from .memory import empty, keep_views, known_views
 from .retrieval import retrieve
 from .synthesis import COPY, inverse_of, overlap_added, plan_of, whole_signal

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
+from ...settings import get_workers
 from ...tuning import tuning
-from .threads import thread_count
 
 _BLOCK_ROWS = 2048  # frames of one block, at most
 _VECTOR = 4  # frames that FFTs of float32 compute side by side (of float64 two); a remainder takes twice as long
@@ -16,7 +16,7 @@ TASKS_PER_THREAD = 4  # evens out a busy core
 
 def threads_for(work: float, workers: int | None) -> int:
     """Threads for so many seconds of work."""
-    return 1 if work < tuning().threaded_seconds else thread_count(workers)
+    return 1 if work < tuning().threaded_seconds else workers or get_workers()
 
 
 Task = tuple[slice, tuple[int, int]]  # some items of the batch, and rows (or frames) [lo, hi) of each

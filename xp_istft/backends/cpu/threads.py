@@ -1,4 +1,4 @@
-"""A pool of threads that share one call's work, and how many of them there are.
+"""A pool of threads that share one call's work.
 
 The caller works too, so a pool that is busy, or cannot start, costs speed and nothing else.
 """
@@ -13,72 +13,7 @@ from contextlib import AbstractContextManager
 from queue import SimpleQueue
 from typing import Any
 
-from ...arguments import error, integer
-
-_VARIABLE = "XP_ISTFT_NUM_THREADS"
 _WAKE_SECONDS = 0.1  # where waiting cannot be interrupted (Windows), Ctrl-C is seen after this long
-
-_chosen: int | None = None
-
-
-def set_workers(workers: int | None) -> None:
-    """Set how many threads each call may use on the CPU, from now on.
-
-    Without it, the environment variable XP_ISTFT_NUM_THREADS decides, and without that, every CPU that this process
-    may run on. The argument `workers` of a single call goes before both. Results have the same bits for any number.
-
-    Parameters
-    ----------
-    workers : int or None
-        Threads, at least 1; None: as at the start.
-
-    Examples
-    --------
-    >>> import xp_istft as xi
-    >>> xi.set_workers(1)
-    >>> xi.set_workers(None)
-    """
-    global _chosen
-    _chosen = None if workers is None else integer("set_workers", "workers", workers, 1)
-
-
-def get_workers() -> int:
-    """Threads that a call may use on the CPU, unless its argument `workers` says otherwise; see `set_workers`.
-
-    Returns
-    -------
-    int
-        Threads.
-
-    Examples
-    --------
-    >>> import xp_istft as xi
-    >>> xi.set_workers(3)
-    >>> xi.get_workers()
-    3
-    >>> xi.set_workers(None)
-    """
-    return thread_count(None)
-
-
-def thread_count(workers: int | None) -> int:
-    """Threads that a call with this `workers` argument may use."""
-    return workers or _chosen or _from_environment() or _cpus()
-
-
-def _from_environment() -> int | None:
-    text = os.environ.get(_VARIABLE)
-    if not text:
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise error(ValueError, "environment", _VARIABLE, "an integer >= 1", repr(text))
-    return int(text)
-
-
-def _cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Share:
