@@ -14,9 +14,10 @@ import scipy.signal
 from conformance import Draw, envelope, record, samples
 
 import xp_istft as xi
-from xp_istft.compat import nnaudio as ours
 
 torch = pytest.importorskip("torch")
+from xp_istft.compat import nnaudio as ours  # noqa: E402
+
 with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
     warnings.simplefilter("ignore")
     nnaudio = pytest.importorskip("nnAudio.features")

@@ -20,6 +20,7 @@ SPARSE = xi.linear_frequencies(9, 0, 4000, 8000)  # too far apart for a hop of 6
 
 
 def modules():
+    pytest.importorskip("torch")
     from xp_istft import nn
     from xp_istft.compat import nnaudio
     from xp_istft.compat import torch as compat_torch
