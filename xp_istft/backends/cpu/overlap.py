@@ -33,7 +33,7 @@ from .threads import Share
 # groups of few frames do.
 _SCATTER_HOP = 16
 _SCATTER_OVERLAP = 32
-_HISTORY_BYTES = 1 << 19, 1 << 22
+_HISTORY_BYTES = 1 << 19, 1 << 24
 _GROUP = 4  # below, transforms of groups of frames take up to twice the time of those of blocks
 _GROUP_BYTES = 3 << 17
 _SHORT = 4096  # samples that are multiplied by 1 in less time than a call takes
