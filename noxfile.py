@@ -19,12 +19,12 @@ nox.needs_version = ">=2024.4"
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text())["project"]
 # What needs nothing but NumPy and the tools of the tests, and takes half a minute on two cores.
-CORE = ("frames", "windows", "boundaries", "edges", "transform", "transforms", "dtypes", "faults")
+CORE = ("frames", "windows", "boundaries", "edges", "transform", "transforms", "laws", "same_bits", "faults")
 TOOLS = ("pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100")
 # The tests that know most of a module's mutants; those of mutation.toml follow.
 AIMED = {
-    "transform": ("frequencies", "conventions", "dtypes", "hostile_inputs"),
-    "transforms": ("conventions", "dtypes", "hostile_inputs"),
+    "transform": ("frequencies", "conventions", "laws", "hostile_inputs"),
+    "transforms": ("conventions", "laws", "hostile_inputs"),
     "blocks": ("blocks", "stored"),
     "backends/__init__": ("imports", "hostile_inputs", "torch_compile"),
     "backends/base": ("backends", "streaming", "jax"),
@@ -92,7 +92,7 @@ def free_threaded(session: nox.Session) -> None:
     session.install("pytest>=8", "hypothesis>=6.100,<6.131")  # later ones have a compiled part, and no wheel of it
     session.install("--no-deps", ".")
     session.run("python", "-c", "import sys; assert not sys._is_gil_enabled()")
-    threaded = ("numpy_backend", "blocks", "streaming", "stored", "properties", "hostile_inputs")
+    threaded = ("numpy_backend", "blocks", "streaming", "stored", "same_bits", "hostile_inputs")
     files = (f"tests/test_{name}.py" for name in (*CORE, *threaded, "phase_retrieval", "frequencies", "conventions"))
     session.run("pytest", "-q", "-p", "no:cacheprovider", *files, *session.posargs, env={"PYTHON_GIL": "0"})
     session.run("python", "benchmarks/soak.py", "20000", env={"PYTHON_GIL": "0"})
@@ -100,9 +100,10 @@ def free_threaded(session: nox.Session) -> None:
 
 @nox.session
 def deep(session: nox.Session) -> None:
-    """The laws of tests/test_properties.py on twenty thousand problems each."""
+    """The laws on twenty thousand problems each."""
     session.install("-e", ".[test]")
-    session.run("pytest", "-q", "tests/test_properties.py", "--hypothesis-profile", "deep", *session.posargs)
+    laws = ("tests/test_laws.py", "tests/test_same_bits.py", "-k", "found or Streams")
+    session.run("pytest", "-q", *laws, "--hypothesis-profile", "deep", *session.posargs)
 
 
 @nox.session

@@ -185,7 +185,6 @@ def xp(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Libra
 
 # Tests that look at float64 beside what they compare.
 _OF_DOUBLE = {
-    "test_two_sided_spectra",
     "test_solve_is_the_inverse_and_its_report",
     "test_every_library_gives_the_same_signal",
     "test_a_basis_may_be_of_any_library_that_has_its_values",

@@ -45,12 +45,8 @@ def count_frames(n_samples, n_fft, hop, before, after, whole):
 
 def padded(x, before, total, mode="constant"):
     """x with `before` samples before it, up to `total` samples in all."""
-    after = total - before - x.shape[-1]
-    x = x[..., max(0, -before) :]
-    if after < 0:
-        x, after = x[..., :after], 0
-    widths = [(0, 0)] * (x.ndim - 1) + [(max(0, before), after)]
-    return np.pad(x, widths, mode=mode)
+    widths = [(0, 0)] * (x.ndim - 1) + [(max(0, before), max(0, total - before - x.shape[-1]))]
+    return np.pad(x, widths, mode=mode)[..., max(0, -before) :][..., :total]
 
 
 def stft(x, n_fft, hop, window, before, n_frames, onesided=True, mode="constant"):

@@ -56,11 +56,6 @@ class Gives:
     known: dict[str, Any] = field(default_factory=dict)
 
 
-def battery(*numbers: str) -> Callable[[Any], Any]:
-    """A test of its own for these rows of the battery, which need more than one call or one library."""
-    return lambda test: test
-
-
 Call = Callable[..., np.ndarray]  # call(host data, **parameters) -> host result
 Check = Callable[[Call], None]  # for what no single value tells
 

@@ -1,23 +1,11 @@
 """Any blocks make the bits of the one-shot call."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 import xp_istft as xi
 from xp_istft.blocks import default_block, istft_blocks, stft_blocks
 from xp_istft.frames import Frames
-
-TRANSFORMS = [
-    xi.STFT(64),
-    xi.STFT(64, center=False, window="hamming"),
-    xi.STFT(31, 7),
-    xi.STFT(50, 9, 37, padding="same"),
-    xi.STFT(48, 20, padding="full", window=("kaiser", 8.0)),
-    xi.STFT(33, 33, window="boxcar", padding=(5, 60)),
-    xi.STFT(16, 3, padding=40, scaling="spectrum"),
-]
 
 
 def spectra(x, t, block_frames=None):
@@ -31,31 +19,6 @@ def inverse_job(X, t, length=None):
 
 def signals(X, job, block_frames=None):
     return list(istft_blocks(lambda first, last: X[..., first:last], job, block_frames=block_frames))
-
-
-@pytest.mark.parametrize("t", TRANSFORMS, ids=repr)
-@pytest.mark.parametrize("block_frames", [1, 2, 7, 1000, None])
-@pytest.mark.parametrize("pad_mode", ["constant", "reflect", "edge", "symmetric", "wrap"])
-def test_stft_in_blocks_equals_one_shot(t, block_frames, pad_mode):
-    t = replace(t, pad_mode=pad_mode)
-    for shape in ((2, 701), (97,)):
-        x = np.random.default_rng(1).standard_normal(shape).astype("float32")
-        blocks = spectra(x, t, block_frames)
-        np.testing.assert_array_equal(np.concatenate(blocks, axis=-1), t.stft(x))
-        if block_frames is not None:
-            assert all(block.shape[-1] <= block_frames for block in blocks)
-
-
-@pytest.mark.parametrize("t", TRANSFORMS, ids=repr)
-@pytest.mark.parametrize("block_frames", [1, 2, 7, 1000, None])
-@pytest.mark.parametrize("length", [None, 650, 777])
-def test_istft_in_blocks_equals_one_shot(t, block_frames, length):
-    t = replace(t, nola="zero")
-    X = t.stft(np.random.default_rng(2).standard_normal((2, 701)))
-    job = inverse_job(X, t, length)
-    signal = np.concatenate(signals(X, job, block_frames), axis=-1)
-    np.testing.assert_array_equal(signal, t.istft(X, length=length))
-    assert signal.shape[-1] == job.frames.n_samples
 
 
 def test_blocks_of_any_library_equal_one_shot(xp):

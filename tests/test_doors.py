@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hostile import battery, spectrum
+from hostile import spectrum
 
 import xp_istft as xi
 from xp_istft.compat import jax as compat_jax
@@ -102,7 +102,6 @@ UNKNOWN = [
 ]
 
 
-@battery("D52")
 @pytest.mark.parametrize(
     ("function", "options", "meant"), UNKNOWN, ids=lambda value: getattr(value, "__name__", str(value))
 )

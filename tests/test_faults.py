@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import gc
-import multiprocessing
 import os
-import pickle
 import random
 import subprocess
 import sys
@@ -14,10 +11,9 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import hostile
 import numpy as np
 import pytest
-from hostile import BASE, battery, signal, spectrum
+from hostile import BASE, signal, spectrum
 
 import xp_istft as xi
 from xp_istft import blocks
@@ -25,28 +21,6 @@ from xp_istft.backends.cpu import fft, synthesis
 from xp_istft.backends.cpu.numpy import BACKEND
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, or limits a process as Linux does")
-
-SIGNALS = [signal(2, n_samples=n_samples, seed=n_samples) for n_samples in (1024, 2048, 4096, 1536)]
-
-
-def plans():
-    """Ways to the inverse that a program keeps and shares: name -> function of a host spectrum."""
-    kept = xi.STFT(**BASE)
-    layer = xi.iSTFT(**BASE)
-    yield "istft", lambda X: xi.istft(X, hop_length=64)
-    yield "STFT", kept.istft
-    yield "iSTFT", layer
-    yield "blocks", lambda X: hostile._istft_by_blocks(X, hop_length=64)
-    yield "there and back", lambda X: kept.stft(kept.istft(X))
-
-
-def torch_plans():
-    torch = pytest.importorskip("torch")
-    from xp_istft import nn
-
-    module = nn.ISTFT(xi.STFT(**BASE))
-    yield "torch", lambda X: xi.istft(torch.from_numpy(X), hop_length=64).numpy()
-    yield "nn.ISTFT", lambda X: module(torch.from_numpy(X)).numpy()
 
 
 @pytest.fixture
@@ -58,83 +32,9 @@ def two_threads(cut):
     xi.set_workers(None)
 
 
-# ------------------------------------------------------------------ determinism
-
-
-@pytest.mark.parametrize("source", [plans, torch_plans])
-@battery("G01", "G02", "G03")
-def test_eight_threads_at_once_make_the_bits_of_one(source, two_threads):
-    """Mixed sizes, through objects that all of them share."""
-    spectra = [spectrum(x) for x in SIGNALS]
-    functions = dict(source())
-    alone = {name: [function(X) for X in spectra] for name, function in functions.items()}
-    for name, function in functions.items():
-        for _ in range(20 if name == "istft" else 1):
-            np.testing.assert_array_equal(function(spectra[0]), alone[name][0])
-
-    def work(seed):
-        chance = random.Random(seed)
-        for _ in range(40):
-            name, k = chance.choice(sorted(functions)), chance.randrange(4)
-            np.testing.assert_array_equal(functions[name](spectra[k]), alone[name][k])
-
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
-        with ThreadPoolExecutor(8) as pool:
-            for done in [pool.submit(work, seed) for seed in range(8)]:
-                done.result()
-    finally:
-        sys.setswitchinterval(before)
-
-
-@pytest.mark.parametrize("layout", [BASE, {"n_fft": 60, "hop_length": 7}, {"n_fft": 64, "hop_length": 1}], ids=str)
-@battery("G04", "G05", "G06")
-def test_threads_blocks_and_batch_change_no_bit(layout, cut):
-    X = spectrum(signal(7, n_samples=3000), **layout)
-    x = signal(7, n_samples=3000)
-    y, Z = xi.istft(X, **layout), xi.stft(x, **layout)
-    cut(threaded_seconds=0)
-    for block in (1 << 12, 1 << 15, 3 << 17):
-        cut(block_bytes=block)
-        for workers in (1, 2, 4, 8):
-            np.testing.assert_array_equal(xi.istft(X, **layout, workers=workers), y)
-            np.testing.assert_array_equal(xi.stft(x, **layout, workers=workers), Z)
-    for item in (0, 3, 6):
-        np.testing.assert_array_equal(xi.istft(X[item], **layout), y[item])
-
-
-@battery("G07", "G08")
-def test_memory_order_and_what_comes_later_change_no_bit():
-    X = spectrum()
-    y = xi.istft(X, hop_length=64)
-    for other in (np.asfortranarray(X), hostile.strided(X), np.ascontiguousarray(X.swapaxes(-1, -2)).swapaxes(-1, -2)):
-        np.testing.assert_array_equal(xi.istft(other, hop_length=64), y)
-    first = xi.istft(X[..., :20], hop_length=64)
-    whole = 20 * 64 - 256
-    np.testing.assert_array_equal(first[:, :whole], y[:, :whole])
-
-
-@battery("G10")
-def test_pickled_and_copied_plans_make_the_same_bits():
-    torch = pytest.importorskip("torch")
-    from xp_istft import nn
-
-    X = spectrum()
-    for plan, data in (
-        (xi.STFT(**BASE).istft, X),
-        (xi.iSTFT(**BASE), X),
-        (nn.ISTFT(xi.STFT(**BASE)), torch.from_numpy(X)),
-    ):
-        y = plan(data)
-        for other in (pickle.loads(pickle.dumps(plan)), copy.deepcopy(plan)):
-            np.testing.assert_array_equal(other(data), y)
-
-
 # ------------------------------------------------------------------ state
 
 
-@battery("F03")
 def test_global_state_is_left_alone():
     import locale
     import signal as signals
@@ -149,8 +49,9 @@ def test_global_state_is_left_alone():
         )  # fmt: skip
 
     before = state()
-    for _, function in plans():
-        function(spectrum())
+    X = spectrum()
+    xi.griffin_lim(np.abs(xi.stft(xi.istft(X, hop_length=64), 256)), n_iter=2)
+    xi.StreamingISTFT(xi.STFT(**BASE)).push(X)
     assert state() == before
 
 
@@ -160,7 +61,6 @@ def resident_bytes():
 
 
 @linux
-@battery("F04", "F05")
 def test_good_and_bad_calls_leak_nothing():
     X = spectrum()
 
@@ -202,7 +102,6 @@ def script(code):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@battery("G09")
 def test_a_forked_child_of_a_process_with_threads_works():
     assert script("""
 from concurrent.futures import ThreadPoolExecutor
@@ -216,24 +115,6 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), np.array_equal(xi.istf
 """) == ["0", "True"]
 
 
-def inverse_in_a_process(X):
-    return xi.istft(X, hop_length=64, workers=2)
-
-
-@pytest.mark.filterwarnings("ignore:.*fork.*")
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-@battery("G09")
-def test_processes_of_every_kind_make_the_same_bits(method, two_threads):
-    if method not in multiprocessing.get_all_start_methods():
-        pytest.skip(f"no {method} here")
-    X = spectrum()
-    y = xi.istft(X, hop_length=64)
-    with multiprocessing.get_context(method).Pool(2) as pool:
-        for other in pool.map(inverse_in_a_process, [X, X, X]):
-            np.testing.assert_array_equal(other, y)
-
-
-@battery("G16")
 def test_a_thread_with_a_small_stack_is_enough(two_threads):
     X = spectrum()
     y = xi.istft(X, hop_length=64)
@@ -248,7 +129,6 @@ def test_a_thread_with_a_small_stack_is_enough(two_threads):
     np.testing.assert_array_equal(made[0], y)
 
 
-@battery("G17")
 def test_calls_work_while_the_interpreter_exits():
     assert script("""
 import atexit
@@ -281,7 +161,6 @@ class FaultyEngine:
 
 @pytest.mark.parametrize("cause", [KeyboardInterrupt, MemoryError("no more"), OSError("gone"), SystemExit])
 @pytest.mark.parametrize("k", [1, 2, 7])
-@battery("G11", "G12")
 def test_whatever_stops_one_block_stops_the_call_and_nothing_else(monkeypatch, two_threads, cause, k):
     """Raised on the caller's thread or a helper's, by the k-th block: the caller gets it, the next call is right."""
     X = spectrum(signal(2, n_samples=64 * 600))
@@ -295,7 +174,6 @@ def test_whatever_stops_one_block_stops_the_call_and_nothing_else(monkeypatch, t
     np.testing.assert_array_equal(xi.istft(X, hop_length=64), y)
 
 
-@battery("G12")
 def test_bad_calls_on_other_threads_harm_no_good_one(two_threads):
     X = spectrum()
     y = xi.istft(X, hop_length=64)
@@ -313,7 +191,6 @@ def test_bad_calls_on_other_threads_harm_no_good_one(two_threads):
 
 @linux
 @pytest.mark.parametrize("spare", [1 << 20, 40 << 20, 300 << 20])
-@battery("G13")
 def test_no_memory_is_a_memory_error_and_the_next_call_is_right(spare):
     """Whatever is left: for nothing, for part of the work, for the result alone."""
     said, right = script(f"""
@@ -334,7 +211,6 @@ print(said.partition(" bytes")[0].replace(" ", "_"), np.array_equal(xi.istft(X),
 
 
 @linux
-@battery("G14")
 def test_more_than_2_to_the_31_samples_under_a_limit_is_a_memory_error():
     """The signal is never touched: it is one sample, many times."""
     assert script("""

@@ -5,13 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 import random
-import re
-from pathlib import Path
 
 import hostile
 import numpy as np
 import pytest
-from hostile import BASE, FUNCTIONS, GOOD, ROWS, Refused, battery, cases, holds, spectrum
+from hostile import BASE, FUNCTIONS, GOOD, ROWS, Refused, cases, holds, spectrum
 
 import xp_istft as xi
 from xp_istft import blocks
@@ -27,14 +25,7 @@ def test_row(row, function, xp):
     holds(row, function, xp)
 
 
-def test_every_row_of_the_battery_is_somewhere():
-    counts = {"A": 26, "B": 14, "C": 13, "D": 60, "E": 29, "F": 8, "G": 17}
-    numbers = {f"{group}{k:02}" for group, count in counts.items() for k in range(1, count + 1)}
-    folder = Path(__file__).parent
-    texts = [(folder / name).read_text() for name in ("test_hostile_inputs.py", "test_doors.py", "test_faults.py")]
-    named = re.findall(r"^(?:@battery\(\"|def test_)([A-G]\d\d.*)", "\n".join(texts), re.MULTILINE)
-    procedures = set(re.findall(r"[A-G]\d\d", " ".join(named)))
-    assert numbers - {row.id for row in ROWS} - procedures == set()
+def test_every_row_is_tried_on_some_function():
     tried = {case.values[0] for case in CASES}
     assert [row.what for row in ROWS if row not in tried] == []
 
@@ -42,7 +33,6 @@ def test_every_row_of_the_battery_is_somewhere():
 # ------------------------------------------------------------------ rows that need more than one call or one library
 
 
-@battery("C12")
 def test_gradients_by_finite_differences():
     torch = pytest.importorskip("torch")
     X = torch.randn(1, 9, 5, dtype=torch.complex128, generator=torch.Generator().manual_seed(0), requires_grad=True)
@@ -52,7 +42,6 @@ def test_gradients_by_finite_differences():
     assert torch.autograd.gradcheck(lambda x: xi.stft(x, **kept), (x,))
 
 
-@battery("C12")
 def test_gradients_of_jax():
     jax = pytest.importorskip("jax")
     from jax.test_util import check_grads
@@ -62,7 +51,6 @@ def test_gradients_of_jax():
     check_grads(lambda re, im: xi.istft(re + 1j * im, n_fft=16, hop_length=4), tuple(parts), order=1, modes=["rev"])
 
 
-@battery("E17", "E18")
 def test_the_namespace_of_the_data_decides(xp):
     y = xi.istft(xp.asarray(spectrum()), hop_length=64)
     assert xp.owns(y)
@@ -70,7 +58,6 @@ def test_the_namespace_of_the_data_decides(xp):
         assert xi.istft(xp.asarray(spectrum()).requires_grad_(), hop_length=64).requires_grad
 
 
-@battery("E19", "E20")
 def test_windows_are_taken_by_value_but_those_that_are_followed():
     torch = pytest.importorskip("torch")
     X = torch.from_numpy(spectrum())
@@ -86,7 +73,6 @@ def test_windows_are_taken_by_value_but_those_that_are_followed():
         xi.istft(X, window=torch.ones(256, device="meta"))
 
 
-@battery("E21")
 def test_lazy_views_of_torch():
     torch = pytest.importorskip("torch")
     X = torch.from_numpy(spectrum().conj()).conj()
@@ -98,7 +84,6 @@ def test_lazy_views_of_torch():
     np.testing.assert_allclose(xi.stft(torch._neg_view(negative), 256, hop_length=64), spectrum(), atol=1e-11)
 
 
-@battery("E26", "E27")
 def test_out_may_be_any_view_but_not_of_the_input():
     X = spectrum()
     big = np.full((2, 4096), 7.0)
@@ -114,7 +99,6 @@ def test_out_may_be_any_view_but_not_of_the_input():
         xi.stft(x[:, :2048], 256, hop_length=64, out=x.view(complex).reshape(2, -1)[:, : 129 * 33].reshape(2, 129, 33))
 
 
-@battery("E23", "E28")
 def test_tensors_are_not_written_where_they_may_not_be():
     torch = pytest.importorskip("torch")
     X = torch.from_numpy(spectrum())
@@ -136,7 +120,6 @@ def test_tensors_are_not_written_where_they_may_not_be():
         xi.istft(X.to_sparse())
 
 
-@battery("D03", "D06")
 def test_caches_never_take_one_type_for_another():
     X = spectrum()
     for parameter, good, wrong in (
