@@ -2,7 +2,7 @@
 
     python benchmarks/cpu.py [--minutes 12] [--threads 2]
 
-writes benchmarks/results/cpu-<machine>.md and .png, <machine> being the model of the CPU. xp_istft/cli/races.py says
+writes benchmarks/results/cpu-<machine>.md and .png, <machine> being the model of the CPU. races.py says
 what is measured and how; every figure that README quotes stands there.
 """
 
@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from peers import MAIN, PEERS, Problem, forward_peers, installed, inverse_peers, ours, ours_forward
+from races import Race, race
 
 import xp_istft as xi
 from xp_istft.backends.cpu.fft import Engine, engine_for
 from xp_istft.backends.cpu.threads import run as on_threads
-from xp_istft.cli.peers import MAIN, PEERS, Problem, forward_peers, installed, inverse_peers, ours, ours_forward
-from xp_istft.cli.races import Race, race
 
 OTHERS = (
     Problem("64 x 4 s", 64, 401, 400, 160),

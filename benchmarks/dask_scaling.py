@@ -34,11 +34,11 @@ import dask.array as da
 import numpy as np
 import zarr
 from distributed import Client, LocalCluster, wait
+from races import race
 
 import xp_istft as xi
 from xp_istft.backends import backend_for
 from xp_istft.backends import dask as backend
-from xp_istft.cli.races import race
 from xp_istft.frames import Frames
 
 RATE, CHANNELS, N_FFT, HOP = 44100, 2, 2048, 512

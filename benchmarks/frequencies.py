@@ -16,10 +16,10 @@ from dataclasses import replace
 
 import numpy as np
 from frequencies_tuning import band, limited, snr
+from races import race
 from scipy.signal import chirp, resample_poly
 
 import xp_istft as xi
-from xp_istft.cli.races import race
 from xp_istft.cli.speech import SAMPLE_RATE, sentence
 
 SR, N_FFT, N_SAMPLES = 22050, 2048, 22050

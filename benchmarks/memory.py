@@ -16,8 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from cpu import machine
-
-from xp_istft.cli.peers import Problem, inverse_peers, ours
+from peers import Problem, inverse_peers, ours
 
 CONTENDERS = ("xp_istft", "xp_istft, mkl", "torch", "librosa", "scipy.signal", "ShortTimeFFT", "auvux-dsp")
 

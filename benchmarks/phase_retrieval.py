@@ -5,7 +5,7 @@
 The signals are three made ones (a sentence of speech-like sounds, a chord of plucked strings, a glide over noise) and
 the recordings given. Prints, and writes to benchmarks/results/phase_retrieval.md: the spectral convergence in decibels
 (lower is better) of each algorithm after 32 and 100 iterations at hops of n_fft / 2, / 4 and / 8, and the time of 32
-iterations (see xp_istft/cli/races.py). librosa's own start is random; all random starts are the same.
+iterations (see races.py). librosa's own start is random; all random starts are the same.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import librosa
 import numpy as np
 import soundfile
 import torch
+from races import race
 from scipy.signal import lfilter, resample_poly
 
 import xp_istft as xi
-from xp_istft.cli.races import race
 from xp_istft.cli.speech import SAMPLE_RATE, sentence
 
 SECONDS = 2.5  # of each signal

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 from cpu import machine
+from races import race
 
 import xp_istft as xi
-from xp_istft.cli.races import race
 
 TRANSFORM = xi.STFT(512, 128)
 CHUNKS = (1, 4, 64, 1024)

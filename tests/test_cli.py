@@ -681,63 +681,6 @@ def test_demo_shows_what_fails(cli, monkeypatch):
     assert "no usable" in out
 
 
-def test_bench(cli, monkeypatch):
-    from xp_istft.cli import bench, libraries, peers
-
-    monkeypatch.setattr(bench, "PEERS", ("ShortTimeFFT", "scipy.signal", "nothing", "broken"))
-    monkeypatch.setattr(peers, "_torch_istft", lambda *_: None)
-    elsewhere = libraries.Library("other", "numpy", lambda: ["cpu", "gpu"], lambda x, device: x, np.asarray)
-    monkeypatch.setattr(bench, "LIBRARIES", (elsewhere,))
-    made = peers._ready
-
-    def some_missing(makers, names, *rest):
-        def absent():
-            raise ModuleNotFoundError("nothing")
-
-        def broken():
-            raise RuntimeError("it is broken")
-
-        return made({**makers, "nothing": absent, "broken": broken}, names, *rest)
-
-    monkeypatch.setattr(peers, "_ready", some_missing)
-    code, out, err = cli("bench", "--n-fft", 64, "--samples", 3000, "--items", 2, "--minutes", 0)
-    assert (code, err) == (0, "")
-    for row in ("xp_istft, other gpu", "ShortTimeFFT", "scipy.signal"):
-        ratios = [line for line in out.splitlines() if line.strip().startswith(row)]
-        assert len(ratios) == 2, out
-        assert all(float(line.split()[-1]) > 0 for line in ratios)
-    assert "nothing: not installed" in out
-    assert "broken: RuntimeError: it is broken" in out
-    assert "2 x 3000 samples" in out
-    assert Path("bench/bench.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    Path("file").touch()
-    fails(cli, 4, "cannot be made", "bench", "--output", "file")
-
-
-def test_a_race_runs_every_contender_in_every_round():
-    from xp_istft.cli.races import Race, race
-
-    calls = {"fast": 0, "slow": 0}
-    rounds = []
-
-    def contender(name):
-        def run():
-            calls[name] += 1
-
-        return run
-
-    contenders = {name: contender(name) for name in calls}
-    result = race(contenders, rounds=5, least=0, after_round=lambda: rounds.append(1))
-    assert len(rounds) == 5
-    assert [len(seconds) for seconds in result.seconds.values()] == [5, 5]
-    assert min(calls.values()) >= 12  # two, and in each round one that is not timed
-    calls.update(fast=0, slow=0)
-    result = race(contenders, rounds=5, least=0, warm=False)
-    assert 7 <= min(calls.values()) == 2 + min(result.samples - 5, 5)
-    known = Race({"fast": [1.0, 2.0, 4.0], "slow": [3.0, 4.0, 16.0]})
-    assert (known.ratio("slow", "fast"), known.median("slow"), known.least("slow")) == (3, 4, 3)
-
-
 def magnitudes(**options):
     return np.abs(xi.stft(0.5 * np.sin(np.arange(6000) ** 1.5 / 300) + [[0], [0]], 256, **options))
 

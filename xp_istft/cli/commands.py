@@ -237,40 +237,6 @@ def demo(
     return demonstrate(recording, output, seconds, runs, n_fft, hop_length)
 
 
-@xp_istft.command(epilog=EXIT_CODES)
-@click.option("--n-fft", type=click.IntRange(2), help="Samples of a frame [three common problems in turn].")
-@click.option("--hop-length", type=click.IntRange(1), help="Samples between frames [n_fft // 4].")
-@click.option("--samples", type=click.IntRange(1), default=160000, help="Of each signal, with --n-fft [160000].")
-@click.option("--items", type=click.IntRange(1), default=1, help="Signals at a time, with --n-fft [1].")
-@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", help="With --n-fft [float32].")
-@click.option("--minutes", type=click.FloatRange(0), default=1.0, help="Time for the races [1].")
-@click.option("--workers", type=click.IntRange(1), help="Threads of every contender.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("bench"), help="Directory [./bench].")
-def bench(
-    n_fft: int | None,
-    hop_length: int | None,
-    samples: int,
-    items: int,
-    dtype: str,
-    minutes: float,
-    workers: int | None,
-    output: Path,
-) -> int:
-    """Race istft and stft against the peers that are installed.
-
-    Every contender runs once a round, in a shuffled order, so that what slows the machine for a while slows all of
-    them. Prints two tables, and writes a picture into the output directory (over that of the last time).
-    """
-    from .bench import compare
-    from .peers import MAIN, Problem
-
-    if n_fft is None:
-        return compare(MAIN, minutes, workers, output)
-    hop = hop_length or max(1, n_fft // 4)
-    name = f"{items} x {samples} samples"
-    return compare((Problem(name, items, 1 + samples // hop, n_fft, hop, dtype),), minutes, workers, output)
-
-
 @xp_istft.command()
 def info() -> int:
     """Versions, array libraries and their devices, FFT engines, threads."""

@@ -6,12 +6,15 @@ import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
 import rich.box
+import scipy.signal
 from rich.console import Console
 from rich.table import Table
 
@@ -20,27 +23,48 @@ import xp_istft as xi
 from . import picture, speech
 from .failures import Exit, Failure
 from .libraries import LIBRARIES
-from .peers import Problem, forward_peers, inverse_peers
 from .progress import terminal_progress
-from .races import Race, race
 from .recordings import NewRecording, Recording, audio_subtype
 from .whole_files import whole_file
 
 _TORCH = next(library for library in LIBRARIES if library.name == "torch")
 
 
-class _Peer(NamedTuple):
-    """Name in peers.py, module that it needs, heading of its column."""
+def _torch_istft(x: np.ndarray, transform: xi.STFT, device: str) -> Callable[[], Any]:
+    torch = import_module("torch")
+    signal = torch.asarray(x, device=device)
+    window = torch.hann_window(transform.n_fft, dtype=signal.dtype, device=device)
+    given = {"n_fft": transform.n_fft, "hop_length": transform.hop_length, "window": window}
+    X = torch.stft(signal, pad_mode="constant", return_complex=True, **given)
+    return lambda: _TORCH.finish(torch.istft(X, length=x.shape[-1], **given))
 
-    key: str
+
+def _librosa_istft(x: np.ndarray, transform: xi.STFT, device: str) -> Callable[[], Any]:
+    librosa = import_module("librosa")
+    given = {"n_fft": transform.n_fft, "hop_length": transform.hop_length}
+    X = librosa.stft(x, pad_mode="constant", **given)
+    return lambda: librosa.istft(X, length=x.shape[-1], **given)
+
+
+def _short_time_fft(x: np.ndarray, transform: xi.STFT, device: str) -> Callable[[], Any]:
+    window = scipy.signal.get_window("hann", transform.n_fft).astype(x.dtype)
+    theirs = scipy.signal.ShortTimeFFT(window, transform.hop_length, fs=1.0)
+    X = theirs.stft(x)
+    return lambda: theirs.istft(X, k1=x.shape[-1])
+
+
+class _Peer(NamedTuple):
+    """A peer: the module that it needs, the heading of its column, and what inverts its own spectrum of a signal."""
+
     module: str
     heading: str
+    inverse: Callable[[np.ndarray, xi.STFT, str], Callable[[], Any]]
 
 
 _PEERS = {
-    "torch.istft": _Peer("torch", "torch", "torch.\nistft *"),
-    "librosa": _Peer("librosa", "librosa", "librosa\n*"),
-    "ShortTimeFFT": _Peer("ShortTimeFFT", "scipy", "ShortTime\nFFT *"),
+    "torch.istft": _Peer("torch", "torch.\nistft *", _torch_istft),
+    "librosa": _Peer("librosa", "librosa\n*", _librosa_istft),
+    "ShortTimeFFT": _Peer("scipy", "ShortTime\nFFT *", _short_time_fft),
 }
 _REASONS = ("not installed", "no usable device")
 _OPTIONAL = ("array-api-strict",)  # made for tests: no row where it is missing
@@ -53,6 +77,7 @@ class Candidate:
     inverse : makes the signal, and waits until it is there
     host    : brings a result to the host
     peer    : not ours: ours are compared with it
+    seconds : of one call, round by round
     """
 
     name: str
@@ -62,18 +87,21 @@ class Candidate:
     host: Callable[[Any], np.ndarray]
     peer: bool = False
     signal: np.ndarray | None = None
-    times: Race = field(default_factory=Race)
-
-    @property
-    def label(self) -> str:
-        return f"{self.name} {self.device}"
+    seconds: list[float] = field(default_factory=list)
 
     @property
     def median(self) -> float:
-        return self.times.median(self.label)
+        return float(np.median(self.seconds))
 
     def ratio(self, peer: Candidate) -> float:
-        return self.times.ratio(peer.label, self.label)
+        """How many times longer the peer took: what slows the machine for a while slows both of a round."""
+        return float(np.median(np.divide(peer.seconds, self.seconds)))
+
+    def time(self) -> None:
+        self.inverse()  # untimed: it meets the caches that the row before has left
+        start = perf_counter()
+        self.inverse()
+        self.seconds.append(perf_counter() - start)
 
 
 def demonstrate(
@@ -182,25 +210,23 @@ def _timed(
             if find_spec(peer.module) is not None:
                 for device in _TORCH.usable()[0] if peer.module == "torch" else ["cpu"]:
                     rows += _by_peer(name, x, transform, device, dtype)
-        times = race({row.label: row.inverse for row in rows}, runs, least=0, after_round=after_round)
-        for row in rows:
-            row.times = times
+        for _ in range(runs):
+            for row in rows:
+                row.time()
+            after_round()
     return rows
 
 
 def _by_peer(name: str, x: np.ndarray, transform: xi.STFT, device: str, dtype: str) -> list[Candidate]:
     """The row of a peer, which inverts what its own forward transform made; none where it cannot."""
-    key = (_PEERS[name].key,)
-    items, n_samples = x.shape
-    sizes = transform.n_frames(n_samples), transform.n_fft, transform.hop_length
-    problem = Problem("", items, *sizes, dtype, True, n_samples, device)
-    rows = []
-    for forward in forward_peers(problem, x, None, key).values():
-        for inverse in inverse_peers(problem, forward(), None, key).values():
-            row = Candidate(name, device, dtype, inverse, _host(lambda y: y.cpu().numpy()), peer=True)
-            row.signal = row.host(row.inverse())
-            rows.append(row)
-    return rows
+    try:
+        row = Candidate(
+            name, device, dtype, _PEERS[name].inverse(x, transform, device), _host(lambda y: y.cpu().numpy()), peer=True
+        )
+        row.signal = row.host(row.inverse())
+    except Exception:  # frames that it does not take
+        return []
+    return [row]
 
 
 def _host(get: Callable[[Any], np.ndarray]) -> Callable[[Any], np.ndarray]:
