@@ -33,11 +33,10 @@ class Race:
     def median(self, name: str) -> float:
         return float(np.median(self.seconds[name]))
 
-    def least(self, name: str) -> float:
-        return min(self.seconds[name])
-
-    def ratio(self, name: str, reference: str) -> float:
-        """Median over rounds of this contender's time divided by the reference's."""
+    def ratio(self, name: str, reference: str) -> float | None:
+        """Median over rounds of this contender's time divided by the reference's; None where one did not run."""
+        if not {name, reference} <= set(self.seconds):
+            return None
         pairs = zip(self.seconds[name], self.seconds[reference], strict=False)
         return float(np.median([mine / other for mine, other in pairs]))
 
@@ -48,7 +47,6 @@ def race(
     budget: float = 30.0,
     least: float = 4e-3,
     warm: bool = True,
-    after_round: Callable[[], object] = lambda: None,
 ) -> Race:
     """Run each contender once a round (short ones as often as fills `least` seconds) until rounds or budget end.
 
@@ -83,7 +81,6 @@ def race(
                 if time.perf_counter() - begin > budget:
                     break
             result.seconds[name].append(best)
-        after_round()
     return result
 
 

@@ -7,96 +7,79 @@ writes benchmarks/results/streaming-<machine>.md. Ratios are medians over rounds
 
 from __future__ import annotations
 
-import argparse
 import gc
 import tempfile
 import time
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
-from cpu import machine
+from peers import Problem
 from races import race
+from results import arguments, machine, status, table, write
 
 import xp_istft as xi
 
 TRANSFORM = xi.STFT(512, 128)
+WHOLE = Problem("a stream", 1, 4096, 512, 128)
 CHUNKS = (1, 4, 64, 1024)
 
 
-def resident() -> int:
-    """Bytes of memory that the process holds."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) * 1024
-    raise LookupError("VmRSS")
-
-
-def frames(count: int, dtype: str) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    shape = (TRANSFORM.n_bins, count)
-    return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(dtype)
-
-
-def one_frame(dtype: str, rounds: int) -> tuple[float, float]:
-    """Microseconds of the bare irfft, and the median of (push - irfft) / irfft."""
-    X = frames(1, dtype)
-    bare = X[:, 0].copy()
-    stream = xi.StreamingISTFT(TRANSFORM)
-    for _ in range(8):
-        stream.push(X)
+def one_frame(dtype: str, rounds: int) -> list[str | float | None]:
+    """Microseconds of the bare irfft, and what a push of its frame takes more, in irffts."""
+    X = Problem("a frame", 1, 1, 512, 128, dtype).spectrum()[0]
+    bare, stream = X[:, 0].copy(), xi.StreamingISTFT(TRANSFORM)
     result = race({"push": lambda: stream.push(X), "irfft": lambda: np.fft.irfft(bare, TRANSFORM.n_fft)}, rounds)
-    return 1e6 * result.median("irfft"), result.ratio("push", "irfft") - 1
+    ratio = result.ratio("push", "irfft")
+    return [dtype, 1e6 * result.median("irfft"), ratio and ratio - 1]
 
 
-def chunks(dtype: str, rounds: int) -> dict[int, float]:
-    """Time of pushes of some frames, beside that of one call of istft on 4096 frames, for as many."""
-    X = np.ascontiguousarray(frames(4096, dtype).T).T
-    found = {}
-    for count in CHUNKS:
-        stream = xi.StreamingISTFT(TRANSFORM)
-        whole = min(4096, 256 * count)
-        pieces = [X[:, lo : lo + count] for lo in range(0, whole, count)]
-
-        def push(stream=stream, pieces=pieces) -> None:
-            for piece in pieces:
-                stream.push(piece)
-
-        result = race({"push": push, "istft": lambda: TRANSFORM.istft(X, workers=1)}, rounds)
-        found[count] = result.ratio("push", "istft") * 4096 / whole
-    return found
-
-
-def flatness(pushes: int) -> tuple[float, int, int]:
-    """Of ever more pushes: time of the last tenth over that of the first, and bytes that were added meanwhile."""
-    X = frames(1, "complex64")
+def chunks(count: int, rounds: int) -> float | None:
+    """Time of pushes of `count` frames, beside that of one call of istft on 4096, for as many."""
+    X = WHOLE.spectrum()[0]
     stream = xi.StreamingISTFT(TRANSFORM)
-    for _ in range(1000):
-        stream.push(X)
-    gc.collect()
-    seconds, before = [], resident()
-    for _ in range(10):
+    some = min(4096, 256 * count)
+    pieces = [X[:, lo : lo + count] for lo in range(0, some, count)]
+
+    def push() -> None:
+        for piece in pieces:
+            stream.push(piece)
+
+    ratio = race({"push": push, "istft": lambda: TRANSFORM.istft(X, workers=1)}, rounds).ratio("push", "istft")
+    return ratio and ratio * 4096 / some
+
+
+def flatness(pushes: int) -> str:
+    X = WHOLE.spectrum()[0, :, :1]
+    stream = xi.StreamingISTFT(TRANSFORM)
+
+    def push(count: int) -> float:
         start = time.process_time()
-        for _ in range(pushes // 10):
+        for _ in range(count):
             stream.push(X)
-        seconds.append(time.process_time() - start)
-    added = resident() - before
+        return time.process_time() - start
+
+    push(1000)
+    gc.collect()
+    before = status("VmRSS")
+    seconds = [push(pushes // 10) for _ in range(10)]
+    added = status("VmRSS") - before
     tracemalloc.start()
-    for _ in range(1000):
-        stream.push(X)
+    push(1000)
     traced = tracemalloc.get_traced_memory()[0]
-    for _ in range(20_000):
-        stream.push(X)
+    push(pushes // 50)
     traced = tracemalloc.get_traced_memory()[0] - traced
     tracemalloc.stop()
-    return seconds[-1] / seconds[0], added, traced
+    return (
+        f"{pushes:,} pushes of one frame: the last tenth took {seconds[-1] / seconds[0]:.3f} of the time of the first; "
+        f"the process grew by {added:,} bytes; {pushes // 50:,} pushes left {traced:,} bytes of Python's memory."
+    )
 
 
-def out_of_core(minutes: int) -> tuple[int, int]:
-    """Megabytes of a spectrum of zarr chunks, and the peak of Python's memory while it is inverted into zarr."""
+def out_of_core(minutes: float) -> list[str | float | None]:
+    """MiB of a spectrum of zarr chunks, and the peak of Python's memory while it is inverted into zarr."""
     import zarr
 
-    count = minutes * 60 * 44100 // 512
+    count = int(minutes * 60 * 44100 / 512)
     with tempfile.TemporaryDirectory() as folder:
         X = zarr.create_array(f"{folder}/X", shape=(2, 1025, count), chunks=(2, 1025, 500), dtype="complex64")
         for lo in range(0, count, 500):
@@ -106,47 +89,32 @@ def out_of_core(minutes: int) -> tuple[int, int]:
         xi.istft(X, out=out)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        return X.nbytes >> 20, peak >> 20
+        return [f"{minutes:g}", str(X.nbytes >> 20), str(peak >> 20)]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pushes", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--minutes", type=int, nargs="*", default=[5, 20])
-    chosen = parser.parse_args()
-    lines = [
-        "# Streaming",
-        "",
-        f"{machine()}; numpy {np.__version__}; n_fft {TRANSFORM.n_fft}, hop {TRANSFORM.hop_length}, one signal.",
-        "",
-        "| a push of one frame | bare irfft, us | overhead, in irffts |",
-        "| --- | --- | --- |",
-    ]
-    for dtype in ("complex64", "complex128"):
-        bare, overhead = one_frame(dtype, chosen.rounds)
-        lines.append(f"| {dtype} | {bare:.1f} | {overhead:.2f} |")
-    lines += ["", "| frames in a push | " + " | ".join(map(str, CHUNKS)) + " |", "| --- " * (len(CHUNKS) + 1) + "|"]
-    found = chunks("complex64", chosen.rounds)
-    lines.append(
-        "| time / istft's (one call, one thread) | " + " | ".join(f"{ratio:.2f}" for ratio in found.values()) + " |"
+    chosen = arguments(__doc__, pushes=1_000_000, rounds=15).parse_args()
+    rounds, pushes = (3, 1000) if chosen.quick else (chosen.rounds, chosen.pushes)
+    write(
+        __file__,
+        chosen.output,
+        "Streaming",
+        f"NumPy, n_fft {TRANSFORM.n_fft}, hop {TRANSFORM.hop_length}, one signal.",
+        table(
+            ["a push of one frame", "bare irfft, us", "overhead, in irffts"],
+            [one_frame(dtype, rounds) for dtype in ("float32", "float64")],
+        ),
+        table(
+            ["frames in a push", *map(str, CHUNKS)],
+            [["time / istft's (one call, one thread)", *(chunks(count, rounds) for count in CHUNKS)]],
+        ),
+        flatness(pushes),
+        table(
+            ["out of core, zarr to zarr: minutes of stereo", "spectrum, MiB", "peak of Python's memory, MiB"],
+            [out_of_core(minutes) for minutes in ((0.1,) if chosen.quick else (5, 20))],
+        ),
+        suffix=f"-{machine()}",
     )
-    ratio, added, traced = flatness(chosen.pushes)
-    lines += [
-        "",
-        f"{chosen.pushes:,} pushes of one frame: the last tenth took {ratio:.3f} of the time of the first; the process "
-        f"grew by {added:,} bytes; 20,000 pushes left {traced:,} bytes of Python's memory.",
-        "",
-        "| out of core, zarr to zarr: minutes of stereo | spectrum, MiB | peak of Python's memory, MiB |",
-        "| --- | --- | --- |",
-    ]
-    for minutes in chosen.minutes:
-        size, peak = out_of_core(minutes)
-        lines.append(f"| {minutes} | {size} | {peak} |")
-    text = "\n".join(lines) + "\n"
-    print(text)
-    path = Path(__file__).parent / "results" / f"streaming-{machine()}.md"
-    path.write_text(text)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,10 @@ import importlib
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import xp_istft as xi
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
@@ -29,7 +32,6 @@ def script(monkeypatch):
 def test_a_race_runs_every_contender_in_every_round(script):
     races = script("races")
     calls = {"fast": 0, "slow": 0}
-    rounds = []
 
     def contender(name):
         def run():
@@ -38,30 +40,69 @@ def test_a_race_runs_every_contender_in_every_round(script):
         return run
 
     contenders = {name: contender(name) for name in calls}
-    result = races.race(contenders, rounds=5, least=0, after_round=lambda: rounds.append(1))
-    assert len(rounds) == 5
+    result = races.race(contenders, rounds=5, least=0)
     assert [len(seconds) for seconds in result.seconds.values()] == [5, 5]
     assert min(calls.values()) >= 12  # two, and in each round one that is not timed
     calls.update(fast=0, slow=0)
     result = races.race(contenders, rounds=5, least=0, warm=False)
     assert 7 <= min(calls.values()) == 2 + min(result.samples - 5, 5)
     known = races.Race({"fast": [1.0, 2.0, 4.0], "slow": [3.0, 4.0, 16.0]})
-    assert (known.ratio("slow", "fast"), known.median("slow"), known.least("slow")) == (3, 4, 3)
+    assert (known.ratio("slow", "fast"), known.median("slow"), known.ratio("none", "fast")) == (3, 4, None)
 
 
 def test_peers_that_cannot_take_a_problem_are_left_out_with_the_reason(script, monkeypatch):
     peers = script("peers")
 
-    def broken(problem):
+    def broken(problem, threads):
         raise RuntimeError("it is broken")
 
-    monkeypatch.setattr(peers, "_short_time_fft", broken)
-    problem = peers.Problem("small", 2, 20, 64, 16)
+    monkeypatch.setitem(peers.CONTENDERS, "ShortTimeFFT", broken)
     monkeypatch.setitem(sys.modules, "torch", None)
-    absent = {}
     names = ("torch", "scipy.signal", "ShortTimeFFT")
-    inverses = peers.inverse_peers(problem, problem.spectrum("F"), 1, names, absent=absent)
-    forwards = peers.forward_peers(problem, problem.signal(), 1, names)
-    assert list(inverses) == list(forwards) == ["scipy.signal"]
-    assert absent == {"torch": "not installed", "ShortTimeFFT": "RuntimeError: it is broken"}
-    assert inverses["scipy.signal"]()[1].shape[0] == 2
+    for direction, array in (("istft", peers.TINY.spectrum()), ("stft", peers.TINY.signal())):
+        runs, absent = peers.ready(direction, peers.TINY, array, 1, names)
+        assert absent == {"torch": "not installed", "ShortTimeFFT": "RuntimeError: it is broken"}
+        assert list(runs) == ["scipy.signal"]
+        assert runs["scipy.signal"]()[-1].shape[0] == 1
+
+
+def test_every_contender_gives_the_same_signal(script):
+    peers = script("peers")
+    problem = peers.Problem("small", 2, 40, 64, 16)
+    X = xi.stft(problem.signal(), 64, hop_length=16)
+    runs, absent = peers.ready("istft", problem, X, 1, tuple(set(peers.CONTENDERS) - {"ShortTimeFFT"}))
+    assert {"xp_istft"} <= set(runs)
+    assert set(absent.values()) <= {"not installed"}
+    for name, run in runs.items():
+        y = run()
+        y = np.asarray(y[-1] if isinstance(y, tuple) else y)
+        gain = np.vdot(y[:, 64:500], problem.signal()[:, 64:500]) / np.vdot(y[:, 64:500], y[:, 64:500])
+        np.testing.assert_allclose(gain * y[:, 64:500], problem.signal()[:, 64:500], atol=1e-5, err_msg=name)
+
+
+# ------------------------------------------------------------------ every script, on its smallest problems
+
+
+def quick(script, monkeypatch, tmp_path, name, *options):
+    """The page that the script writes."""
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", "--quick", "--output", str(tmp_path), *options])
+    assert not script(name).main()
+    (page,) = tmp_path.glob("*.md")
+    text = page.read_text()
+    assert text.startswith("# ")
+    assert f"python benchmarks/{name}.py" in text
+    return text
+
+
+def test_cpu(script, monkeypatch, tmp_path):
+    text = quick(script, monkeypatch, tmp_path, "cpu")
+    assert text.count("\n| tiny (1 x 17 frames, 64/16) | ") >= 3
+
+
+def test_memory(script, monkeypatch, tmp_path):
+    assert "\n| xp_istft | " in quick(script, monkeypatch, tmp_path, "memory")
+
+
+def test_streaming(script, monkeypatch, tmp_path):
+    pytest.importorskip("zarr")
+    assert "\n| float64 | " in quick(script, monkeypatch, tmp_path, "streaming")
