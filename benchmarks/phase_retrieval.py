@@ -3,24 +3,24 @@
     python benchmarks/phase_retrieval.py [RECORDING ...] [--minutes 6] [--threads 2]
 
 The signals are three made ones (a sentence of speech-like sounds, a chord of plucked strings, a glide over noise) and
-the recordings given. Prints, and writes to benchmarks/results/phase_retrieval.md: the spectral convergence in decibels
-(lower is better) of each algorithm after 32 and 100 iterations at hops of n_fft / 2, / 4 and / 8, and the time of 32
-iterations (see races.py). librosa's own start is random; all random starts are the same.
+the recordings given. Writes to benchmarks/results/phase_retrieval.md: the spectral convergence in decibels (lower is
+better) of each algorithm after 32 and 100 iterations at hops of n_fft / 2, / 4 and / 8, and the time of 32 iterations.
+librosa's own start is random; all random starts are the same.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import librosa
 import numpy as np
-import soundfile
 import torch
 from races import race
+from results import arguments, table, write
 from scipy.signal import lfilter, resample_poly
 
 import xp_istft as xi
@@ -31,13 +31,9 @@ FRAME_SECONDS = 0.055  # n_fft is the power of two nearest to it
 FIRST, LAST = 32, 100
 PARTS = (2, 4, 8)  # hops in a frame
 ALGORITHMS = ("fgla", "gla", "raar", "admm", "hybrid")
+TIMED = ((10, 1024, 256), (30, 2048, 512))  # seconds, n_fft, hop
 
-
-Signals = dict[str, tuple[np.ndarray, int]]  # samples, and n_fft
-
-
-def frame_size(rate: float) -> int:
-    return 1 << round(np.log2(FRAME_SECONDS * rate))
+Signals = dict[str, tuple[np.ndarray, int]]  # samples, and their rate
 
 
 def made() -> Signals:
@@ -46,73 +42,65 @@ def made() -> Signals:
     t = np.arange(n_samples) / SAMPLE_RATE
     strings = np.zeros(n_samples)
     for pitch, onset in ((196.0, 0.0), (246.9, 0.3), (293.7, 0.7), (392.0, 1.2), (146.8, 1.6)):
-        period = round(SAMPLE_RATE / pitch)
-        pluck = np.zeros(n_samples)
-        start = int(onset * SAMPLE_RATE)
+        period, start = round(SAMPLE_RATE / pitch), int(onset * SAMPLE_RATE)
+        pluck, loop = np.zeros(n_samples), np.zeros(period + 2)
         pluck[start : start + period] = rng.uniform(-1, 1, period)
-        loop = np.zeros(period + 2)
-        loop[0], loop[period], loop[period + 1] = 1, -0.498, -0.498  # Karplus & Strong
+        loop[0], loop[period:] = 1, -0.498  # Karplus & Strong
         strings += lfilter([1.0], loop, pluck)
     glide = np.sin(2 * np.pi * (200 * t + 400 * t**2)) + 0.5 * np.sin(2 * np.pi * (3000 * t - 300 * t**2))
     glide += 0.03 * rng.standard_normal(n_samples)
     signals = {"sentence (made)": sentence()[:n_samples], "strings (made)": strings, "glides (made)": glide}
-    return {name: (x, frame_size(SAMPLE_RATE)) for name, x in signals.items()}
+    return {name: (x, SAMPLE_RATE) for name, x in signals.items()}
 
 
 def recorded(path: Path) -> tuple[np.ndarray, int]:
+    import soundfile
+
     x, rate = soundfile.read(path, always_2d=True)
     x = x[:, 0]
     while rate > 32000:
         x, rate = resample_poly(x, 1, 2), rate // 2
-    return x[: int(SECONDS * rate)], frame_size(rate)
+    return x[: int(SECONDS * rate)], rate
 
 
-def convergence(S: np.ndarray, y: np.ndarray, transform: xi.STFT) -> float:
-    return 20 * np.log10(float(xi.spectral_convergence(S, transform.stft(y))))
+def retrieved(S: np.ndarray, t: xi.STFT, n_samples: int, key: tuple[str, str, int]) -> np.ndarray:
+    algorithm, init, n_iter = key
+    if algorithm == "librosa":
+        return librosa.griffinlim(S, n_iter=n_iter, hop_length=t.hop_length, length=n_samples, random_state=0)
+    return xi.griffin_lim(S, t, n_iter=n_iter, algorithm=algorithm, init=init, rng=0, length=n_samples)
 
 
-def qualities(signals: Signals) -> list[str]:
+def qualities(signals: Signals, most: tuple[int, ...]) -> tuple[str, ...]:
     """A table of means over the signals, and one of every signal."""
-    lines: list[str] = []
-    rows: dict[tuple[str, str, int], dict[tuple[int, str], float]] = {}
-    for parts in PARTS:
-        for name, (x, n_fft) in signals.items():
-            transform = xi.STFT(n_fft, n_fft // parts)
-            S = np.abs(transform.stft(x))
-            for n_iter in (FIRST, LAST):
-                theirs = librosa.griffinlim(
-                    S, n_iter=n_iter, hop_length=transform.hop_length, length=x.size, random_state=0
-                )
-                rows.setdefault(("librosa", "random", n_iter), {})[parts, name] = convergence(S, theirs, transform)
-                for algorithm, init in itertools.product(ALGORITHMS, ("random", "pghi")):
-                    y = xi.griffin_lim(
-                        S, transform, n_iter=n_iter, algorithm=algorithm, init=init, rng=0, length=x.size
-                    )
-                    rows.setdefault((algorithm, init, n_iter), {})[parts, name] = convergence(S, y, transform)
-            y = xi.griffin_lim(S, transform, n_iter=0, length=x.size)
-            rows.setdefault(("none", "pghi", 0), {})[parts, name] = convergence(S, y, transform)
-    lines += ["| algorithm | start | iterations | " + " | ".join(f"hop N/{parts}" for parts in PARTS) + " |"]
-    lines += ["|---" * (3 + len(PARTS)) + "|"]
-    mean = {key: [np.mean([row[parts, name] for name in signals]) for parts in PARTS] for key, row in rows.items()}
-    for key, values in sorted(mean.items(), key=lambda pair: (pair[0][2], pair[0])):
-        lines.append("| " + " | ".join([*map(str, key), *(f"{value:.1f}" for value in values)]) + " |")
-    ours, theirs = mean["hybrid", "pghi", FIRST], mean["librosa", "random", LAST]
-    gains = ", ".join(f"{b - a:.1f} dB at N/{parts}" for a, b, parts in zip(ours, theirs, PARTS, strict=True))
-    lines += ["", f"hybrid from pghi, {FIRST} iterations, is nearer than librosa after {LAST} by {gains}.", ""]
-    lines += ["Each signal, " + f"hybrid from pghi after {FIRST} / librosa after {LAST}:", ""]
-    for name in signals:
-        pairs = (
-            f"{rows['hybrid', 'pghi', FIRST][parts, name]:.1f} / {rows['librosa', 'random', LAST][parts, name]:.1f}"
-            for parts in PARTS
-        )
-        lines.append(f"- {name}: " + ", ".join(pairs))
-    return lines
+    ours = itertools.product(ALGORITHMS, ("pghi", "random"))
+    pairs = [*sorted(ours), ("librosa", "random")]
+    keys = [("hybrid", "pghi", 0), *((*pair, n_iter) for n_iter in most for pair in pairs)]
+    found: dict[tuple[str, str, int], np.ndarray] = {key: np.zeros((len(PARTS), len(signals))) for key in keys}
+    for (i, parts), (j, (x, rate)) in itertools.product(enumerate(PARTS), enumerate(signals.values())):
+        n_fft = 1 << round(np.log2(FRAME_SECONDS * rate))
+        t = xi.STFT(n_fft, n_fft // parts)
+        S = np.abs(t.stft(x))
+        for key in keys:
+            y = retrieved(S, t, x.size, key)
+            found[key][i, j] = 20 * np.log10(float(xi.spectral_convergence(S, t.stft(y))))
+    hops = [f"hop N/{parts}" for parts in PARTS]
+    mean = [[key[0], key[1], str(key[2]), *map("{:.1f}".format, found[key].mean(axis=1))] for key in keys]
+    best, theirs = found["hybrid", "pghi", most[0]], found["librosa", "random", most[-1]]
+    each = [[name, *(f"{a:.1f} / {b:.1f}" for a, b in zip(best[:, j], theirs[:, j], strict=True))]
+            for j, name in enumerate(signals)]  # fmt: skip
+    gains = ", ".join(f"{gain:.1f} dB at {hop}" for gain, hop in zip((theirs - best).mean(axis=1), hops, strict=True))
+    return (
+        "Spectral convergence, dB, mean over " + ", ".join(signals) + ":",
+        table(["algorithm", "start", "iterations", *hops], mean),
+        f"hybrid from pghi, {most[0]} iterations, is nearer than librosa after {most[-1]} by {gains}.",
+        f"Each signal, hybrid from pghi after {most[0]} / librosa after {most[-1]}:",
+        table(["signal", *hops], each),
+    )
 
 
 def torch_loop(S: torch.Tensor, start: torch.Tensor, n_fft: int, hop: int) -> torch.Tensor:
     """torchaudio's Griffin-Lim, line for line."""
-    window = torch.hann_window(n_fft)
-    kept = {"n_fft": n_fft, "hop_length": hop, "window": window}
+    kept = {"n_fft": n_fft, "hop_length": hop, "window": torch.hann_window(n_fft)}
     angles, before, weight = start, torch.zeros_like(start), 0.99 / 1.99
     for _ in range(FIRST):
         inverse = torch.istft(S * angles, **kept)
@@ -123,53 +111,41 @@ def torch_loop(S: torch.Tensor, start: torch.Tensor, n_fft: int, hop: int) -> to
     return torch.istft(S * angles, **kept)
 
 
-def times(threads: int, budget: float) -> list[str]:
+def times(threads: int, budget: float, timed: tuple[tuple[float, int, int], ...]) -> tuple[str, ...]:
     torch.set_num_threads(threads)
-    lines = ["| signal | contender | ms (median) | times fgla |", "|---|---|---|---|"]
-    for seconds, n_fft, hop in ((10, 1024, 256), (30, 2048, 512)):
-        x = np.random.default_rng(0).standard_normal(seconds * 22050).astype(np.float32)
+    rows: list[list[Any]] = []
+    for seconds, n_fft, hop in timed:
+        x = np.random.default_rng(0).standard_normal(int(seconds * 22050)).astype(np.float32)
         transform = xi.STFT(n_fft, hop)
         S = np.ascontiguousarray(np.abs(transform.stft(x)))
         phase = (2 * np.pi * np.random.default_rng(1).random(S.shape)).astype(np.float32)
         start = torch.polar(torch.ones(S.shape), torch.asarray(phase))
-
-        def ours(S: np.ndarray = S, transform: xi.STFT = transform, **options: Any) -> Any:
-            return xi.griffin_lim(S, transform, workers=threads, **options)
-
+        ours = partial(xi.griffin_lim, S, transform, workers=threads)
         contenders: dict[str, Callable[[], Any]] = {
-            "fgla": lambda ours=ours, phase=phase: ours(algorithm="fgla", init=phase),
-            "fgla, random start": lambda ours=ours: ours(algorithm="fgla", init="random", rng=0),
+            "fgla": partial(ours, algorithm="fgla", init=phase),
+            "fgla, random start": partial(ours, algorithm="fgla", init="random", rng=0),
             "hybrid, pghi start": ours,
-            "pghi alone": lambda S=S, transform=transform: xi.pghi(S, transform),
-            "librosa": lambda S=S, hop=hop: librosa.griffinlim(S, hop_length=hop, random_state=0),
-            "torch loop": lambda S=S, start=start, n=n_fft, hop=hop: torch_loop(torch.asarray(S), start, n, hop),
+            "pghi alone": partial(xi.pghi, S, transform),
+            "librosa": partial(librosa.griffinlim, S, hop_length=hop, random_state=0),
+            "torch loop": partial(torch_loop, torch.asarray(S), start, n_fft, hop),
         }
-        result = race(contenders, rounds=9, budget=budget / 2)
-        for name in contenders:
-            label = f"{seconds} s, {n_fft}/{hop}"
-            lines.append(f"| {label} | {name} | {1e3 * result.median(name):.0f} | {result.ratio(name, 'fgla'):.2f} |")
-        lines.append(f"| | contended samples | {result.contended} of {result.samples} | |")
-    return lines
+        result = race(contenders, budget=budget / len(timed))
+        rows += [[f"{seconds:g} s, {n_fft}/{hop}", name, 1e3 * result.median(name), result.ratio(name, "fgla")]
+                 for name in contenders]  # fmt: skip
+    return (f"Time of {FIRST} iterations, {threads} threads:", table(["signal", "contender", "ms", "times fgla"], rows))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, minutes=6.0, threads=2)
     parser.add_argument("recordings", nargs="*", type=Path)
-    parser.add_argument("--minutes", type=float, default=6)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", choices=("quality", "time"))
-    arguments = parser.parse_args()
-    lines = ["# Phase retrieval", ""]
-    if arguments.only != "time":
-        signals = made() | {path.stem: recorded(path) for path in arguments.recordings}
-        lines += ["Spectral convergence, dB, mean over " + ", ".join(signals), "", *qualities(signals), ""]
-    if arguments.only != "quality":
-        lines += [f"Time of {FIRST} iterations, {arguments.threads} threads", ""]
-        lines += times(arguments.threads, 60 * arguments.minutes)
-    text = "\n".join(lines) + "\n"
-    print(text)
-    if arguments.only is None:
-        (Path(__file__).parent / "results" / "phase_retrieval.md").write_text(text)
+    chosen = parser.parse_args()
+    signals = made() | {path.stem: recorded(path) for path in chosen.recordings}
+    if chosen.quick:
+        signals = {"glide": (signals["glides (made)"][0][:4000], 4000)}
+    parts = qualities(signals, (2,) if chosen.quick else (FIRST, LAST))
+    timed: tuple[tuple[float, int, int], ...] = ((0.1, 64, 16),) if chosen.quick else TIMED
+    budget = 0 if chosen.quick else 60 * chosen.minutes
+    write(__file__, chosen.output, "Phase retrieval", *parts, *times(chosen.threads, budget, timed))
 
 
 if __name__ == "__main__":

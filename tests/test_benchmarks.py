@@ -106,3 +106,17 @@ def test_memory(script, monkeypatch, tmp_path):
 def test_streaming(script, monkeypatch, tmp_path):
     pytest.importorskip("zarr")
     assert "\n| float64 | " in quick(script, monkeypatch, tmp_path, "streaming")
+
+
+def test_dask_scaling(script, monkeypatch, tmp_path):
+    pytest.importorskip("distributed")
+    pytest.importorskip("zarr")
+    assert "| equal |" in quick(script, monkeypatch, tmp_path, "dask_scaling")
+
+
+def test_phase_retrieval(script, monkeypatch, tmp_path):
+    pytest.importorskip("librosa")
+    pytest.importorskip("torch")
+    text = quick(script, monkeypatch, tmp_path, "phase_retrieval")
+    assert text.count("\n| hybrid | pghi | ") == 2
+    assert "\n| 0.1 s, 64/16 | torch loop | " in text
