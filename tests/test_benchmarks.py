@@ -120,3 +120,10 @@ def test_phase_retrieval(script, monkeypatch, tmp_path):
     text = quick(script, monkeypatch, tmp_path, "phase_retrieval")
     assert text.count("\n| hybrid | pghi | ") == 2
     assert "\n| 0.1 s, 64/16 | torch loop | " in text
+
+
+@pytest.mark.parametrize("options", [(), ("--settings", "unseen")])
+def test_frequencies(script, monkeypatch, tmp_path, options):
+    pytest.importorskip("nnAudio")
+    text = quick(script, monkeypatch, tmp_path, "frequencies", *options)
+    assert ("| 0.1, 0.1 | 1e-05 | " if options else "| log 300, 50-9000 | hann, 64 | ") in text

@@ -17,7 +17,7 @@ the bins the inverse solves
 The unknown is the signal on the padded axis, whatever the padding P of the analysis was; or the signal x itself, where
 P is known (`pad_mode`), and then P' (A' C A + R) P x = P' A' C X.
 
-How LAMBDA, TAU and CLIP were chosen: benchmarks/frequencies_tuning.py and docs/frequencies.md.
+How LAMBDA, TAU and CLIP were chosen: benchmarks/frequencies.py and docs/frequencies.md.
 """
 
 from __future__ import annotations
