@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -127,3 +128,37 @@ def test_frequencies(script, monkeypatch, tmp_path, options):
     pytest.importorskip("nnAudio")
     text = quick(script, monkeypatch, tmp_path, "frequencies", *options)
     assert ("| 0.1, 0.1 | 1e-05 | " if options else "| log 300, 50-9000 | hann, 64 | ") in text
+
+
+def test_gpu(script, monkeypatch, capsys):
+    """The model where there is no GPU; the timings by a clock of ours, on arrays of the host."""
+    gpu, peers = script("gpu"), script("peers")
+    with monkeypatch.context() as there_is_none:  # to its end: torch does not import beside a module that is None
+        there_is_none.setitem(sys.modules, "cupy", None)
+        there_is_none.setattr(sys, "argv", ["gpu.py"])
+        gpu.main()
+    assert "| transpose or copy, cuFFT, overlap_add | 222 | 3 |" in capsys.readouterr().out
+    event = SimpleNamespace(record=lambda: None, synchronize=lambda: None)
+    clock = SimpleNamespace(Event=lambda: event, get_elapsed_time=lambda start, stop: 0.5)
+    cupy = SimpleNamespace(asarray=np.asarray, ascontiguousarray=np.ascontiguousarray, cuda=clock)
+    _, times, model = gpu.timings(cupy, peers.TINY, rate=1e6, repeats=2)
+    assert times.count(" | 500 |") == 5
+    assert times.count(" | failed: ") == 2
+    assert "| one kernel, ideal | 0 | 1 | 5512 |" in model
+
+
+def test_soak(script, monkeypatch, tmp_path):
+    assert "from 4 threads" in quick(script, monkeypatch, tmp_path, "soak")
+
+
+def test_soak_says_which_call_gave_other_bits(script):
+    turn = iter(range(1000))
+    wrong, curve = script("soak").soaked([lambda: np.ones(3), lambda: np.full(3, next(turn))], 100, 2)
+    assert set(wrong) == {1}
+    assert curve
+
+
+def test_conformance_gives_the_digits_of_the_largest_deviation(script):
+    found = {("tests/test_conforms_scipy.py::test_stft", dtype): off
+             for dtype, off in (("float32", 2e-8), ("complex64", 3e-7), ("float64", 4e-16))}  # fmt: skip
+    assert "| scipy | stft | 3.0e-07 | 6 | 4.0e-16 | 15 |" in script("conformance").digits(found)
