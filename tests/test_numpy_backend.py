@@ -394,7 +394,14 @@ def test_ends_that_one_frame_of_two_reaches_count_twice():
 
 @pytest.mark.parametrize(
     ("n_fft", "hop", "n_frames", "group"),
-    [(16384, 512, 40, 4), (32768, 1024, 40, 0), (65536, 16384, 21, 0), (65536, 2048, 40, 0), (65536, 512, 40, 1), (4096, 4096, 9, 0)],
+    [
+        (16384, 512, 40, 4),
+        (32768, 1024, 40, 0),
+        (65536, 16384, 21, 0),
+        (65536, 2048, 40, 0),
+        (65536, 512, 40, 1),
+        (4096, 4096, 9, 0),
+    ],
 )
 def test_long_frames_are_the_definition_in_any_blocks(n_fft, hop, n_frames, group, cut):
     """Their history does not fit the cache; in groups, if there are four frames to one or more history than 16 MB."""
