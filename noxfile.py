@@ -19,7 +19,7 @@ nox.needs_version = ">=2024.4"
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text())["project"]
 # What needs nothing but NumPy and the tools of the tests, and takes half a minute on two cores.
-CORE = ("frames", "windows", "boundaries", "edges", "transform", "transforms", "laws", "same_bits", "faults")
+CORE = ("frames", "windows", "edges", "transform", "transforms", "laws", "same_bits", "faults")
 TOOLS = ("pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100")
 # The tests that know most of a module's mutants; those of mutation.toml follow.
 AIMED = {

@@ -14,15 +14,6 @@ def spectrum(rng, x=None, **kept):
     return xi.stft(rng.standard_normal(2048) if x is None else x, 256, hop_length=64, **kept)
 
 
-def test_uncentred_hann_gives_all_but_the_first_sample(xp, rng):
-    x = rng.standard_normal(2048)
-    X = xp.asarray(spectrum(rng, x, center=False))
-    with pytest.warns(xi.CoverageWarning, match=r"^istft: window: samples \[0, 1\) of 2048 lie under no window weight"):
-        y = xp.to_numpy(xi.istft(X, hop_length=64, center=False))
-    assert y[0] == 0
-    np.testing.assert_allclose(y[8:-8], x[8:-8], atol=1e-11)
-
-
 def test_nola_chooses(rng):
     X = spectrum(rng, center=False)
     with pytest.raises(xi.NOLAError, match=r"window: need overlap > 0 at every sample, got 0 in samples \[0, 1\)"):
@@ -33,40 +24,6 @@ def test_nola_chooses(rng):
     assert y[0] == 0
     with pytest.raises(ValueError, match="istft: nola: need 'warn' or 'raise' or 'zero', got 'ignore'"):
         xi.istft(X, hop_length=64, nola="ignore")
-
-
-@pytest.mark.parametrize("beyond", [1, 500])
-def test_length_beyond_the_frames_holds_zeros(xp, rng, beyond):
-    x = rng.standard_normal(2048 + 128)
-    X = xp.asarray(spectrum(rng, x[:2048], window="hamming"))
-    reach = 2048 + 128
-    with pytest.warns(xi.CoverageWarning, match=rf"istft: length: samples \[{reach}, {reach + beyond}\)"):
-        y = xp.to_numpy(xi.istft(X, hop_length=64, window="hamming", length=reach + beyond))
-    assert (y[reach:] == 0).all()
-    np.testing.assert_allclose(y[:2048], x[:2048], atol=1e-12)
-
-
-@pytest.mark.parametrize("length", [1, 63, 1000, 2048, 2048 + 127])
-def test_length_is_exact_and_changes_no_sample(xp, rng, length):
-    X = xp.asarray(spectrum(rng, window="hamming"))
-    y = xp.to_numpy(xi.istft(X, hop_length=64, window="hamming", length=length))
-    whole = xp.to_numpy(xi.istft(X, hop_length=64, window="hamming", length=2048 + 127))
-    np.testing.assert_array_equal(y, whole[:length])
-
-
-@pytest.mark.parametrize(
-    ("window", "hop", "match"),
-    [
-        ("hann", 256, r"window: need overlap > 0 at every sample, got 0 at sample 128 \(hop_length=256\)"),
-        ("hann", 300, r"hop_length: need <= win_length=256, else samples lie in no frame, got 300"),
-        (np.r_[np.zeros(112), np.ones(32), np.zeros(112)], 64, r"window: need overlap > 0 at every sample, got 0"),
-        (np.zeros(256), 64, r"window: need a non-zero sample, got all zeros"),
-    ],
-)
-def test_holes_inside_are_errors(xp, rng, window, hop, match):
-    X = xp.asarray(spectrum(rng))
-    with pytest.raises(xi.NOLAError, match=match):
-        xi.istft(X, n_fft=256, hop_length=hop, window=window)
 
 
 @pytest.mark.parametrize("hop", [256, 300])
@@ -118,13 +75,6 @@ def test_noise_gain_is_the_noise_that_comes_out(rng):
     assert noise_gain[middle].max() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("pair", ["hann", "blackman", np.ones(256)])
-def test_any_synthesis_window_is_exact(xp, rng, pair):
-    x = rng.standard_normal(2048)
-    X = xp.asarray(spectrum(rng, x))
-    np.testing.assert_allclose(xp.to_numpy(xi.istft(X, hop_length=64, synthesis_window=pair)), x, atol=1e-12)
-
-
 def test_the_same_window_is_the_least_squares_inverse(rng):
     """Of a spectrum that no signal has: no signal's spectrum is nearer. Normal equations by finite steps."""
     X = spectrum(rng, center=False, window="hamming")
@@ -147,14 +97,6 @@ def test_the_same_window_is_the_least_squares_inverse(rng):
     assert distance(other) > 1.01 * least
 
 
-@pytest.mark.parametrize("scale", [1e-100, 1e-7, 1e7])
-def test_the_scale_of_the_window_cancels(rng, scale):
-    x = rng.standard_normal(2048)
-    window = scale * np.hamming(256)
-    X = spectrum(rng, x, window=window)
-    np.testing.assert_allclose(xi.istft(X, hop_length=64, window=window), x, atol=1e-12)
-
-
 @pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
 def test_a_weak_end_is_not_a_hole(rng, dtype):
     window = np.hamming(256)
@@ -171,11 +113,24 @@ def test_only_a_sample_without_weight_is_an_error(rng):
         xi.istft(spectrum(rng, center=False), hop_length=64, center=False, length=1)
 
 
-@pytest.mark.parametrize("n_frames", [1, 2, 3])
-def test_few_frames_give_all_that_they_hold(xp, rng, n_frames):
-    n_samples = 256 + 32 * (n_frames - 1)
-    x = rng.standard_normal(n_samples)
-    kept = dict(hop_length=32, window="hamming", center=False)
-    X = xi.stft(xp.asarray(x), 256, **kept)
-    assert X.shape[-1] == n_frames
-    np.testing.assert_allclose(xp.to_numpy(xi.istft(X, **kept)), x, atol=1e-12)
+def test_where_a_weak_sample_ends_and_a_hole_begins():
+    """Covered is an overlap above eps**2 of the largest: strictly, and squared."""
+    double, single = (float(np.finfo(kind).eps) for kind in (np.float64, np.float32))
+    for first, known in ((2 * double, True), (1.01 * double, True), (double, False), (double / 8, False), (0, False)):
+        window = np.ones(8)
+        window[0] = first
+        determined, _ = xi.STFT(8, 8, window=window, center=False).coverage(1)
+        assert determined.tolist() == [known] + [True] * 7
+    for first, known in ((2 * single, True), (single, False)):
+        window[0] = first
+        determined, _ = xi.STFT(8, 8, window=window, center=False).coverage(1, dtype="float32")
+        assert determined[0] == known
+
+
+def test_a_hole_of_the_steady_state_alone_is_found_between_the_ends():
+    """The ends of this pair have weight, and where all four frames overlap there is none."""
+    pair = {"window": "boxcar", "synthesis_window": np.repeat([1.0, 1, 1, -3], 4)}
+    for n_frames in (4, 5, 12, 13, 14, 40):
+        with pytest.raises(xi.NOLAError, match=r"got 0 at sample 12 \(hop_length=4\)"):
+            xi.istft(np.ones((9, n_frames), complex), hop_length=4, center=False, **pair)
+    assert xi.STFT(16, 4, center=False, **pair).coverage(3).determined.all()

@@ -1,6 +1,8 @@
-"""Every property of the geometry against brute force: the padded axis as an array."""
+"""Every property of the geometry against brute force (the padded axis as an array), and what jobs are."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import definition
 import numpy as np
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 import xp_istft as xi
 from xp_istft.frames import PAD_MODES, Frames, Placement, padding_index
+from xp_istft.jobs import Analysis, Synthesis
 
 frames = st.builds(
     lambda n_fft, hop, n_frames, start, size: Frames(n_fft, hop, n_frames, start, start + size),
@@ -151,3 +154,142 @@ def test_counts_read_their_arguments(name):
         function(2.5)
     with pytest.raises(ValueError, match=rf"{name}: n_\w+: need >= 0, got -1"):
         function(-1)
+
+
+# ------------------------------------------------------------------ the first that is taken, the last that is not
+
+
+def ones(*shape):
+    return np.ones(shape, complex)
+
+
+@pytest.mark.parametrize(("win_length", "hop"), [(1, 1), (2, 1), (3, 1), (4, 1), (7, 1), (8, 2), (11, 2), (12, 3)])
+def test_the_hop_is_a_quarter_of_the_window_and_at_least_one(win_length, hop):
+    assert xi.STFT(12, win_length=win_length, window="boxcar").hop_length == hop
+
+
+def test_nothing_makes_nothing():
+    for padding in ("same", "full", 0):
+        transform = xi.STFT(8, 2, padding=padding)
+        assert transform.n_frames(0) == 0
+        assert transform.n_samples(0) == 0
+    assert Placement(8, 2, 4, 4, whole=False).n_samples(0) == 0
+    assert xi.STFT(8).frame_times(0).size == 0
+
+
+def test_two_frames_further_apart_than_their_size():
+    y = xi.istft(ones(5, 2), hop_length=11, n_fft=8, window="boxcar", center=False, nola="zero")
+    np.testing.assert_allclose(y, np.r_[1, np.zeros(10), 1, np.zeros(7)], atol=1e-15)
+
+
+def test_the_longest_length_is_twice_what_frames_reach_and_one_frame():
+    X = ones(5, 4)  # n_fft 8, hop 2, centred: 4 samples before, 10 from sample 0 to the end of the last frame
+    longest = 2 * 10 + 8
+    assert xi.istft(X, length=longest, nola="zero").size == longest
+    with pytest.raises(ValueError, match=f"^istft: length: need <= {longest} .*, got {longest + 1}"):
+        xi.istft(X, length=longest + 1, nola="zero")
+
+
+def test_how_many_frames_a_padding_needs():
+    with pytest.raises(ValueError, match=r"^istft: X: need 4 frames or a length= with 200 \+ 200 .*, got 1 frame$"):
+        xi.istft(ones(129, 1), hop_length=64, padding=200)
+    with pytest.raises(ValueError, match=r"^istft: X: need 4 frames or a length= .*, got 3 frames$"):
+        xi.istft(ones(129, 3), hop_length=64, padding=200)
+    with pytest.raises(ValueError, match=r"^istft: X: need 4 frames or a length= .*, got 2 frames$"):
+        xi.istft(ones(129, 2), hop_length=64, padding=200)
+    assert xi.istft(ones(129, 4), hop_length=64, padding=200).size == 256 + 3 * 64 - 400
+    with pytest.raises(ValueError, match=r"^istft: X: need 2 frames .*, got 1 frame$"):
+        xi.istft(ones(129, 1), hop_length=64)
+
+
+def test_the_least_signal_is_said():
+    for kept, least in (
+        ({"padding": "same"}, 1),
+        ({"padding": "full"}, 1),
+        ({"padding": 100}, 56),
+        ({"center": False}, 256),
+    ):
+        with pytest.raises(ValueError, match=f"^stft: x: need at least {least} samples for n_fft=256, got 0"):
+            xi.stft(np.ones(0), 256, **kept)
+        if least > 1:
+            assert xi.stft(np.ones(least), 256, **kept).shape[-1] == 1
+            with pytest.raises(ValueError, match=f"need at least {least} samples for n_fft=256, got {least - 1}"):
+                xi.stft(np.ones(least - 1), 256, **kept)
+
+
+def test_padding_may_be_zero_on_either_side():
+    x = np.random.default_rng(0).standard_normal(40)
+    want = xi.stft(x, 8, hop_length=2, center=False)
+    for padding in (0, (0, 0), [0, 0]):
+        np.testing.assert_array_equal(xi.stft(x, 8, hop_length=2, padding=padding), want)
+    assert xi.stft(x, 8, hop_length=2, padding=(1, 0)).shape[-1] == want.shape[-1]
+    assert xi.stft(x, 8, hop_length=2, padding=(1, 1)).shape[-1] == want.shape[-1] + 1
+    for padding in (-1, (-1, 0), (0, -1)):
+        with pytest.raises(ValueError, match="^stft: padding: need >= 0, got -1"):
+            xi.stft(x, 8, padding=padding)
+
+
+def test_least_values_are_taken():
+    for sr in (0, -1):
+        with pytest.raises(ValueError, match=f"^frame_times: sr: need .*, got {sr}$"):
+            xi.STFT(8).frame_times(3, sr=sr)
+    xi.iSTFT(n_fft=8, fmin=0, fmax=0, sr=0, freq_bins=5)
+    for name in ("fmin", "fmax", "sr"):
+        with pytest.raises(ValueError, match=f"^iSTFT: {name}: need a finite number >= 0, got -0.5"):
+            xi.iSTFT(**{name: -0.5})
+    with pytest.raises(ValueError, match="^iSTFT: freq_bins: need >= 1, got 0"):
+        xi.iSTFT(freq_bins=0)
+    X = ones(2, 5)  # n_fft 2
+    assert xi.istft(X, window="boxcar", hop_length=1).size == 4
+    assert xi.istft(X, window="boxcar", hop_length=1, max_gain=1, workers=1, length=1).size == 1
+    with pytest.raises(ValueError, match="^istft: X: need at least 2 bins, or n_fft=, got 1"):
+        xi.istft(ones(1, 5))
+    with pytest.raises(ValueError, match="^istft: X: need at least 2 bins, or n_fft=, got 1"):
+        xi.istft(ones(1, 5), onesided=False)
+
+
+def test_other_names_of_padding():
+    x = np.random.default_rng(0).standard_normal(40)
+    for name, ours in (("replicate", "edge"), ("circular", "wrap"), ("zeros", "constant"), ("even", "reflect")):
+        np.testing.assert_array_equal(xi.stft(x, 16, pad_mode=name), xi.stft(x, 16, pad_mode=ours))
+
+
+def test_frames_count_in_integers_without_bound():
+    for hop in (1, 3, 2**33 + 1):
+        transform = xi.STFT(2**14 + 1, hop_length=hop)
+        frames = transform.n_frames(2**70)
+        assert frames == 1 + (2**70 + 2 * 2**13 - (2**14 + 1)) // hop
+        assert transform.n_samples(frames) <= 2**70
+
+
+# ------------------------------------------------------------------ jobs
+
+
+def test_jobs_cannot_be_changed():
+    transform = xi.STFT(8)
+    inverse, forward = transform.synthesis("istft", 9, None, "float64").job, transform.analysis("stft", 40, "float64")
+    for job in (inverse, forward):
+        assert not job.window.flags.writeable
+        assert job.onesided
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            job.onesided = False
+        assert job == job
+        assert job != dataclasses.replace(job)  # by identity: caches hold what was derived from this one
+    assert inverse.real
+    frames = inverse.frames
+    plain = Synthesis(frames, None, None)
+    assert (plain.onesided, plain.real, plain.origin, plain.signal_gain()) == (True, True, 0, None)
+    plain = Analysis(frames, None)
+    assert (plain.onesided, plain.pad_mode) == (True, "constant")
+
+
+def test_a_segment_of_a_segment_is_a_segment():
+    job = xi.STFT(8, 3, window="hamming").synthesis("istft", 40, None, "float64").job
+    _, once = job.segment(30, 90)
+    for lo, hi in ((0, 20), (5, 60), (59, 60)):
+        columns, twice = once.segment(once.frames.start + lo, once.frames.start + hi)
+        direct = job.segment(30 + lo, 30 + hi)[1]
+        np.testing.assert_array_equal(twice.signal_gain(), direct.signal_gain())
+        assert twice.frames == direct.frames
+        np.testing.assert_array_equal(direct.signal_gain(), job.gain.samples(30 + lo, 30 + hi))
+        assert columns.stop - columns.start == direct.frames.n_frames

@@ -353,3 +353,26 @@ def test_a_hop_that_no_memory_holds_is_said():
         MemoryError, match=r"^istft: memory: need 8796093022208 bytes for the gain of hop_length=1099511"
     ):
         xi.istft(spectrum()[..., :2], hop_length=2**40, center=False, length=1, window="hamming")
+
+
+def said(kind, function, *arguments, **options):
+    with pytest.raises(kind) as caught:
+        function(*arguments, **options)
+    return str(caught.value)
+
+
+def test_hints_are_given_where_they_help_alone():
+    pairs = "join the pairs first"
+    assert pairs in said(TypeError, xi.istft, np.ones((5, 4, 2)))
+    for array in (np.ones((5, 4)), np.ones((2, 4)), np.ones((2, 4, 2), int)):
+        assert pairs not in said(TypeError, xi.istft, array)
+    assert "scale integers to floats first" in said(TypeError, xi.stft, np.ones(20, int))
+    assert "scale integers" not in said(TypeError, xi.stft, np.ones(20, "datetime64[s]"))
+    options = {"n_fft": 16, "frequencies": xi.linear_frequencies(7, 0, 4000, 8000)}
+    swapped = "are the last two axes swapped?"
+    assert swapped in said(ValueError, xi.istft, np.ones((20, 7), complex), **options)
+    assert swapped not in said(ValueError, xi.istft, np.ones((20, 8), complex), **options)
+    for name in ("trainable_kernels", "trainable_window"):
+        assert f"{name}: need False, got True; xp_istft.compat.nnaudio.iSTFT trains" in said(
+            ValueError, xi.iSTFT, **{name: True}
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -199,3 +200,9 @@ def test_a_value_with_another_nola_and_max_gain_is_that_value(made):
     assert hash(other) == hash(xi.STFT(32, **made, nola="zero", max_gain=10.0))
     assert (other.host.nola, other.host.max_gain) == ("zero", 10.0)
     assert (t.nola, t.max_gain) == ("warn", None)
+
+
+def test_n_fft_is_2048_by_default():
+    for function in (xi.stft, xi.STFT, xi.iSTFT):
+        parameters = inspect.signature(function).parameters
+        assert (parameters["n_fft"].default, parameters["center"].default) == (2048, True)

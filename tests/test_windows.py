@@ -132,21 +132,6 @@ def test_dual_and_tight_windows(size, hop, seed):
         np.testing.assert_allclose(folded, 1, rtol=1e-12)
 
 
-@pytest.mark.parametrize("scale", [1e-170, 1e-7, 1e150])
-def test_the_scale_of_a_window_decides_nothing(scale):
-    assert xi.check_nola(scale * np.hanning(33), 8)
-    assert not xi.check_nola(scale * np.hanning(33), 33)
-    np.testing.assert_allclose(xi.dual_window(scale * np.hanning(33), 8) * scale, xi.dual_window(np.hanning(33), 8))
-
-
-def test_the_least_sum_that_is_no_hole():
-    eps = np.finfo(np.float64).eps
-    assert not xi.check_nola(np.array([1, eps]), 2)
-    assert xi.check_nola(np.array([1, 2 * eps]), 2)
-    assert xi.check_nola(np.array([1.0, 0.5]), 2, tol=0.24)
-    assert not xi.check_nola(np.array([1.0, 0.5]), 2, tol=0.25)
-
-
 def test_holes_raise():
     with pytest.raises(xi.NOLAError, match=r"dual_window: window: need overlap > 0 .*, got 0 at sample 0 \(hop_length"):
         xi.dual_window("hann", 64, win_length=64)
@@ -190,20 +175,6 @@ def test_a_callable_is_asked_every_time(rng):
     np.testing.assert_allclose(xi.stft(x, 32, window=window), 2 * first)
 
 
-def test_a_window_array_that_changes_is_read_again(rng):
-    x, window = rng.standard_normal(200), np.hanning(32)
-    first = xi.stft(x, 32, window=window)
-    window *= 2
-    np.testing.assert_allclose(xi.stft(x, 32, window=window), 2 * first)
-
-
-def test_a_window_array_brings_its_win_length(rng):
-    x, window = rng.standard_normal(200), np.hanning(20)
-    np.testing.assert_array_equal(xi.stft(x, 32, window=window), xi.stft(x, 32, win_length=20, window=window))
-    X = xi.stft(x, 21, window=np.hamming(21))
-    np.testing.assert_allclose(xi.istft(X, window=np.hamming(21), length=200), x, atol=1e-13)  # odd n_fft from it
-
-
 def test_a_window_on_a_device_is_fetched(monkeypatch):
     class OnDevice:
         def __array__(self, *_, **__):
@@ -226,3 +197,74 @@ def test_low_latency_windows_are_the_formula(n_fft, size):
         assert w == pytest.approx(expected, abs=1e-14)
         bell = np.sin(np.pi * (n - n_fft + size) / size) ** 2 if n > n_fft - size else 0
         assert v * w == pytest.approx(bell, abs=1e-14)
+
+
+def test_duals_of_tiny_and_of_alternating_windows():
+    w = np.hamming(8)
+    for scale in (1e-200, 1e200):
+        np.testing.assert_allclose(xi.tight_window(scale * w, 2), xi.tight_window(w, 2), rtol=1e-13)
+        np.testing.assert_allclose(scale * xi.dual_window(scale * w, 2), xi.dual_window(w, 2), rtol=1e-13)
+        assert xi.check_nola(scale * w, 2)
+        assert not xi.check_nola(scale * np.hanning(33), 33)
+    eps = np.finfo(np.float64).eps  # the least sum that is no hole
+    assert not xi.check_nola(np.array([1, eps]), 2)
+    assert xi.check_nola(np.array([1, 2 * eps]), 2)
+    assert xi.check_nola(np.array([1.0, 0.5]), 2, tol=0.24)
+    assert not xi.check_nola(np.array([1.0, 0.5]), 2, tol=0.25)
+    alternating = np.array([1.0, -1.0, 1.0, -1.0])
+    assert xi.check_nola(alternating, 1)
+    assert xi.check_nola(np.array([1e-10, 1, 1, 1]), 4)
+    assert not xi.check_nola(np.array([1e-17, 1, 1, 1]), 4)
+    assert not xi.check_cola(alternating, 3)
+    assert xi.check_cola(np.ones(8), 4, tol=0)
+    assert not xi.check_cola(np.r_[np.ones(7), 1.001], 4, tol=1e-5)
+    assert not xi.check_nola(np.ones(3), 4)
+    with pytest.raises(
+        xi.NOLAError, match=r"^tight_window: window: need overlap > 0 .* got 0 at sample 3 \(hop_length=4\)"
+    ):
+        xi.tight_window(np.ones(3), 4)
+
+
+def test_a_small_window_is_scaled_as_a_large_one():
+    x = np.random.default_rng(0).standard_normal(400)
+    for scaling in ("spectrum", "psd"):
+        large, small = (xi.stft(x, 16, window=s * np.hamming(16), scaling=scaling) for s in (1, 1e-7))
+        np.testing.assert_allclose(small, large, rtol=1e-12)
+        y = xi.istft(small, window=1e-7 * np.hamming(16), scaling=scaling, length=400)
+        np.testing.assert_allclose(y, x, atol=1e-13)
+
+
+def test_a_short_window_array_brings_its_length(rng):
+    x = rng.standard_normal(200)
+    window = np.hanning(20)
+    np.testing.assert_array_equal(xi.stft(x, 32, window=window), xi.stft(x, 32, win_length=20, window=window))
+    X = xi.stft(x, 21, window=np.hamming(21))
+    np.testing.assert_allclose(xi.istft(X, window=np.hamming(21), length=200), x, atol=1e-13)  # odd n_fft from it
+    X = np.ones((5, 9), complex)
+    for size in (1, 3, 7, 8):
+        window = np.arange(1.0, size + 1)
+        want = xi.istft(X, window=window, win_length=size, hop_length=1, n_fft=8)
+        np.testing.assert_array_equal(xi.istft(X, window=window, hop_length=1, n_fft=8), want)
+    with pytest.raises(ValueError, match="^istft: window: need length 8, got 0"):
+        xi.istft(X, window=np.ones(0), n_fft=8)
+
+
+def test_the_first_wrong_sample_is_named():
+    window = np.ones(8)
+    window[3], window[5] = np.inf, np.nan
+    with pytest.raises(ValueError, match="^stft: window: need finite values, got inf at index 3$"):
+        xi.stft(np.ones(99), 8, window=window)
+    with pytest.raises(
+        ValueError, match=r"^stft: window: need a known name \(did you mean 'kaiser'\?\), got \('kaisr', 8\)"
+    ):
+        xi.stft(np.ones(99), 8, window=("kaisr", 8))
+    with pytest.raises(ValueError, match="^stft: window: need a known name, got 'qqq'"):
+        xi.stft(np.ones(99), 8, window="qqq")
+
+
+def test_the_noise_gain_of_few_frames_is_that_of_many():
+    transform = xi.STFT(16, 2, center=False)
+    many = transform.coverage(50).noise_gain
+    for n_frames in (1, 2, 3, 7):
+        few = transform.coverage(n_frames).noise_gain
+        np.testing.assert_allclose(few[: 2 * n_frames], many[: 2 * n_frames])
