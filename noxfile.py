@@ -19,7 +19,7 @@ nox.needs_version = ">=2024.4"
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text())["project"]
 # What needs nothing but NumPy and the tools of the tests, and takes half a minute on two cores.
-CORE = ("frames", "windows", "edges", "transform", "transforms", "laws", "same_bits", "faults")
+CORE = ("frames", "windows", "edges", "transform", "transforms", "laws", "same_bits", "cpu_maps", "threads", "memory")
 TOOLS = ("pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100")
 # The tests that know most of a module's mutants; those of mutation.toml follow.
 AIMED = {
@@ -31,8 +31,8 @@ AIMED = {
     "backends/dask": ("dask",),
     "backends/jax": ("jax", "frequency_gradients"),
     "backends/cpu/retrieval": ("phase_retrieval",),
-    "backends/cpu/memory": ("results",),
-    "backends/cpu/threads": ("numpy_backend", "faults"),
+    "backends/cpu/memory": ("memory",),
+    "backends/cpu/threads": ("threads", "cpu_maps"),
     "backends/torch/gradients": ("torch", "torch_compile", "torch_opinfo"),
 }
 
@@ -92,7 +92,7 @@ def free_threaded(session: nox.Session) -> None:
     session.install("pytest>=8", "hypothesis>=6.100,<6.131")  # later ones have a compiled part, and no wheel of it
     session.install("--no-deps", ".")
     session.run("python", "-c", "import sys; assert not sys._is_gil_enabled()")
-    threaded = ("numpy_backend", "blocks", "streaming", "stored", "same_bits", "hostile_inputs")
+    threaded = ("cpu_maps", "threads", "blocks", "streaming", "stored", "same_bits", "hostile_inputs")
     files = (f"tests/test_{name}.py" for name in (*CORE, *threaded, "phase_retrieval", "frequencies", "conventions"))
     session.run("pytest", "-q", "-p", "no:cacheprovider", *files, *session.posargs, env={"PYTHON_GIL": "0"})
     session.run("python", "benchmarks/soak.py", "20000", env={"PYTHON_GIL": "0"})

@@ -52,6 +52,17 @@ def cut():
         yield lambda **sizes: held.enter_context(tuned(**sizes))
 
 
+@pytest.fixture
+def two_threads(cut):
+    """Every call shares its work with a thread of the pool, in many small blocks."""
+    cut(threaded_seconds=0, block_bytes=1 << 14)
+    from xp_istft import set_workers
+
+    set_workers(2)
+    yield
+    set_workers(None)
+
+
 @dataclass(frozen=True)
 class Library:
     """An array library: its namespace, and how host arrays get there and back."""

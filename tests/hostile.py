@@ -538,8 +538,10 @@ def read_only(X: np.ndarray) -> np.ndarray:
 
 # How the same numbers may lie in memory: (..., n, m) with n, m >= 1.
 LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "C": np.ascontiguousarray,
     "Fortran": np.asfortranarray,
     "frame-major": lambda X: np.ascontiguousarray(X.swapaxes(-1, -2)).swapaxes(-1, -2),
+    "batch last": lambda X: np.moveaxis(np.ascontiguousarray(np.moveaxis(X, 0, -1)), -1, 0),
     "reversed": lambda X: np.ascontiguousarray(X[..., ::-1, ::-1])[..., ::-1, ::-1],
     "rows of 4096 bytes": lambda X: np.pad(X, [(0, 0)] * (X.ndim - 1) + [(0, 512 - X.shape[-1])])[..., : X.shape[-1]],
     "strided": strided,

@@ -1,9 +1,13 @@
-"""Any blocks make the bits of the one-shot call."""
+"""What blocks read and hold, on any library and anywhere in the longest of signals."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import xp_istft as xi
+from xp_istft import blocks
+from xp_istft.backends.cpu.numpy import BACKEND
 from xp_istft.blocks import default_block, istft_blocks, stft_blocks
 from xp_istft.frames import Frames
 
@@ -129,3 +133,70 @@ def test_complex_signals_are_for_two_sided_jobs():
     y = np.concatenate(signals(X, inverse_job(X, t), 4), axis=-1)
     assert y.dtype == x.dtype
     np.testing.assert_array_equal(y, t.istft(X))
+
+
+# ------------------------------------------------------------------ beyond 2**31 samples
+
+
+FAR = 2**31 + 12345  # frames: more than 2**37 samples
+
+
+def tone(lo, hi):
+    """Samples [lo, hi) of an endless signal, exact integers."""
+    t = np.arange(lo, hi)
+    return ((t * 7919) % 1000 - 500).astype(float)
+
+
+@pytest.mark.parametrize("padding", [None, "same", "full", (3, 40)])
+def test_blocks_far_beyond_2_to_the_31_are_those_of_a_short_signal(padding):
+    """A lazy signal of 2**37 samples: its blocks there are what the transform of that neighbourhood gives."""
+    layout = {"n_fft": 64, "hop_length": 64 // 4 + 1, "padding": padding}
+    n_samples = FAR * layout["hop_length"]
+    job = xi.STFT(**layout).analysis("stft", n_samples, "float64")
+    frames = job.frames
+    assert frames.n_frames > 2**31
+    assert frames.span > 2**35
+    for first in (0, 2**31 - 3, frames.n_frames - 9):
+        lo = first * frames.hop - frames.start  # of the signal
+        hi = lo + frames.n_fft + 8 * frames.hop
+        a, b = max(0, lo), min(hi, n_samples)
+        read = a - lo
+        piece = np.zeros(hi - lo)
+        piece[read : read + b - a] = tone(a, b)
+        want = xi.stft(piece, 64, hop_length=frames.hop, center=False)
+        near = lambda lo, hi, at=first: tone(lo, hi)  # noqa: E731
+        got = far_blocks(job, near, first, 9)
+        np.testing.assert_allclose(got, want, atol=1e-9)
+
+
+def far_blocks(job, read, first, count):
+    """Frames [first, first + count) of a job, as stft_blocks makes them: its loop entered there."""
+    frames = job.frames
+    lo = first * frames.hop - frames.start
+    hi = lo + frames.n_fft + frames.hop * (count - 1)
+    piece, before = blocks._padded(read, lo, hi, frames.n_samples, job.pad_mode)
+    laid = type(frames)(frames.n_fft, frames.hop, count, before, before + piece.shape[-1])
+    return BACKEND.analysis(piece, replace(job, frames=laid, pad_mode="constant"))
+
+
+def test_segments_far_beyond_2_to_the_31_invert_what_lies_there():
+    layout = {"n_fft": 64, "hop_length": 16}
+    n_samples = FAR * 16
+    transform = xi.STFT(**layout)
+    forward = transform.analysis("stft", n_samples, "float64")
+    job, _ = transform.synthesis("istft", forward.frames.n_frames, n_samples, "complex128")
+    for lo in (0, 2**31 - 50, 2**34 + 1, n_samples - 200):
+        columns, segment = job.segment(job.frames.start + lo, job.frames.start + lo + 200)
+        X = far_blocks(forward, tone, columns.start, columns.stop - columns.start)
+        y = BACKEND.synthesis(X, segment)
+        np.testing.assert_allclose(y, tone(lo, lo + 200), atol=1e-10)
+        assert segment.frames.n_frames < 20
+
+
+def test_the_gain_of_2_to_the_40_samples_takes_no_memory():
+    job, _ = xi.STFT(256, hop_length=64).synthesis("istft", 2**40, None, "complex64")
+    gain = job.gain
+    assert gain.head.size + gain.period.size + gain.tail.size < 1000
+    far = 2**45 + 7
+    np.testing.assert_array_equal(gain.samples(far, far + 100), np.resize(np.roll(gain.period, -(far % 64)), 100))
+    assert not gain.samples(job.frames.span, job.frames.span + 10).any()
