@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import pickle
+import sys
 import warnings
 
 import numpy as np
@@ -214,3 +216,70 @@ def test_any_library(xp, rng):
     magnitude, phase = ours.magphase(X)
     assert xp.owns(magnitude)
     np.testing.assert_allclose(xp.to_numpy(magnitude * phase), xp.to_numpy(X), atol=1e-5)
+
+
+def test_out_that_fits_is_returned_itself(rng):
+    y = rng.standard_normal((2, 2048))
+    X = ours.stft(y, n_fft=1023, hop_length=128)
+    for call, out in (
+        (lambda out: ours.stft(y, n_fft=1023, hop_length=128, out=out), np.empty_like(X)),
+        (lambda out: ours.istft(X, n_fft=1023, hop_length=128, length=2048, out=out), np.empty((2, 2048))),
+    ):
+        assert call(out) is out
+
+
+@pytest.mark.parametrize("win_length", [None, 300])
+@pytest.mark.parametrize(
+    "door",
+    [
+        lambda **window: ours.stft(np.zeros(1000), n_fft=384, **window),
+        lambda **window: ours.istft(np.ones((193, 5), complex), hop_length=1, **window),
+        lambda **window: ours.istft(np.ones((193, 5), complex), n_fft=384, hop_length=1, **window),
+        lambda **window: ours.griffinlim(np.ones((193, 5)), hop_length=1, n_iter=1, **window),
+        lambda **window: ours.griffinlim(np.ones((193, 5)), n_fft=384, hop_length=1, n_iter=1, **window),
+        lambda **window: ours.window_sumsquare(n_frames=3, hop_length=1, n_fft=384, **window),
+    ],
+)
+def test_a_window_array_of_another_length_is_refused(door, win_length):
+    with pytest.raises(ValueError, match=f"window: need length {win_length or 384}"):
+        door(window=np.ones(3), win_length=win_length)
+    door(window=np.ones(win_length or 384), win_length=win_length)
+
+
+def test_errors_are_librosas_where_librosa_is_loaded():
+    """And stay of their own kind; also in another process."""
+    for call, kind in (
+        (lambda: ours.stft(np.zeros(9), hop_length=0), ValueError),
+        (lambda: ours.istft(np.ones((9, 3))), TypeError),
+        (lambda: ours.istft(np.ones((33, 9), complex), hop_length=64), xi.NOLAError),
+        (lambda: ours.griffinlim(np.ones((9, 3)), rng=0, random_state=0), ValueError),
+        (lambda: ours.magphase(None), TypeError),
+        (lambda: ours.window_sumsquare(window="hann", n_frames=0), ValueError),
+    ):
+        with pytest.raises(librosa.ParameterError) as caught:
+            call()
+        assert isinstance(caught.value, kind)
+        sent = pickle.loads(pickle.dumps(caught.value))
+        assert (type(sent), sent.args) == (type(caught.value), caught.value.args)
+
+
+def test_errors_are_pythons_where_librosa_is_not_loaded(monkeypatch):
+    monkeypatch.delitem(sys.modules, "librosa")
+    with pytest.raises(ValueError, match="hop_length") as caught:
+        ours.stft(np.zeros(9), hop_length=0)
+    assert type(caught.value) is ValueError
+
+
+def test_a_frame_longer_than_the_signal_is_warned_of():
+    for module in (ours, librosa):
+        with pytest.warns(UserWarning, match="^n_fft=2048 is too large for input signal of length=128$"):
+            module.stft(np.zeros(128))
+
+
+def test_sums_of_squares_are_those_of_windows_of_any_library():
+    """Also of one that a gradient follows: the sums are NumPy's."""
+    torch = pytest.importorskip("torch")
+    window = np.hanning(18)[1:-1]
+    expected = ours.window_sumsquare(window=window, n_frames=3, n_fft=16, hop_length=4)
+    for each in (torch.from_numpy(window), torch.from_numpy(window).requires_grad_()):
+        np.testing.assert_array_equal(ours.window_sumsquare(window=each, n_frames=3, n_fft=16, hop_length=4), expected)

@@ -15,8 +15,13 @@ from ..dtypes import PRECISION, WIDENED, dtype_name
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def naming(**names: str) -> Callable[[_Function], _Function]:
-    """For a function whose errors say its own name, and the peer's names of what we call otherwise (X="input")."""
+def naming(
+    raises: Callable[..., type[Exception] | None] | None = None, **names: str
+) -> Callable[[_Function], _Function]:
+    """For a function whose errors say its own name, and the peer's names of what we call otherwise (X="input").
+
+    raises(kind, **options) is the kind of exception that takes the place of `kind`, or None.
+    """
 
     def decorate(function: _Function) -> _Function:
         @wraps(function)
@@ -27,7 +32,10 @@ def naming(**names: str) -> Callable[[_Function], _Function]:
                 _, *said = str(cause).split(": ", 2)
                 if len(said) == 2 and said[1].startswith("need "):
                     cause.args = (f"{function.__name__}: {names.get(said[0], said[0])}: {said[1]}",)
-                raise
+                kind = None if raises is None else raises(type(cause), **options)
+                if kind is None:
+                    raise
+                raise kind(*cause.args) from cause
 
         return call  # type: ignore[return-value]
 
@@ -103,11 +111,6 @@ def beside(array: Any, values: np.ndarray) -> Any:
 def ticks(array: Any, values: np.ndarray) -> Any:
     """Times or frequencies to go with `array`: NumPy's as they are."""
     return values if isinstance(array, np.ndarray) else beside(array, values)
-
-
-def given_window(window: Any) -> Any:
-    """A number is the beta of a Kaiser window, for librosa as for scipy."""
-    return ("kaiser", float(window)) if isinstance(window, (int, float)) else window
 
 
 def result_dtype(function: str, dtype: Any, *names: str) -> np.dtype | None:

@@ -1,27 +1,60 @@
 """librosa's stft, istft, griffinlim, magphase and window_sumsquare, for arrays of any library.
 
 The signatures and defaults are those of librosa 1.0. Beyond librosa: samples that the windows do not determine raise
-or warn (center=False, a hop too long for the window); a hop need not be short; nothing is compiled by numba.
+or warn (center=False, a hop too long for the window); a hop need not be short; nothing is compiled by numba. Where
+librosa is loaded, errors are its ParameterError, too.
 """
 
 from __future__ import annotations
 
+import sys
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from .. import arrays, transforms
-from ..arguments import error, integer, number
+from .. import arrays, transforms, windows
+from ..arguments import error, integer, number, warn
 from ..backends import namespace, required_backend
 from ..dtypes import PRECISION, dtype_name
+from ..frames import sizes
+from ..phase import retrieval
+from ..phase.algorithms import FastGLA
 from ..transform import STFT
-from ._griffinlim import griffinlim
-from ._inputs import cast, given_window, is_complex, naming, needs_array, result_dtype
+from ._inputs import beside, cast, is_complex, naming, needs_array, result_dtype
 
 __all__ = ["griffinlim", "istft", "magphase", "stft", "window_sumsquare"]
 
 
-@naming(x="y")
+def _as_librosa(kind: type, **_: Any) -> type[Exception] | None:
+    """A kind of its own that is librosa's ParameterError, too, where librosa is there to be caught."""
+    theirs = getattr(sys.modules.get("librosa"), "ParameterError", None)
+    return None if theirs is None else _parameter_error(kind, theirs)
+
+
+@lru_cache
+def _parameter_error(kind: type, theirs: type) -> type[Exception]:
+    made = {"__module__": __name__, "__reduce__": lambda self: (_remade, (kind, self.args))}
+    return type("ParameterError", (theirs, kind), made)
+
+
+def _remade(kind: type[Exception], arguments: tuple[Any, ...]) -> Exception:
+    """An error of `kind` as librosa's, in the process that unpickles it."""
+    return (_as_librosa(kind) or kind)(*arguments)
+
+
+def _layout(n_fft: Any, hop_length: Any, win_length: Any, window: Any) -> dict[str, Any]:
+    """The sizes as librosa reads them: a window array has n_fft samples where win_length is unsaid.
+
+    A number is the beta of a Kaiser window.
+    """
+    if isinstance(window, (int, float)):
+        window = ("kaiser", float(window))
+    win_length = n_fft if win_length is None else win_length
+    return {"n_fft": n_fft, "hop_length": hop_length, "win_length": win_length, "window": window}
+
+
+@naming(_as_librosa, x="y")
 def stft(
     y: Any,
     *,
@@ -46,7 +79,7 @@ def stft(
         "constant", "reflect", "edge" or "symmetric"; as librosa's, none of "wrap", "mean", "minimum", "maximum",
         "median", and no function.
     out : complex array (..., 1 + n_fft // 2, at least n_frames), optional
-        Its first n_frames frames are written and returned.
+        Its first n_frames frames are written and returned; itself where it has no more.
 
     Examples
     --------
@@ -61,15 +94,9 @@ def stft(
     if dtype == np.complex128:
         _, y = arrays.read("stft", "y", y)
         y = cast(y, np.float64)
-    X = transforms.stft(
-        y,
-        n_fft,
-        hop_length=hop_length,
-        win_length=win_length,
-        window=given_window(window),
-        center=center,
-        pad_mode=pad_mode,
-    )
+    X = transforms.stft(y, **_layout(n_fft, hop_length, win_length, window), center=center, pad_mode=pad_mode)
+    if n_fft > y.shape[-1]:
+        warn(f"n_fft={n_fft} is too large for input signal of length={y.shape[-1]}", UserWarning)
     if out is None:
         return cast(X, dtype)
     needs_array("stft", "out", out)
@@ -77,12 +104,12 @@ def stft(
         raise error(ValueError, "stft", "out", f"shape {tuple(X.shape)} or more frames", f"{tuple(out.shape)}")
     if not is_complex(out):
         raise error(TypeError, "stft", "out", "a complex dtype", out.dtype)
-    out = out[..., : X.shape[-1]]
+    out = out if out.shape[-1] == X.shape[-1] else out[..., : X.shape[-1]]
     out[...] = X
     return out
 
 
-@naming(X="stft_matrix")
+@naming(_as_librosa, X="stft_matrix")
 def istft(
     stft_matrix: Any,
     *,
@@ -106,10 +133,8 @@ def istft(
     True
     """
     dtype = result_dtype("istft", dtype, "float16", "float32", "float64")
-    y = transforms.istft(
-        stft_matrix, hop_length=hop_length, win_length=win_length, n_fft=n_fft, window=given_window(window),
-        center=center, length=length or None,
-    )  # fmt: skip
+    layout = _layout(n_fft, hop_length, win_length, window)
+    y = transforms.istft(stft_matrix, **layout, center=center, length=length or None)
     if out is None:
         return cast(y, dtype)
     due = dtype_name(out) if getattr(out, "dtype", None) in (np.float32, np.float64) else dtype_name(y)
@@ -118,6 +143,60 @@ def istft(
     return out
 
 
+@naming(_as_librosa)
+def griffinlim(
+    S: Any,
+    *,
+    n_iter: int = 32,
+    hop_length: int | None = None,
+    win_length: int | None = None,
+    n_fft: int | None = None,
+    window: Any = "hann",
+    center: bool = True,
+    dtype: Any = None,
+    length: int | None = None,
+    pad_mode: str = "constant",
+    momentum: float = 0.99,
+    init: str | None = "random",
+    rng: Any = None,
+    random_state: Any = None,
+) -> Any:
+    """`librosa.griffinlim`: the fast Griffin-Lim algorithm; `xp_istft.griffin_lim` has others that converge further.
+
+    Parameters
+    ----------
+    S, n_iter, hop_length, win_length, n_fft, window, center, dtype, length, pad_mode, momentum, init
+        As in librosa.
+    rng, random_state : int, numpy.random.Generator or (random_state) RandomState, optional
+        Of the random phases, one of the two: the same as librosa's.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xp_istft.compat.librosa import griffinlim, stft
+    >>> S = abs(stft(np.sin(np.arange(22050) / 5)))
+    >>> griffinlim(S, n_iter=4, rng=0, length=22050).shape
+    (22050,)
+    """
+    function = "griffinlim"
+    dtype = result_dtype(function, dtype, "float16", "float32", "float64")
+    if number(function, "momentum", momentum, 0) > 1:
+        warn(f"Griffin-Lim with momentum={momentum} > 1 can be unstable. Proceed with caution!", UserWarning)
+    if init not in ("random", None):
+        raise error(ValueError, function, "init", "'random' or None", repr(init))
+    needs_array(function, "S", S, "bins", "frames")
+    n_fft = 2 * (S.shape[-2] - 1) if n_fft is None else n_fft
+    layout = _layout(n_fft, hop_length, win_length, window)
+    transform = STFT.made_by(function, **layout, center=center, pad_mode=pad_mode)
+    start: Any = "zero"
+    if init == "random":
+        start = beside(S, 2 * np.pi * _generator(rng, random_state).random(size=tuple(S.shape)))
+    algorithm = FastGLA(momentum)
+    y = retrieval.griffin_lim(S, transform, length=length, n_iter=n_iter, algorithm=algorithm, init=start)
+    return cast(y, dtype)
+
+
+@naming(_as_librosa)
 def magphase(D: Any, *, power: float = 1) -> tuple[Any, Any]:
     """`librosa.magphase`: magnitudes to a power, and exp(i phase), 1 where the magnitude is 0.
 
@@ -141,6 +220,7 @@ def magphase(D: Any, *, power: float = 1) -> tuple[Any, Any]:
     return magnitude**power, arrays.as_complex(real, imag / divisor)
 
 
+@naming(_as_librosa)
 def window_sumsquare(
     *,
     window: Any,
@@ -159,10 +239,22 @@ def window_sumsquare(
     >>> window_sumsquare(window="hann", n_frames=3, hop_length=2, n_fft=4)
     array([0.  , 0.25, 1.  , 0.5 , 1.  , 0.5 , 1.  , 0.25], dtype=float32)
     """
-    n_frames = integer("window_sumsquare", "n_frames", n_frames, 1)
-    made = STFT.made_by(
-        "window_sumsquare", n_fft=n_fft, hop_length=hop_length, win_length=win_length, window=given_window(window)
-    )
-    samples = made.samples() if norm is None else made.samples() / np.linalg.norm(made.samples(), norm)
-    ones = np.ones((made.n_fft, n_frames))
-    return transforms.overlap_add(ones, made.hop_length, window=samples**2).astype(dtype)
+    function = "window_sumsquare"
+    n_frames = integer(function, "n_frames", n_frames, 1)
+    layout = _layout(n_fft, hop_length, win_length, window)
+    key = layout.pop("window")
+    n_fft, hop, win_length = sizes(function, **layout)
+    key = windows.window_key(function, "window", key, win_length)
+    samples = windows.window_samples(function, "window", key, win_length, n_fft)
+    samples = samples if norm is None else samples / np.linalg.norm(samples, norm)
+    return transforms.overlap_add(np.ones((n_fft, n_frames)), hop, window=samples**2).astype(dtype)
+
+
+def _generator(rng: Any, random_state: Any) -> Any:
+    if random_state is None:
+        return np.random.default_rng(rng)
+    if rng is not None:
+        raise error(ValueError, "griffinlim", "random_state", "None with rng=", random_state)
+    if isinstance(random_state, np.random.Generator | np.random.RandomState):
+        return random_state
+    return np.random.RandomState(integer("griffinlim", "random_state", random_state, 0))
