@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import xp_istft as xi
+from xp_istft.compat import jax as compat_jax
+from xp_istft.compat import scipy as compat_scipy
 
 jax = pytest.importorskip("jax")
 jax.config.update("jax_enable_x64", True)
@@ -86,3 +88,57 @@ def test_traced_windows_give_the_same_numbers(X):
 def test_a_traced_window_of_another_size_is_refused(X):
     with pytest.raises(ValueError, match="istft: window: need length 16"):
         jax.jit(lambda X, w: xi.istft(X, n_fft=16, win_length=16, window=w))(X, jnp.hanning(15))
+
+
+def doors(x):
+    """Every kind of map, of a signal (..., 400) of NumPy or JAX; a window that is traced where it can be."""
+    xp, traced = (jnp, jax.jit) if isinstance(x, jax.Array) else (np, lambda function: function)
+    kind, w = x.dtype.name, xp.asarray(np.hanning(34)[1:-1].astype(x.dtype))
+    X, two_sided = xi.stft(x, 32), xi.stft(x, 32, onesided=False)
+    grids = [xi.linear_frequencies(24, 0, 4000, 8000), xi.linear_frequencies(1 << 14, 0, 4000, 8000)]
+    basis = xp.asarray(grids[0].basis(32).astype("complex128" if kind == "float64" else "complex64"))
+    sliding = compat_scipy.ShortTimeFFT(np.hamming(32), 8, 1.0, fft_mode="centered", phase_shift=3, mfft=40)
+
+    def followed(w):
+        return xi.istft(xi.stft(x, 32, window=w, scaling="psd"), window=w, scaling="psd", max_gain=3.0)
+
+    def on_a_basis(basis, w):
+        transform = xi.STFT(32, 8, window=w, frequencies=basis, pad_mode="reflect")
+        return transform.istft(transform.stft(x), length=400)
+
+    def streamed():
+        push, pull = xi.StreamingSTFT(xi.STFT(32, 8, pad_mode="reflect")), xi.StreamingISTFT(xi.STFT(32, 8))
+        return xp.concatenate([pull.push(push.push(x)), pull.push(push.flush()), pull.flush(400)], axis=-1)
+
+    yield "pad", xi.pad(x, 10, 900, "odd")
+    for pad_mode in ("constant", "reflect"):
+        yield f"stft, {pad_mode}", xi.stft(x, 32, pad_mode=pad_mode)
+    yield "istft", xi.istft(X, length=500, nola="zero")
+    yield "two sides", xi.istft(two_sided, onesided=False)
+    yield "a traced window", traced(followed)(w)
+    yield "frames", xi.overlap_add(xi.frame(x, 32, 8, window="hann"), 8, window="hann")
+    yield "griffin_lim", xi.griffin_lim(abs(X), n_iter=4, init="random", rng=0)
+    yield "project", xi.project(X)
+    yield "inconsistency", xi.inconsistency(X * X)
+    yield "spectral_convergence", xi.spectral_convergence(abs(X), X * X)
+    for grid, pad_mode in zip(grids, ("edge", "reflect"), strict=True):
+        transform = xi.STFT(32, 8, frequencies=grid, pad_mode=pad_mode)
+        yield f"{len(grid)} frequencies", transform.istft(transform.stft(x), length=400)
+    yield "a limited gain", xi.STFT(32, 8, frequencies=grids[0], max_gain=2).istft(xi.stft(x, 32, frequencies=grids[0]))
+    yield "a traced basis", traced(on_a_basis)(basis, w)
+    yield "streams", streamed()
+    for detrend in (False, "linear"):
+        yield f"compat.jax, {detrend}", compat_jax.istft(compat_jax.stft(x, 8000.0, nperseg=32, detrend=detrend)[2])[1]
+    yield "ShortTimeFFT", sliding.istft(sliding.stft(x, padding="odd"), k1=400)
+
+
+@pytest.mark.parametrize(("lead", "double"), [((), False), ((2, 1), True)])
+def test_nothing_is_promoted_in_silence(rng, lead, double):
+    """Under JAX's strictest settings, as its own tests and careful users have them, batched and not."""
+    host = rng.standard_normal((*lead, 400)).astype("float64" if double else "float32")
+    with jax.enable_x64(double), jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+        for (name, ours), (_, expected) in zip(doors(jnp.asarray(host)), doors(host), strict=True):
+            scale = np.abs(expected).max()
+            near = (1e-9 if double else 1e-3) * scale  # griffin_lim turns the rounding of small bins into phases
+            assert ours.dtype == expected.dtype, name
+            np.testing.assert_allclose(ours, expected, rtol=0, atol=near, err_msg=name)

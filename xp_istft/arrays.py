@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .arguments import choice, error, integer, public
-from .backends import Backend, backend_for, device, namespace, stored
+from .backends import Backend, backend_for, device, namespace, required_backend, stored
 from .backends.base import written
 from .dtypes import PRECISION, REAL, WIDENED, dtype_name
 from .frames import PAD_ALIASES, PAD_MODES, padding_index
@@ -135,7 +135,7 @@ def pad(x: Any, before: int, after: int, mode: str = "constant", *, axis: int = 
 
 def _padding(x: Any, lo: int, hi: int, mode: str) -> Any:
     """What stands at samples [lo, hi), counted from the first of x."""
-    xp, place = namespace(x), device(x)
+    xp, place, along = namespace(x), device(x), required_backend(x).along
     if mode == "constant":
         return xp.zeros((*x.shape[:-1], hi - lo), dtype=x.dtype, device=place)
     n_samples = x.shape[-1]
@@ -146,9 +146,8 @@ def _padding(x: Any, lo: int, hi: int, mode: str) -> Any:
     # Every second reflection is upside down, and all are shifted: sign * x[index] + first * x[0] + last * x[-1]
     turn, phase = np.divmod(np.arange(lo, hi), 2 * (n_samples - 1))
     down = phase >= n_samples
-    weights = (np.where(down, -1, 1), -2 * turn, 2 * turn + 2 * down)
-    sign, first, last = (xp.astype(xp.asarray(each, device=place), x.dtype) for each in weights)
-    return sign * values + first * x[..., :1] + last * x[..., -1:]
+    sign, first, last = np.where(down, -1, 1), -2 * turn, 2 * turn + 2 * down
+    return along(sign, x) * values + along(first, x) * x[..., :1] + along(last, x) * x[..., -1:]
 
 
 @public

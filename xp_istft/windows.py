@@ -162,7 +162,7 @@ def overlap(piece: Any, frames: Frames) -> HopPeriodic:
 
     grid = xp.reshape(xp.concat([piece, zeros(rows * hop - frames.n_fft)]), (rows, hop))
     rising = xp.cumulative_sum(grid, axis=0)  # row j: what frames 0..j leave in hop j
-    missed = xp.cumulative_sum(xp.astype(grid != 0, xp.int64), axis=0)[:-1, :] == 0  # row j: parts 0..j are zeros
+    missed = xp.cumulative_sum(xp.astype(grid != 0, xp.int32), axis=0)[:-1, :] == 0  # row j: parts 0..j are zeros
     if n_frames >= rows:
         falling = xp.flip(xp.cumulative_sum(xp.flip(grid, axis=0), axis=0), axis=0)
         tail = xp.where(missed, rising[-1:, :], falling[1:, :])

@@ -15,7 +15,7 @@ import array_api_compat
 import numpy as np
 
 from ..arguments import error
-from ..dtypes import PRECISION, SPECTRUM, dtype_name
+from ..dtypes import PRECISION, SPECTRUM, WIDENED, dtype_name
 from ..frames import Frames, padding_index
 from ..jobs import Analysis, Running, Synthesis
 
@@ -86,9 +86,9 @@ class Backend:
         signal, sums = axis[..., : count * hop], axis[..., count * hop : count * hop + running.waiting]
         if isinstance(frame, int):
             return self._normalised(signal, running.gains(frame, count)), sums
-        table = self._like(running.gains(0, running.steady + 1), signal)
+        table = xp.reshape(self.along(running.gains(0, running.steady + 1), signal), (-1, hop))
         index = xp.minimum(frame + xp.arange(count), xp.asarray(running.steady))
-        gain = xp.reshape(xp.take(xp.reshape(table, (-1, hop)), index, axis=0), (-1,))
+        gain = xp.reshape(xp.take(table, index, axis=0), (-1,))
         return self._normalised(signal, gain), sums
 
     def ended(self, sums: Any, job: Synthesis, lo: int, skip: int, running: Running) -> Any:
@@ -151,6 +151,10 @@ class Backend:
         kind = xp.complex64 if xp.result_type(real, imag) == xp.float32 else xp.complex128
         return xp.astype(real, kind) + 1j * xp.astype(imag, kind)
 
+    def product(self, a: Any, b: Any) -> Any:
+        """The product of two arrays, of which one may be real and the other complex."""
+        return a * b
+
     def joined(self, pairs: Any) -> Any:
         """Complex array of real (..., 2), a view where that is possible."""
         return self.as_complex(pairs[..., 0], pairs[..., 1])
@@ -172,6 +176,20 @@ class Backend:
         device from which its values cannot be had without waiting.
         """
         return False
+
+    def along(self, values: Any, array: Any, axis: int = -1, kind: str | None = None) -> Any:
+        """Factors (n,) of the host or of a library for one axis of `array`, counted from the last: beside it.
+
+        They have its rank and, unless another is named, its dtype: some libraries can be told not to bring arrays
+        into line by themselves (JAX's jax_numpy_rank_promotion and jax_numpy_dtype_promotion).
+        """
+        xp, kind = self.namespace(array), kind or dtype_name(array)
+        if isinstance(values, np.ndarray):
+            values = xp.asarray(values.astype(WIDENED.get(kind, kind)), device=self.device(array))
+        if dtype_name(values) != kind:
+            values = xp.astype(values, getattr(xp, kind))
+        rank = len(array.shape)
+        return xp.reshape(values, (*(1,) * (rank + axis), -1, *(1,) * (-1 - axis)))
 
     def widest(self, array: Any) -> Any:
         """float64 of this array's library; float32 where its device or its configuration has no more."""
@@ -216,9 +234,19 @@ class Backend:
             empty = self._zeros(spectrum, *spectrum.shape[:-2], n_fft, spectrum.shape[-1])
             return xp.real(empty) if job.real else empty
         if job.onesided:
-            return xp.fft.irfft(_hermitian_ends(spectrum, n_fft, xp), n=n_fft, axis=-2)
+            return xp.fft.irfft(self._hermitian_ends(spectrum, n_fft), n=n_fft, axis=-2)
         segments = xp.fft.ifft(spectrum, n=n_fft, axis=-2)
         return xp.real(segments) if job.real else segments
+
+    def _hermitian_ends(self, spectrum: Any, n_fft: int) -> Any:
+        """The spectrum with real DC and (even n_fft) Nyquist bins: what real samples have, and cuFFT needs."""
+        xp = self.namespace(spectrum)
+        ends = np.zeros(spectrum.shape[-2], bool)
+        ends[0] = True
+        if n_fft % 2 == 0:
+            ends[-1] = True
+        real = xp.astype(xp.real(spectrum), spectrum.dtype)
+        return xp.where(self.along(ends, spectrum, -2, "bool"), real, spectrum)
 
     def _overlap_added(self, segments: Any, job: Synthesis) -> Any:
         """Frames are added in the order of m."""
@@ -282,20 +310,13 @@ class Backend:
         return xp.take(signal, xp.asarray(index, device=self.device(signal)), axis=-1)
 
     def _windowed(self, segments: Any, job: Synthesis | Analysis) -> Any:
-        return segments if job.window is None else segments * self._like(job.window, segments)[:, None]
+        return segments if job.window is None else segments * self.along(job.window, segments, -2)
 
     def _normalised(self, signal: Any, gain: Any) -> Any:
         """The signal times its gain, and 0 where nothing determines a sample, whatever the signal holds there."""
         xp = self.namespace(signal)
-        uncovered = xp.asarray(gain == 0, device=self.device(signal)) if isinstance(gain, np.ndarray) else gain == 0
-        return xp.where(uncovered, xp.zeros_like(signal), signal * self._like(gain, signal))
-
-    def _like(self, values: Any, array: Any) -> Any:
-        """A window or gain in the precision of `array`, beside it."""
-        xp, kind = self.namespace(array), PRECISION[dtype_name(array)]
-        if isinstance(values, np.ndarray):
-            return xp.asarray(values.astype(kind), device=self.device(array))
-        return xp.astype(values, getattr(xp, kind))
+        uncovered = self.along(gain == 0, signal, kind="bool")
+        return xp.where(uncovered, xp.zeros_like(signal), signal * self.along(gain, signal))
 
     def _zeros(self, array: Any, *shape: int, kind: str | None = None) -> Any:
         """Beside `array`, of its dtype unless another is named."""
@@ -321,15 +342,6 @@ def _missing(xp: Any, version: str | None, fft: bool) -> str:
     except Exception as cause:
         return f"{type(cause).__name__}: {cause}"
     return ""
-
-
-def _hermitian_ends(spectrum: Any, n_fft: int, xp: Any) -> Any:
-    """The spectrum with real DC and (even n_fft) Nyquist bins: what an FFT of real samples makes, and cuFFT needs."""
-    ends = np.zeros((spectrum.shape[-2], 1), bool)
-    ends[0] = True
-    if n_fft % 2 == 0:
-        ends[-1] = True
-    return xp.where(xp.asarray(ends, device=_device(spectrum)), xp.astype(xp.real(spectrum), spectrum.dtype), spectrum)
 
 
 def _device(array: Any) -> Any:

@@ -10,7 +10,8 @@ import scipy.signal
 
 from ..arguments import error, integer, number
 from ..arrays import pad
-from ..backends import namespace
+from ..backends import namespace, required_backend
+from ..dtypes import dtype_name
 from ..frames import bin_multiplicity, phase_ramp
 from ..transform import STFT
 from ..transforms import overlap_add
@@ -102,7 +103,7 @@ class ShortTimeFFT(scipy.signal.ShortTimeFFT):
 
         S = part(self.win) if not np.iscomplexobj(self.win) else part(self.win.real) - 1j * part(self.win.imag)
         gain = self._gain()
-        S = S if gain is None else S * beside(S, gain)
+        S = S if gain is None else S * required_backend(S).along(gain, S, -2)
         if self.fft_mode == "centered":
             S = xp.fft.fftshift(S, axes=-2)
         return xp.moveaxis(S, -2, axis if axis >= 0 else axis - 1)
@@ -158,17 +159,19 @@ class ShortTimeFFT(scipy.signal.ShortTimeFFT):
             raise ValueError(f"({self.k_min=}) <= ({k0=}) < ({k1=}) <= ({k_max=}) is false!")
         if not k1 - k0 >= n_min:
             raise ValueError(f"({k1=}) - ({k0=}) = {k1 - k0} has to be at least the half the window length {n_min}!")
-        xp = namespace(S)
+        xp, backend = namespace(S), required_backend(S)
         S = xp.moveaxis(S, (f_axis, t_axis), (-2, -1))
         if self.fft_mode == "centered":
             S = xp.fft.ifftshift(S, axes=-2)
         gain = self._gain()
-        S = S if gain is None else S * beside(S, 1 / gain)
+        S = S if gain is None else S * backend.along(1 / gain, S, -2)
 
         # one after the other, the frames are a signal without overlap
         frames = STFT(self.mfft, self.mfft, window="boxcar", center=False, onesided=self.onesided_fft).istft(S)
         frames = xp.moveaxis(xp.reshape(frames, (*S.shape[:-2], S.shape[-1], self.mfft)), -1, -2)
-        segments = frames[..., : self.m_num, :] * beside(frames, self.dual_win[:, None])
+        dual = beside(frames, self.dual_win)
+        dual = backend.along(dual, frames, -2, dtype_name(dual))
+        segments = backend.product(frames[..., : self.m_num, :], dual)
         x = overlap_add(segments, self.hop, padding=(k0 - self.k_min, 0), length=k1 - k0)
         return xp.moveaxis(x, -1, f_axis if f_axis < len(x.shape) else t_axis)
 
@@ -190,8 +193,8 @@ def _window(name: str, samples: Any) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _bin_gain(mfft: int, origin: int, onesided: bool, power: float) -> np.ndarray | None:
-    """(n_bins, 1), or None for ones."""
+    """(n_bins,), or None for ones."""
     if not origin and not power:
         return None
-    gain = phase_ramp(mfft, origin, onesided=onesided)[:, None]
-    return gain * bin_multiplicity(mfft)[:, None] ** power if power else gain
+    gain = phase_ramp(mfft, origin, onesided=onesided)
+    return gain * bin_multiplicity(mfft) ** power if power else gain

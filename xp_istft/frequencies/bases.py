@@ -88,8 +88,9 @@ class Matrix(NamedTuple):
 
     def adjoint(self, X: Any, weights: Any) -> Any:
         """Re E' C X: real segments (..., n_fft, n_frames)."""
-        xp = namespace(X)
-        parts = xp.concat([xp.real(X) * weights[:, None], xp.imag(X) * weights[:, None]], axis=-2)
+        xp, real = namespace(X), namespace(X).real(X)
+        weights = required_backend(X).along(weights, real, -2)
+        parts = xp.concat([real * weights, xp.imag(X) * weights], axis=-2)
         return xp.matrix_transpose(self.rows) @ parts
 
 
@@ -122,11 +123,13 @@ class Waves(NamedTuple):
         half = self.cosines.shape[1]
         late, early = segments[..., self.n_fft - half :, :], namespace(segments).flip(segments[..., :half, :], axis=-2)
         real, imag = self.cosines @ (late + early), self.sines @ (early - late)
-        return required_backend(segments).as_complex(real, imag) * self.turn[:, None]
+        backend = required_backend(segments)
+        spectrum = backend.as_complex(real, imag)
+        return spectrum * backend.along(self.turn, spectrum, -2)
 
     def adjoint(self, X: Any, weights: Any) -> Any:
-        xp = namespace(X)
-        turned = X * (xp.conj(self.turn) * weights)[:, None]
+        xp, backend = namespace(X), required_backend(X)
+        turned = X * backend.along(backend.product(xp.conj(self.turn), weights), X, -2)
         even = xp.matrix_transpose(self.cosines) @ xp.real(turned)
         odd = xp.matrix_transpose(self.sines) @ xp.imag(turned)
         early, late = xp.flip(even + odd, axis=-2), even - odd
@@ -142,7 +145,7 @@ class Chirps(NamedTuple):
     With k n = (k^2 + n^2 - (k - n)^2) / 2 the product is a convolution with a chirp, made by two FFTs.
 
     before : complex (n_fft,), exp(-2 pi i (b_0 n + step n^2 / 2) / n_fft)
-    chirp  : complex (size, 1), the FFT of exp(pi i step d^2 / n_fft) for d = 1 - n_fft ... n_bins - 1, around a circle
+    chirp  : complex (size,), the FFT of exp(pi i step d^2 / n_fft) for d = 1 - n_fft ... n_bins - 1, around a circle
     after  : complex (n_bins,), exp(-pi i step k^2 / n_fft)
     """
 
@@ -166,19 +169,21 @@ class Chirps(NamedTuple):
         circle[:n_bins] = turned(-step / n_fft * k**2)
         circle[size - n_fft + 1 :] = turned(-step / n_fft * n[:0:-1] ** 2)
         before = turned(2 * b[0] / n_fft * n + step / n_fft * n**2)
-        return cls(before, np.fft.fft(circle)[:, None], turned(step / n_fft * k**2))
+        return cls(before, np.fft.fft(circle), turned(step / n_fft * k**2))
 
     def spectrum(self, segments: Any) -> Any:
-        fft = namespace(segments).fft
-        product = fft.fft(segments * self.before[:, None], n=self.chirp.shape[0], axis=-2) * self.chirp
-        return fft.ifft(product, axis=-2)[..., : self.after.shape[0], :] * self.after[:, None]
+        fft, backend = namespace(segments).fft, required_backend(segments)
+        turned = backend.product(segments, backend.along(self.before, segments, -2, dtype_name(self.before)))
+        product = fft.fft(turned, n=self.chirp.shape[0], axis=-2)
+        product = product * backend.along(self.chirp, product, -2)
+        return fft.ifft(product, axis=-2)[..., : self.after.shape[0], :] * backend.along(self.after, product, -2)
 
     def adjoint(self, X: Any, weights: Any) -> Any:
-        xp = namespace(X)
-        turned = X * (xp.conj(self.after) * weights)[:, None]
-        product = xp.fft.fft(turned, n=self.chirp.shape[0], axis=-2) * xp.conj(self.chirp)
-        n_fft = self.before.shape[0]
-        return xp.real(xp.fft.ifft(product, axis=-2)[..., :n_fft, :] * xp.conj(self.before)[:, None])
+        xp, backend, n_fft = namespace(X), required_backend(X), self.before.shape[0]
+        turned = X * backend.along(backend.product(xp.conj(self.after), weights), X, -2)
+        product = xp.fft.fft(turned, n=self.chirp.shape[0], axis=-2)
+        product = product * backend.along(xp.conj(self.chirp), product, -2)
+        return xp.real(xp.fft.ifft(product, axis=-2)[..., :n_fft, :] * backend.along(xp.conj(self.before), product, -2))
 
 
 def basis_for(bins: Frequencies | Basis, followed: Any, n_fft: int, array: Any) -> Matrix | Waves | Chirps:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments import choice, error, hinted, integer, number, positive
-from ..backends import device, namespace
+from ..backends import device, namespace, required_backend
 
 FREQUENCY_SCALES = ("no", "linear", "log", "log2")  # nnAudio's
 _RECOVERED = 0.1  # a frequency can be recovered where the symbol is at least this part of its peak
@@ -250,7 +250,8 @@ def autocorrelation(window: Any) -> Any:
 def basis_lags(basis: Any, weights: Any, window: Any) -> Any:
     """What g[d] r[d] is for a basis whose Gram matrix is not Toeplitz: the sums of its windowed diagonals."""
     xp, n_fft = namespace(basis), basis.shape[1]
-    power = xp.sum(weights[:, None] * xp.abs(xp.fft.fft(basis * window, n=2 * n_fft)) ** 2, axis=0)
+    windowed = basis * required_backend(basis).along(window, basis)
+    power = xp.sum(weights[:, None] * xp.abs(xp.fft.fft(windowed, n=2 * n_fft)) ** 2, axis=0)
     return xp.real(xp.fft.ifft(xp.astype(power, basis.dtype)))[:n_fft]
 
 

@@ -137,7 +137,7 @@ def basis_gram(basis: Basis, weights: np.ndarray) -> np.ndarray:
 class Terms(NamedTuple):
     """The normal equations in arrays of one library. The unknown has n samples.
 
-    gram           : of a Toeplitz Gram matrix the real spectrum (setup.gram_length // 2 + 1, 1), of any other the
+    gram           : of a Toeplitz Gram matrix the real spectrum (setup.gram_length // 2 + 1,), of any other the
                      matrix (n_fft, n_fft)
     known          : (n,), 1 where the windows determine a sample, else 0
     root           : (n,), D^1/2, for the preconditioner
@@ -184,7 +184,7 @@ def host_terms(setup: Setup) -> Terms:
     if isinstance(setup.bins, Basis):
         gram = basis_gram(setup.bins, weights)
     else:
-        gram = even_spectrum(lags(setup.bins, weights, setup.n_fft), setup.gram_length)[:, None]
+        gram = even_spectrum(lags(setup.bins, weights, setup.n_fft), setup.gram_length)
     made = terms(setup, setup.window, setup.lags(weights), gram)
     return made if made.damping.any() else made._replace(damping=None)
 
@@ -270,6 +270,10 @@ class NormalEquations:
     def place(self, values: np.ndarray) -> Any:
         return placed(values, self.setup.precision, self.xp, self.device)
 
+    def scaled(self, array: Any, factors: Any, axis: int = -1) -> Any:
+        """`array` times real factors (n,) along one of its axes."""
+        return array * self.backend.along(factors, array, axis)
+
     @cached_property
     def weights(self) -> Any:
         """The weights C, (n_bins,)."""
@@ -292,7 +296,7 @@ class NormalEquations:
         if not self.followed:
             return cached(_placed_terms, self.X)(setup, self.xp, self.device)
         if isinstance(setup.bins, Frequencies):
-            gram = self.place(even_spectrum(lags(setup.bins, weights, setup.n_fft), setup.gram_length)[:, None])
+            gram = self.place(even_spectrum(lags(setup.bins, weights, setup.n_fft), setup.gram_length))
         else:
             rows = self.basis.rows
             gram = self.xp.matrix_transpose(rows) @ (rows * self.place(np.tile(weights, 2))[:, None])
@@ -318,25 +322,25 @@ class NormalEquations:
 
     def operator(self, v: Any, gram: Any, axis_root: Any, damping: Any = None, window: Any = None) -> Any:
         """P' (A' C A + R) P v; what a gradient follows is given."""
-        axis = self.padded(v * self.terms.known)
+        axis = self.padded(self.scaled(v, self.terms.known))
         result = self._frame_operator(axis, gram, window)
         if damping is not None:
-            result = result + axis_root * self.filtered(axis_root * axis, damping)
-        return self.folded(result) * self.terms.known
+            result = result + self.scaled(self.filtered(self.scaled(axis, axis_root), damping), axis_root)
+        return self.scaled(self.folded(result), self.terms.known)
 
     def right(self, segments: Any) -> Any:
         """P' A' C X of segments E' C X."""
         if self.followed:
-            segments = segments * self.window[:, None]
+            segments = self.scaled(segments, self.window, -2)
         window = None if self.followed else self.setup.window
         right = self.backend.overlap_add(segments, Synthesis(self.setup.axis, window, None))
-        return self.folded(right) * self.terms.known
+        return self.scaled(self.folded(right), self.terms.known)
 
     def spectrum(self, unknown: Any) -> Any:
         """A P x."""
         window = None if self.followed else self.setup.window
         segments = self.backend.frame(self.padded(unknown), Analysis(self.setup.axis, window))
-        return self.basis.spectrum(segments * self.window[:, None] if self.followed else segments)
+        return self.basis.spectrum(self.scaled(segments, self.window, -2) if self.followed else segments)
 
     def signal(self, unknown: Any) -> Any:
         """The samples of the signal, which was analysed with the window as it is."""
@@ -357,23 +361,23 @@ class NormalEquations:
         backend, fft, size = self.backend, self.xp.fft, self.setup.gram_length
         if self.toeplitz and window is None:
             spectrum = backend.analysis(piece, analysis, workers=self.workers)
-            spectrum *= gram
+            spectrum *= backend.along(gram, spectrum, -2)
             return backend.synthesis(spectrum, synthesis, workers=self.workers)
         segments = backend.frame(piece, analysis)
-        segments = segments if window is None else segments * window[:, None]
+        segments = segments if window is None else self.scaled(segments, window, -2)
         if self.toeplitz:
-            spectrum = fft.rfft(segments, n=size, axis=-2) * gram
+            spectrum = self.scaled(fft.rfft(segments, n=size, axis=-2), gram, -2)
             segments = fft.irfft(spectrum, n=size, axis=-2)[..., : self.setup.n_fft, :]
         else:
             segments = gram @ segments
-        segments = segments if window is None else segments * window[:, None]
+        segments = segments if window is None else self.scaled(segments, window, -2)
         return backend.overlap_add(segments, synthesis)
 
     def filtered(self, array: Any, factor: Any) -> Any:
         """`array`, each frequency times a real factor."""
         size, fft = self.setup.fast_length, self.xp.fft
         spectrum = fft.rfft(array, n=size, axis=-1, norm="forward")  # numpy's own takes float32 to float64
-        return fft.irfft(spectrum * (factor * size), n=size, axis=-1)[..., : array.shape[-1]]
+        return fft.irfft(self.scaled(spectrum, factor * size), n=size, axis=-1)[..., : array.shape[-1]]
 
     # -- the padding P of the analysis, where it is known
 
@@ -397,7 +401,7 @@ class NormalEquations:
             return self._ends_added(axis)
         total = None
         for index, there in _preimages(frames, pad_mode):
-            part = self.xp.take(axis, self.xp.asarray(index, device=self.device), axis=-1) * self.place(there)
+            part = self.scaled(self.xp.take(axis, self.xp.asarray(index, device=self.device), axis=-1), there)
             total = part if total is None else total + part
         return total
 
@@ -406,7 +410,7 @@ class NormalEquations:
         start, stop = max(0, frames.start), min(frames.stop, axis.shape[-1])
         signal, t = self._cut(axis, frames.start, frames.stop), np.arange(frames.n_samples)
         for at, end in ((0, axis[..., :start]), (frames.n_samples - 1, axis[..., stop:])):
-            signal = signal + self.place(t == at) * self.xp.sum(end, axis=-1, keepdims=True)
+            signal = signal + self.backend.along(t == at, signal) * self.xp.sum(end, axis=-1, keepdims=True)
         return signal
 
     def _cut(self, array: Any, lo: int, hi: int) -> Any:

@@ -303,7 +303,7 @@ def inverse(
     last, signal = iterations.last, equations.signal(unknown)
     limit = _limit(job, equations)
     if limit is not None:
-        signal = signal * limit
+        signal = equations.scaled(signal, limit)
     if last is None:
         if report:
             raise error(ValueError, "solve", "X", "an array whose values are at hand", "one under a tracer")
@@ -401,14 +401,15 @@ class Iterations:
         peak = xp.max(xp.abs(right), axis=-1, keepdims=True)  # squares of tiny or huge numbers would be lost
         peak = xp.where(peak == 0, xp.ones_like(peak), peak)
 
-        right = equations.terms.known * right / peak
+        right = equations.scaled(right, equations.terms.known) / peak
         advance, state = conjugate_gradients(
             lambda v: equations.operator(v, *parameters), self.precondition, right, self.tol, self.solver.maxiter
         )
         return loop(lambda state: xp.any(state.going), advance, state).x * peak
 
     def precondition(self, v: Any) -> Any:
-        return self.half * self.equations.filtered(self.half * v, self.equations.terms.preconditioner)
+        scaled = self.equations.scaled
+        return scaled(self.equations.filtered(scaled(v, self.half), self.equations.terms.preconditioner), self.half)
 
     def loop(self, unfinished: Callable[[State], Any], advance: Callable[[State], State], state: State) -> State:
         """The one place where the host waits for a value of the arrays'."""
@@ -426,7 +427,8 @@ class Iterations:
         assert last is not None
 
         def norm(X: Any) -> Any:
-            return xp.sqrt(xp.sum((xp.real(X) ** 2 + xp.imag(X) ** 2) * equations.weights[:, None], axis=(-2, -1)))
+            power = xp.real(X) ** 2 + xp.imag(X) ** 2
+            return xp.sqrt(xp.sum(equations.scaled(power, equations.weights, -2), axis=(-2, -1)))
 
         left, size = norm(equations.X - equations.spectrum(unknown)), norm(equations.X)
         return Solution(

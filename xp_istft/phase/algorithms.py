@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..arguments import error, hinted, number, positive
-from ..backends import namespace
+from ..backends import namespace, required_backend
 
 
 @dataclass(frozen=True)
@@ -264,7 +264,7 @@ class Functional:
         xp = self.xp
         silent = spectrum == 0
         sure = xp.where(silent, xp.ones_like(spectrum), spectrum)
-        return xp.where(silent, xp.zeros_like(spectrum), sure * (magnitude / xp.abs(sure)))
+        return xp.where(silent, xp.zeros_like(spectrum), required_backend(sure).product(sure, magnitude / xp.abs(sure)))
 
 
 def iterate(

@@ -264,8 +264,8 @@ def inconsistency(
     pair = _Pair.of("inconsistency", "X", X, transform, length, None, max_gain=None)
     weight = None
     if pair.transform.bins is None:
-        counts = bin_multiplicity(pair.transform.n_fft)[:, None].astype(PRECISION[dtype_name(X)])
-        weight = namespace(X).asarray(counts, device=device(X))
+        counts = bin_multiplicity(pair.transform.n_fft)
+        weight = required_backend(X).along(counts, X, -2, PRECISION[dtype_name(X)])
     return quotient(norm(X - pair.project(X), weight), norm(X, weight), namespace(X))
 
 
