@@ -125,7 +125,6 @@ def test_phase_retrieval(script, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("options", [(), ("--settings", "unseen")])
 def test_frequencies(script, monkeypatch, tmp_path, options):
-    pytest.importorskip("nnAudio")
     text = quick(script, monkeypatch, tmp_path, "frequencies", *options)
     assert ("| 0.1, 0.1 | 1e-05 | " if options else "| log 300, 50-9000 | hann, 64 | ") in text
 
