@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 
 import hostile
+import hostile_functions
 import numpy as np
 import pytest
 from hostile import BASE, LAYOUTS
@@ -141,7 +142,7 @@ TORCH = ("torch", "nn.ISTFT")
 
 def of_blocks(X):  # native numbers: what is read is the caller's affair
     X = X.astype(complex, copy=False)
-    return hostile._istft_by_blocks(X, hop_length=64)
+    return hostile_functions.istft_by_blocks(X, hop_length=64)
 
 
 def there_and_back(X):
