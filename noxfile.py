@@ -33,7 +33,7 @@ AIMED = {
     "backends/cpu/retrieval": ("phase_retrieval",),
     "backends/cpu/memory": ("memory",),
     "backends/cpu/threads": ("threads", "cpu_maps"),
-    "backends/torch/gradients": ("torch", "torch_compile", "torch_opinfo"),
+    "backends/torch/gradients": ("torch", "torch_compile"),
 }
 
 

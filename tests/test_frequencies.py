@@ -549,65 +549,28 @@ def transform(**given):
     return xi.STFT(N, **{"frequencies": FULL, **given})
 
 
-REFUSED = {
-    "no sampling rate": (
-        lambda: transform(frequencies=np.arange(14.0)),
-        TypeError,
-        r"STFT: frequencies: .*Frequencies\(hz",
-    ),
-    "no n_fft": (
-        lambda: xi.istft(spectrum(), frequencies=FULL),
-        TypeError,
-        "istft: n_fft: need an integer, with frequencies=",
-    ),
-    "other bins": (
-        lambda: transform(frequencies=BAND).istft(spectrum()),
-        ValueError,
-        "X: need 7 bins as in freq.*, got 14$",
-    ),
+REFUSED = {  # beyond the rows of hostile.py
+    "no sampling rate": (lambda: transform(frequencies=np.arange(14.0)), TypeError, r"STFT: frequencies: .*Frequencies\(hz"),
+    "no n_fft": (lambda: xi.istft(spectrum(), frequencies=FULL), TypeError, "istft: n_fft: need an integer, with frequencies="),
+    "other bins": (lambda: transform(frequencies=BAND).istft(spectrum()), ValueError, "X: need 7 bins as in freq.*, got 14$"),
     "bins and frames": (lambda: transform().istft(np.ones((3, 14), complex)), ValueError, "the last two axes swapped"),
-    "basis shape": (
-        lambda: xi.STFT(N + 1, frequencies=np.ones((14, N), complex)),
-        ValueError,
-        r"STFT: frequencies: need a basis \(n_bins, n_fft=17\), got shape \(14, 16\)",
-    ),
-    "basis rank": (
-        lambda: transform(frequencies=np.ones(14, complex)),
-        ValueError,
-        r"need a basis \(n_bins, n_fft=16\)",
-    ),
-    "basis nan": (lambda: transform(frequencies=np.full((14, N), np.nan + 0j)), ValueError, "a finite basis"),
-    "two-sided": (lambda: transform(onesided=False), ValueError, "STFT: onesided: need True with frequencies="),
-    "synthesis": (lambda: transform(synthesis_window="hann"), ValueError, "STFT: synthesis_window: need None"),
-    "no solver": (lambda: transform(solver="dual"), TypeError, "STFT: solver: need xp_istft.Dual, PerFrame or Adjoint"),
-    "weights": (lambda: xi.Dual("heavy"), ValueError, "Dual: weights: need 'density' or 'uniform', got 'heavy'"),
     "weights size": (
-        lambda: transform(solver=xi.Adjoint(np.ones(3))),
-        ValueError,
-        "STFT: solver: need 14 weights, one a bin, got 3",
+        lambda: xi.istft(spectrum(), n_fft=N, frequencies=FULL, solver=xi.Dual(np.ones(3))), ValueError, "istft: solver: need 14 weights"
     ),
-    "weights size in istft": (
-        lambda: xi.istft(spectrum(), n_fft=N, frequencies=FULL, solver=xi.Dual(np.ones(3))),
-        ValueError,
-        "istft: solver: need 14 weights",
-    ),
-    "weights shape": (lambda: xi.PerFrame(np.ones((2, 7))), ValueError, r"PerFrame: weights: need shape \(n_bins,\)"),
-    "weights < 0": (lambda: xi.Adjoint(-np.ones(14)), ValueError, "Adjoint: weights: need finite numbers >= 0, .*-1"),
-    "weights all 0": (lambda: xi.Dual(np.zeros(14)), ValueError, "Dual: weights: need finite numbers >= 0, not all 0"),
-    "weights kind": (lambda: xi.Dual(object()), TypeError, "Dual: weights: need 'density', 'uniform' or numbers"),
-    "regularization": (lambda: xi.Dual(regularization=-1), ValueError, "Dual: regularization: need a finite number"),
-    "regularization name": (lambda: xi.Dual(regularization="x"), ValueError, "need 'band', got 'x'"),
-    "tol": (lambda: xi.Dual(tol="x"), TypeError, "Dual: tol: need a number, got 'x'"),
-    "tol < 0": (lambda: xi.Dual(tol=-1e-3), ValueError, "Dual: tol: need a finite number >= 0, got -0.001"),
-    "maxiter": (lambda: xi.Dual(maxiter=0), ValueError, "Dual: maxiter: need >= 1, got 0"),
-    "pad_mode": (lambda: transform(pad_mode="x"), ValueError, "STFT: pad_mode: need 'constant' or"),
-    "solve": (
-        lambda: transform(solver=xi.Adjoint()).solve(spectrum()),
-        ValueError,
-        "solve: solver: need Dual.*, got Adjoint",
-    ),
+    "solve": (lambda: transform(solver=xi.Adjoint()).solve(spectrum()), ValueError, "solve: solver: need Dual.*, got Adjoint"),
     "callback": (lambda: transform().solve(spectrum(), callback=3), TypeError, "solve: callback: need a function"),
-}
+    "equal": (lambda: xi.Frequencies([1, 1], 8), ValueError, "hz: need increasing frequencies, got 1 after 1 at index 1"),
+    "above sr / 2": (lambda: xi.Frequencies([1, 5], 8), ValueError, "hz: need from 0 to sr / 2 = 4 Hz, got 5 at index 1"),
+    "NaN": (lambda: xi.Frequencies([np.nan], 8), ValueError, "got nan at index 0"),
+    "none": (lambda: xi.Frequencies([], 8), ValueError, "hz: need at least 1 frequency"),
+    "a text": (lambda: xi.Frequencies("a", 8), TypeError, "hz: need numbers"),
+    "sr": (lambda: xi.Frequencies([1], 0), ValueError, "sr: need > 0, got 0"),
+    "fmin": (lambda: xi.log_frequencies(9, 0, 100, 8000), ValueError, "log_frequencies: fmin: need > 0, got 0"),
+    "fmax": (lambda: xi.linear_frequencies(9, 50, 50, 8000), ValueError, "fmax: need > fmin=50, got 50"),
+    "fmax above": (lambda: xi.linear_frequencies(9, 50, 9000, 8000), ValueError, "fmax: need frequencies up to sr / 2 = 4000 Hz"),
+    "n": (lambda: xi.linear_frequencies(0, 50, 90, 8000), ValueError, "n: need >= 1, got 0"),
+    "freq_bins": (lambda: xi.iSTFT(freq_scale="log", freq_bins=0), ValueError, "iSTFT: freq_bins: need >= 1"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -623,40 +586,6 @@ def test_nothing_is_solved_before_it_is_computed():
         transform().solve(da.from_array(spectrum()))
     with pytest.raises(TypeError, match="frequencies: need a basis whose values are at hand, got Array"):
         transform(frequencies=da.from_array(FULL.basis(N)))
-
-
-@pytest.mark.parametrize(
-    ("make", "kind", "text"),
-    [
-        (lambda: xi.Frequencies([1, 1], 8), ValueError, "hz: need increasing frequencies, got 1 after 1 at index 1"),
-        (lambda: xi.Frequencies([1, 5], 8), ValueError, "hz: need from 0 to sr / 2 = 4 Hz, got 5 at index 1"),
-        (lambda: xi.Frequencies([np.nan], 8), ValueError, "got nan at index 0"),
-        (lambda: xi.Frequencies([], 8), ValueError, "hz: need at least 1 frequency"),
-        (lambda: xi.Frequencies("a", 8), TypeError, "hz: need numbers"),
-        (lambda: xi.Frequencies([1], 0), ValueError, "sr: need > 0, got 0"),
-        (lambda: xi.log_frequencies(9, 0, 100, 8000), ValueError, "log_frequencies: fmin: need > 0, got 0"),
-        (
-            lambda: xi.linear_frequencies(9, 50, 50, 8000),
-            ValueError,
-            "fmax: need > fmin=50, got 50",
-        ),
-        (lambda: xi.linear_frequencies(9, 50, 9000, 8000), ValueError, "fmax: need frequencies up to sr / 2 = 4000 Hz"),
-        (lambda: xi.linear_frequencies(0, 50, 90, 8000), ValueError, "n: need >= 1, got 0"),
-        (lambda: xi.iSTFT(freq_scale="log", fmin=0), ValueError, "iSTFT: fmin: need > 0"),
-        (lambda: xi.iSTFT(freq_scale="log", freq_bins=0), ValueError, "iSTFT: freq_bins: need >= 1"),
-        (lambda: xi.iSTFT(512, freq_bins=300), ValueError, r"freq_bins: need <= 257, or 512 \(two-sided\)"),
-        (lambda: xi.stft(np.ones(50), 16, frequencies=FULL, onesided=False), ValueError, "stft: onesided: need True"),
-        (
-            lambda: xi.stft(np.ones(50), 16, frequencies=[1.0]),
-            TypeError,
-            "frequencies: need xp_istft.Frequencies",
-        ),
-        (lambda: xi.stft(np.ones(50), 16, frequencies=np.ones((3, 8), complex)), ValueError, "n_fft=16"),
-    ],
-)
-def test_wrong_grids_are_refused_by_name(make, kind, text):
-    with pytest.raises(kind, match=text):
-        make()
 
 
 # ---- the solvers are values
