@@ -177,6 +177,11 @@ def test_nothing_makes_nothing():
     assert xi.STFT(8).frame_times(0).size == 0
 
 
+def test_one_sample_makes_one_frame_where_frames_are_whole():
+    for padding, hop, count in (("same", 3, 1), ("same", 8, 1), ("full", 8, 1), ("full", 11, 1), ("full", 3, 2)):
+        assert xi.STFT(8, hop, padding=padding).n_frames(1) == count
+
+
 def test_two_frames_further_apart_than_their_size():
     y = xi.istft(ones(5, 2), hop_length=11, n_fft=8, window="boxcar", center=False, nola="zero")
     np.testing.assert_allclose(y, np.r_[1, np.zeros(10), 1, np.zeros(7)], atol=1e-15)

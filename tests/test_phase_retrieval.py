@@ -381,41 +381,21 @@ def test_half_precision_of_torch():
 
 # ---- what is refused
 
-REFUSED = [
-    ({"S": [[1.0]]}, TypeError, "griffin_lim: S: need an array of NumPy"),
+REFUSED = [  # beyond the rows of hostile.py
     ({"S": np.ones((17, 5), complex)}, TypeError, "griffin_lim: S: need dtype .*, got complex128; pass abs"),
     ({"S": np.ones((17, 5), int)}, TypeError, "griffin_lim: S: need dtype .*, got int64; scale"),
-    ({"S": np.ones(17)}, ValueError, "griffin_lim: S: need at least 2 dimensions"),
     ({"S": np.ones((1, 17))}, ValueError, "griffin_lim: S: need at least 2 bins"),
-    ({"S": np.ones((17, 0))}, ValueError, "griffin_lim: S: need at least 1 frame"),
-    (
-        {"S": np.ones((5, 17)), "transform": xi.STFT(32)},
-        ValueError,
-        "griffin_lim: S: need 17 bins .*, got 5; are the last two",
-    ),
-    ({"S": -np.ones((17, 5))}, ValueError, "griffin_lim: S: need finite magnitudes >= 0, got -1"),
-    ({"S": np.full((17, 5), np.nan)}, ValueError, "griffin_lim: S: need finite magnitudes >= 0, got nan"),
+    ({"S": np.ones((5, 17)), "transform": xi.STFT(32)}, ValueError, "S: need 17 bins .*, got 5; are the last two"),
     ({"transform": xi.STFT(34)}, ValueError, "griffin_lim: S: need 18 bins for n_fft=34, got 17"),
-    ({"transform": 32}, TypeError, "griffin_lim: transform: need an STFT, got int"),
     ({"transform": xi.STFT(17, onesided=False)}, ValueError, "griffin_lim: transform: need onesided=True"),
     ({"transform": xi.STFT(32, 33)}, xi.NOLAError, "istft: hop_length: need <= win_length=32"),
-    ({"length": 0}, ValueError, "griffin_lim: length: need >= 1"),
-    ({"n_iter": -1}, ValueError, "griffin_lim: n_iter: need >= 0"),
-    ({"n_iter": 2.5}, TypeError, "griffin_lim: n_iter: need an integer"),
-    ({"algorithm": "fast"}, ValueError, "griffin_lim: algorithm: need 'hybrid' or 'fgla'"),
-    ({"algorithm": xi.GLA}, TypeError, "griffin_lim: algorithm: need 'hybrid' or 'fgla'"),
-    ({"init": "gauss"}, ValueError, "griffin_lim: init: need 'pghi' or 'random' or 'zero'"),
     ({"init": None}, TypeError, "griffin_lim: init: need an array of NumPy"),
     ({"init": np.ones((17, 6))}, ValueError, r"griffin_lim: init: need shape \(17, 5\), or a signal .*, got \(17, 6\)"),
     ({"init": np.ones(90)}, ValueError, r"griffin_lim: init: need a signal of 5 frames \(shape \(32,\)\)"),
     ({"init": np.ones((17, 5), int)}, TypeError, "griffin_lim: init: need dtype"),
-    ({"rng": "seed"}, TypeError, "griffin_lim: rng: need None, an integer"),
-    ({"rng": True}, TypeError, "griffin_lim: rng: need None, an integer >= 0 .*, got True"),
     ({"rng": -1}, ValueError, "griffin_lim: rng: need None, an integer >= 0"),
     ({"tol": -1}, ValueError, "griffin_lim: tol: need a finite number >= 0"),
-    ({"callback": 3}, TypeError, "griffin_lim: callback: need a function"),
     ({"axes": (0,)}, ValueError, "griffin_lim: axes: need 2 axes"),
-    ({"workers": 0}, ValueError, "griffin_lim: workers: need >= 1"),
 ]
 
 
@@ -432,15 +412,9 @@ def test_arrays_of_two_libraries_are_refused():
         xi.griffin_lim(np.ones((17, 5)), init=torch.ones(17, 5))
 
 
-def test_the_others_refuse():
-    with pytest.raises(TypeError, match="project: X: need dtype complex64 or complex128, got float64"):
-        xi.project(np.ones((17, 5)))
-    with pytest.raises(ValueError, match="inconsistency: X: need at least 2 dimensions"):
-        xi.inconsistency(np.ones(17, complex))
+def test_spectra_of_two_shapes_have_no_convergence():
     with pytest.raises(ValueError, match=r"spectral_convergence: X: need shape \(17, 5\), got \(17, 6\)"):
         xi.spectral_convergence(np.ones((17, 5)), np.ones((17, 6)))
-    with pytest.raises(ValueError, match="pghi: tol: need a finite number >= 0"):
-        xi.pghi(np.ones((17, 5)), tol=-1)
 
 
 def test_a_callback_that_raises_ends_the_call():
@@ -451,24 +425,12 @@ def test_a_callback_that_raises_ends_the_call():
         xi.griffin_lim(np.ones((17, 5)), callback=callback)
 
 
-def test_algorithms_are_checked_when_made():
-    for make, kind, text in (
-        (lambda: xi.FastGLA(-0.1), ValueError, "FastGLA: momentum: need a finite number >= 0"),
-        (lambda: xi.RAAR(1.5), ValueError, "RAAR: beta: need <= 1"),
-        (lambda: xi.ADMM(0), ValueError, "ADMM: rho: need > 0"),
-        (lambda: xi.Hybrid(first="gla"), TypeError, "Hybrid: first: need an Algorithm"),
-        (lambda: xi.FastGLA(momntum=1), TypeError, "FastGLA: momntum: .*momentum?"),
-    ):
-        with pytest.raises(kind, match=text):
-            make()
-    assert xi.FastGLA(0.5) == xi.FastGLA(0.5) != xi.FastGLA()
-
-
 def test_names_are_the_algorithms_with_their_defaults(rng):
     S = np.abs(xi.stft(rng.standard_normal(600), 64))
     for name, algorithm in (("fgla", xi.FastGLA(0.99)), ("raar", xi.RAAR(0.9)), ("hybrid", xi.Hybrid())):
         named, given = (xi.griffin_lim(S, n_iter=4, init="zero", algorithm=each) for each in (name, algorithm))
         np.testing.assert_array_equal(named, given)
+    assert xi.FastGLA(0.5) == xi.FastGLA(0.5) != xi.FastGLA()
     half = xi.griffin_lim(S, n_iter=4, init="zero", algorithm=xi.FastGLA(0.5))
     assert (half != xi.griffin_lim(S, n_iter=4, init="zero", algorithm="fgla")).any()
 

@@ -20,7 +20,7 @@ from hostile import BASE, LAYOUTS
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from problems import Problem, analysis, close, inverse, law, problems, well_known
+from problems import Problem, analysis, inverse, law, problems
 
 import xp_istft as xi
 from xp_istft import blocks
@@ -116,22 +116,6 @@ def test_threads_and_cache_blocks_are_independent(xp, problem):
 @pytest.mark.parametrize("problem", LONG, ids=str)
 def test_threads_and_many_cache_blocks_are_independent(xp, problem):
     check_threads_and_blocks(xp, problem, itertools.product((1, 3000, 50_000, 3 << 17), (1, 2, 3, 8)))
-
-
-@law(libraries=("dask",), examples=15)
-def test_chunks_are_independent(xp, problem):
-    """To rounding: a chunk's gain may be that of another segment."""
-    X, rng = problem.spectrum(), problem.rng(5)
-
-    def cuts(size):
-        inner = rng.choice(np.arange(1, size), min(size - 1, int(rng.integers(5))), replace=False)
-        return tuple(np.diff([0, *sorted(inner.tolist()), size]).tolist())
-
-    chunked = xp.namespace.from_array(X, chunks=tuple(cuts(size) for size in X.shape))
-    got = xi.istft(chunked, **problem.layout, nola="zero", length=problem.n_samples).compute(scheduler="synchronous")
-    want = xi.istft(X, **problem.layout, nola="zero", length=problem.n_samples)
-    known, _ = well_known(problem)
-    close(got[..., known], want[..., known], problem)
 
 
 # ------------------------------------------------------------------ every door, called otherwise

@@ -129,14 +129,6 @@ def test_any_layout_in_any_pushes(n_fft, hop, win, seed, counts, padding, center
     np.testing.assert_array_equal(streamed(xi.StreamingSTFT(t), x, 1 + sum(counts)), t.stft(x))
 
 
-def test_the_inverse_is_that_of_the_definition(rng):
-    X = rng.standard_normal((33, 20)) + 1j * rng.standard_normal((33, 20))
-    window, synthesis_window = np.hamming(64), np.hanning(64)
-    got = streamed(xi.StreamingISTFT(xi.STFT(64, 24, window=window, synthesis_window=synthesis_window)), X, 3)
-    expected, _ = definition.istft(X, 64, 24, window, synthesis_window, 32, got.size)
-    np.testing.assert_allclose(got, expected, atol=1e-13)
-
-
 PAIRS = [
     xi.STFT(64, 16),
     xi.STFT(64, 16, window="hamming"),
@@ -386,16 +378,11 @@ T = xi.STFT(64)
 INVERSE, FORWARD = xi.StreamingISTFT(T), xi.StreamingSTFT(T)
 BEFORE = r"need leading axes \(2,\), as before, got \(3,\)"
 # what it is: (stream, push, exception, text)
-REFUSED = {
-    "list": (INVERSE, [1, 2], TypeError, "StreamingISTFT: X: need an array of NumPy, .*, got list"),
-    "real": (INVERSE, np.ones((33, 2)), TypeError, "X: need dtype complex64 or complex128, got float64"),
-    "1-d": (INVERSE, np.ones(33) + 0j, ValueError, r"X: need at least 2 dimensions .*, got shape \(33,\)"),
-    "bins": (INVERSE, np.ones((32, 2)) + 0j, ValueError, "X: need 33 bins for n_fft=64, got 32"),
+REFUSED = {  # beyond the rows of hostile.py
     "leading": (INVERSE, np.ones((3, 33, 2)) + 0j, ValueError, f"X: {BEFORE}"),
     "complex64": (INVERSE, np.ones((2, 33, 2), "c8"), TypeError, "X: need the precision of what came before .float64."),
+    "bins": (INVERSE, np.ones((32, 2)) + 0j, ValueError, "X: need 33 bins for n_fft=64, got 32"),
     "samples": (FORWARD, "abc", TypeError, "StreamingSTFT: x: need an array of NumPy, .*, got str"),
-    "integers": (FORWARD, np.ones((2, 9), int), TypeError, "x: need dtype float32 or float64, got int64"),
-    "0-d": (FORWARD, np.ones(()), ValueError, r"x: need at least 1 dimension .*, got shape \(\)"),
     "channels": (FORWARD, np.ones((3, 9)), ValueError, f"x: {BEFORE}"),
     "float32": (FORWARD, np.ones((2, 9), "f4"), TypeError, "x: need the precision of what came before .float64."),
 }
@@ -425,24 +412,16 @@ def test_other_libraries_do_not_mix(rng):
         stream.push(torch.from_numpy(X))
 
 
+GRID = xi.linear_frequencies(50, 0, 4000, 8000)
 CANNOT = {
     "no transform": (lambda: 64, TypeError, "transform: need an STFT, got int"),
-    "other bins": (
-        lambda: xi.STFT(64, frequencies=xi.linear_frequencies(50, 0, 4000, 8000)),
-        ValueError,
-        "frequencies: need None, the bins of the DFT, got Frequencies",
-    ),
-    "a basis": (
-        lambda: xi.STFT(64, frequencies=np.ones((40, 64)) + 0j),
-        ValueError,
-        "frequencies: need None, .* ndarray",
-    ),
+    "other bins": (lambda: xi.STFT(64, frequencies=GRID), ValueError, "frequencies: need None, the bins of the DFT, got Frequencies"),
+    "a basis": (lambda: xi.STFT(64, frequencies=np.ones((40, 64)) + 0j), ValueError, "frequencies: need None, .* ndarray"),
     "a followed window": (
-        lambda: xi.STFT(64, window=pytest.importorskip("torch").ones(64, requires_grad=True)),
-        ValueError,
+        lambda: xi.STFT(64, window=pytest.importorskip("torch").ones(64, requires_grad=True)), ValueError,
         "window: need windows whose values are at hand and that no derivative follows, got Tensor",
     ),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("made", "kind", "text"), CANNOT.values(), ids=CANNOT)

@@ -131,32 +131,6 @@ def test_followed_windows_give_the_numbers_of_plain_ones(options, n_frames):
             assert torch.equal(ours == 0, plain == 0)
 
 
-@pytest.mark.parametrize(("n_fft", "hop", "length"), [(16, 4, 61), (15, 4, 50), (16, 5, 48)])
-@pytest.mark.parametrize("normalized", [False, True])
-def test_gradients_equal_those_of_torch_istft(n_fft, hop, length, normalized):
-    X = spectrum(n_fft, 1 + length // hop, (2,))
-    w = window(n_fft)
-    grad = randn(2, length, seed=3)
-    scaling = "ortho" if normalized else None
-    ours = xi.istft(X, n_fft=n_fft, hop_length=hop, window=w, length=length, scaling=scaling)
-    theirs = torch.istft(X, n_fft, hop, window=w, length=length, normalized=normalized)
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
-    for a, b in zip(*(torch.autograd.grad(y, (X, w), grad) for y in (ours, theirs)), strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("pad_mode", ["constant", "reflect", "replicate", "circular"])
-@pytest.mark.parametrize("onesided", [True, False])
-def test_gradients_equal_those_of_torch_stft(pad_mode, onesided):
-    x, w = randn(2, 41).requires_grad_(), window(14)
-    ours = xi.stft(x, 16, hop_length=5, win_length=14, window=w, pad_mode=pad_mode, onesided=onesided)
-    theirs = torch.stft(x, 16, 5, win_length=14, window=w, pad_mode=pad_mode, onesided=onesided, return_complex=True)
-    grad = randn(*ours.shape, dtype=torch.complex128, seed=3)
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
-    for a, b in zip(*(torch.autograd.grad(y, (x, w), grad) for y in (ours, theirs)), strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
-
-
 def test_gradients_are_finite_where_the_window_is_zero():
     w = torch.hann_window(8, dtype=torch.float64).requires_grad_()
     X = spectrum(8)
