@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -161,3 +162,39 @@ def test_conformance_gives_the_digits_of_the_largest_deviation(script):
     found = {("tests/test_conforms_scipy.py::test_stft", dtype): off
              for dtype, off in (("float32", 2e-8), ("complex64", 3e-7), ("float64", 4e-16))}  # fmt: skip
     assert "| scipy | stft | 3.0e-07 | 6 | 4.0e-16 | 15 |" in script("conformance").digits(found)
+
+
+def test_battery(tmp_path):
+    """In a process of its own: it forks, and this one may have threads."""
+    command = [sys.executable, BENCHMARKS / "battery.py", "--quick", "--output", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr
+    assert "\n| xp_istft | 5/5 100 % | 2 | 3 | 0 | 0 | 0 | 0 | 0 |" in (tmp_path / "battery.md").read_text()
+
+
+def test_the_battery_has_every_row_and_tells_a_peer_that_it_is_wrong(script):
+    battery = script("battery")
+    assert len(battery.cases()) == 167
+    case = battery.cases()["D01"][0]
+    assert (case.want, case.about[0]) == ("error", "hop_length")
+
+    class Answers(battery.Inverse):
+        def __init__(self, answer):
+            self.answer = answer
+
+        def istft(self, X, **given):
+            return self.answer()
+
+    def raises(error):
+        def answer():
+            raise error
+
+        return answer
+
+    for answer, outcome in (
+        (raises(ValueError("hop_length: no")), "named"),
+        (raises(ValueError("bad shape")), "unnamed"),
+        (raises(battery.NotApplicableError("no")), "n/a"),
+        (lambda: np.zeros((2, 2048)), "wrong"),
+    ):
+        assert battery.judged(case, Answers(answer))[0] == outcome
