@@ -180,3 +180,20 @@ def test_the_overlap_that_torch_refuses(rng):
     with pytest.raises(RuntimeError):
         ours.istft(X, 64, window=w, strict=True)
     torch.testing.assert_close(ours.istft(X, 64, window=w) * 1e-6, ours.istft(X, 64, window=torch.ones_like(w)))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning", "ignore:There is a performance drop")  # of torch's
+def test_strict_inverses_follow_the_window_as_torchs():
+    """By autograd, which needs no values of a window, and by torch.func, which gives none."""
+    X = torch.from_numpy(np.random.default_rng(0).standard_normal((33, 8)) + 0j)
+    w = torch.hann_window(64, dtype=torch.float64) + 0.1
+
+    def results(istft):
+        window = w.clone().requires_grad_()
+        yield torch.autograd.grad((istft(X, 64, window=window) ** 2).sum(), window)[0]
+        yield torch.func.grad(lambda w: (istft(X, 64, window=w) ** 2).sum())(w)
+        yield torch.func.jvp(lambda w: istft(X, 64, window=w), (w,), (w**2,))[1]
+        yield torch.vmap(lambda w: istft(X, 64, window=w))(torch.stack([w, w**2]))
+
+    for mine, theirs in zip(results(partial(ours.istft, strict=True)), results(torch.istft), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9)
