@@ -3,7 +3,7 @@
     pip install atheris                                    (CPython 3.11 to 3.13, Linux or macOS)
     python tests/fuzz_readers.py -max_total_time=600       any option of libFuzzer; a folder keeps what it found
 
-Each input is opened as a spectrogram file, a window and (through libsndfile) a recording. A reader may refuse it by
+Each input is opened as spectra, a window, magnitudes and (through libsndfile) a recording. A reader may refuse it by
 `Failure`; any other exception, or a value outside what the reader promises, is a finding, and its bytes are kept.
 """
 
@@ -21,8 +21,9 @@ with atheris.instrument_imports(include=["xp_istft.cli", "numpy.lib", "zipfile"]
     import numpy.lib.format
 
     from xp_istft.cli.failures import Failure
+    from xp_istft.cli.plain_arrays import load_magnitudes, load_window
     from xp_istft.cli.recordings import Recording
-    from xp_istft.cli.spectrogram_files import NewSpectrogram, Parameters, Spectrogram, load_window
+    from xp_istft.cli.spectrogram_files import Parameters, Spectrogram, new_spectrogram
     from xp_istft.transform import STFT
 
 FOLDER = Path(tempfile.mkdtemp())
@@ -31,13 +32,15 @@ FOLDER = Path(tempfile.mkdtemp())
 def seeds(folder: Path) -> None:
     """Good files to begin with."""
     X = np.ones((1, 5, 3), np.complex64)
-    said = Parameters(8000, 1, 8, "PCM_16", STFT(8, 4))
-    with NewSpectrogram(folder / "whole.npz", (1, 5, 3), "complex64", said) as file:
-        file.write(X)
+    with new_spectrogram(
+        folder / "whole.h5", (1, 5, 3), "complex64", Parameters(8000, 8, "PCM_16", STFT(8, 4))
+    ) as write:
+        write(X)
     np.save(folder / "plain.npy", X[0])
     np.save(folder / "pairs.npy", np.ones((5, 3, 2)))
     np.save(folder / "window.npy", np.hanning(8))
-    np.savez_compressed(folder / "compressed.npz", spectrum=X, parameters=np.array(said.text()))
+    np.savez(folder / "one.npz", X)
+    np.savez_compressed(folder / "compressed.npz", X)
     with zipfile.ZipFile(folder / "empty.npz", "w"):
         pass
     header = b"RIFF$\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00@\x1f\x00\x00\x80>\x00\x00\x02\x00\x10\x00"
@@ -47,7 +50,7 @@ def seeds(folder: Path) -> None:
 def one_input(data: bytes) -> None:
     path = FOLDER / "input"
     path.write_bytes(data)
-    for read in (as_spectrogram, as_window, as_recording):
+    for read in (as_spectrogram, as_window, as_magnitudes, as_recording):
         try:
             read(path)
         except Failure as refusal:
@@ -66,6 +69,11 @@ def as_spectrogram(path: Path) -> None:
 
 def as_window(path: Path) -> None:
     assert all(isinstance(value, float) for value in load_window(path))
+
+
+def as_magnitudes(path: Path) -> None:
+    array = load_magnitudes(path)
+    assert (array.dtype.kind, array.ndim) == ("f", 3)
 
 
 def as_recording(path: Path) -> None:

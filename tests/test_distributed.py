@@ -125,10 +125,10 @@ def test_a_directory_on_a_scheduler_is_what_one_process_makes(client, cli):
     assert err[0] == "xp-istft: 1 of 4 files failed:"
     assert "broken.wav: is no recording that can be read" in err[1]
     assert cli("stft", "in", "near", "--n-fft", 256)[0] == 3
-    assert files("far") == files("near") == ["a.npz", "b.flac.npz", "deep/c.npz"]
+    assert files("far") == files("near") == ["a.h5", "b.flac.h5", "deep/c.h5"]
     for name in files("far"):
         assert Path("far", name).read_bytes() == Path("near", name).read_bytes()
-    code, out, err = cli("istft", "far/**/*.npz", "back", *scheduler)
+    code, out, err = cli("istft", "far/**/*.h5", "back", *scheduler)
     assert (code, err) == (0, [])
     assert files("back") == ["a.wav", "b.flac.wav", "deep/c.wav"]
     x, y = (soundfile.read(path)[0] for path in ("in/deep/c.wav", "back/deep/c.wav"))
@@ -140,16 +140,16 @@ def test_a_second_run_does_what_is_missing(client, cli):
         written(f"in/{name}.wav")
     scheduler = ("--scheduler", client.scheduler.address)
     cli("stft", "in", "out", *scheduler)
-    Path("out/b.npz").unlink()
-    marks = {name: os.stat(f"out/{name}.npz").st_ino for name in "ac"}
+    Path("out/b.h5").unlink()
+    marks = {name: os.stat(f"out/{name}.h5").st_ino for name in "ac"}
     code, out, err = cli("stft", "in", "out", *scheduler)
     assert (code, err) == (0, [])
     assert sorted(line for line in out if line.endswith(": there already")) == [
-        "out/a.npz: there already",
-        "out/c.npz: there already",
+        "out/a.h5: there already",
+        "out/c.h5: there already",
     ]
-    assert {name: os.stat(f"out/{name}.npz").st_ino for name in "ac"} == marks
-    assert files("out") == ["a.npz", "b.npz", "c.npz"]
+    assert {name: os.stat(f"out/{name}.h5").st_ino for name in "ac"} == marks
+    assert files("out") == ["a.h5", "b.h5", "c.h5"]
 
 
 def test_a_second_run_with_other_options_is_refused(cli):
@@ -173,14 +173,14 @@ def test_parts_that_killed_workers_left_are_removed_when_nobody_writes_them_any_
     for name in "ab":
         written(f"in/{name}.wav")
     assert cli("stft", "in", "X", "--n-fft", 256)[0] == 0
-    left, written_now, of_others = ".a.npz.ab12_xyz.part", ".b.npz.ab12_xyz.part", ".a.npz.c.npz.ab12_xyz.part"
+    left, written_now, of_others = ".a.h5.ab12_xyz.part", ".b.h5.ab12_xyz.part", ".a.h5.c.h5.ab12_xyz.part"
     for name in (left, written_now, of_others):
         Path("X", name).write_bytes(b"half")
-    long_ago = os.stat("X/a.npz").st_mtime - 2 * 3600
+    long_ago = os.stat("X/a.h5").st_mtime - 2 * 3600
     for name in (left, of_others):
         os.utime(Path("X", name), (long_ago, long_ago))
-    assert cli("stft", "in", "X", "--n-fft", 256)[1] == ["X/a.npz: there already", "X/b.npz: there already"]
-    assert files("X") == sorted([written_now, of_others, "a.npz", "b.npz"])
+    assert cli("stft", "in", "X", "--n-fft", 256)[1] == ["X/a.h5: there already", "X/b.h5: there already"]
+    assert files("X") == sorted([written_now, of_others, "a.h5", "b.h5"])
 
 
 def half_written(source, target):
@@ -221,7 +221,7 @@ def test_a_file_that_kills_every_worker_is_one_failure(client, tmp_path):
 def test_no_scheduler_answers(cli, monkeypatch):
     monkeypatch.setattr(many, "_SECONDS", 0.2)
     written("a.wav")
-    code, _, err = cli("stft", "a.wav", "X.npz", "--scheduler", "tcp://127.0.0.1:9")
+    code, _, err = cli("stft", "a.wav", "X.h5", "--scheduler", "tcp://127.0.0.1:9")
     assert code == 2
     assert err[-1].startswith("xp-istft: tcp://127.0.0.1:9: no scheduler answers there")
 

@@ -83,7 +83,7 @@ class StoredBackend(Backend):
         if out is None:
             kind = dtype_name(spectrum)
             out = empty("istft", (*leading, frames.n_samples), PRECISION[kind] if job.real else kind)
-        step = _block(frames, leading, spectrum.chunk)
+        step = whole_chunks(frames, leading, spectrum.chunk)
         _write(out, istft_blocks(spectrum.read, job, block_frames=step, workers=workers))
         return out
 
@@ -94,7 +94,7 @@ class StoredBackend(Backend):
             kind = dtype_name(signal)
             shape = (*leading, frames.n_frames, n_bins)
             out = empty("stft", shape, SPECTRUM.get(kind, kind)).swapaxes(-1, -2)
-        step = _block(frames, leading, -(-signal.chunk // frames.hop))
+        step = whole_chunks(frames, leading, -(-signal.chunk // frames.hop))
         _write(out, stft_blocks(signal.read, job, block_frames=step, workers=workers))
         return out
 
@@ -128,7 +128,7 @@ class StoredBackend(Backend):
 BACKEND = StoredBackend()
 
 
-def _block(frames: Frames, leading: tuple[int, ...], chunk: int) -> int:
+def whole_chunks(frames: Frames, leading: tuple[int, ...], chunk: int) -> int:
     """Frames of a block: whole chunks, so that most are read once."""
     return -(-default_block(frames, math.prod(leading)) // chunk) * chunk
 

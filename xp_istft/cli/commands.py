@@ -65,13 +65,10 @@ def _window(context: click.Context, parameter: click.Parameter, text: str | None
     """A name ("hann"), a name with numbers ("kaiser,14") or the samples in an .npy file, as stft takes it."""
     if text is None or not text:
         return None
-    if text.endswith(".npy"):
-        from .spectrogram_files import load_window
+    from .plain_arrays import load_window, named_window
 
-        return load_window(Path(text))
-    name, *numbers = text.split(",")
     try:
-        return (name, *map(float, numbers)) if numbers else name
+        return load_window(Path(text)) if text.endswith(".npy") else named_window(text)
     except ValueError:
         raise click.BadParameter(f"need NAME, NAME,NUMBER or FILE.npy, got {text}") from None
 
@@ -138,17 +135,17 @@ def stft(
 ) -> int:
     """Recordings to spectrogram files.
 
-    IN are recordings, patterns ('**/*.flac') and directories, of which all recordings are meant. OUT is a file .npz;
-    for several recordings, or where OUT is a directory, a directory that gets one for each. The file carries its
-    parameters, and NumPy reads it too: numpy.load(OUT)["spectrum"] is (channels, bins, frames). Nothing that is there
-    is overwritten without --force; of several files, those that a former run has finished with the same options are
-    left as they are.
+    IN are recordings, patterns ('**/*.flac') and directories, of which all recordings are meant. OUT is a file .h5; for
+    several recordings, or where OUT is a directory, a directory that gets one for each. The file carries its
+    parameters, and any reader of HDF5 takes it: h5py.File(OUT)["spectrum"] is (channels, bins, frames), with the
+    parameters as its attributes. Nothing that is there is overwritten without --force; of several files, those that a
+    former run has finished with the same options are left as they are.
     """
     from .convert import recording_to_spectrogram
     from .recordings import SUFFIXES
 
     work = partial(recording_to_spectrogram, options=_given(options), force=force)
-    return _each(paths, ".npz", SUFFIXES, work, scheduler, workers)
+    return _each(paths, ".h5", SUFFIXES, work, scheduler, workers)
 
 
 @xp_istft.command(epilog=EXIT_CODES)
@@ -172,9 +169,9 @@ def istft(
 ) -> int:
     """Spectrogram files to recordings.
 
-    IN are files, patterns and directories, of which all .npz and .npy are meant. OUT is a file .wav, .flac, ...; for
-    several files, or where OUT is a directory, a directory that gets a .wav for each. A spectrogram file of `xp-istft
-    stft` says by itself how it is inverted; options come before what it says. Plain .npy and .npz of complex spectra
+    IN are files, patterns and directories, of which all .h5, .npz and .npy are meant. OUT is a file .wav, .flac, ...;
+    for several files, or where OUT is a directory, a directory that gets a .wav for each. A spectrogram file of
+    `xp-istft stft` says by itself how it is inverted; options come before what it says. Plain .npy and .npz of spectra
     (..., bins, frames), or of pairs (..., bins, frames, 2), need --sr and the options that they were made with.
     Nothing that is there is overwritten without --force; of several files, those that a former run has finished with
     the same options are left as they are.
@@ -182,7 +179,7 @@ def istft(
     from .convert import spectrogram_to_recording
 
     work = partial(spectrogram_to_recording, options=_given(options), force=force)
-    return _each(paths, ".wav", {".npz", ".npy"}, work, scheduler, workers)
+    return _each(paths, ".wav", {".h5", ".npz", ".npy"}, work, scheduler, workers)
 
 
 @xp_istft.command(epilog=EXIT_CODES)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments import warn
+from ..backends.stored import whole_chunks
 from ..blocks import istft_blocks, stft_blocks
 from ..dtypes import SPECTRUM
 from ..phase.algorithms import FastGLA, Hybrid
@@ -19,9 +20,10 @@ from ..phase.retrieval import griffin_lim
 from ..transform import STFT, array_size
 from ..windows import CoverageWarning
 from .failures import Exit, Failure
+from .plain_arrays import load_magnitudes
 from .recordings import NewRecording, Recording, audio_format, audio_subtype
-from .spectrogram_files import NewSpectrogram, Parameters, Spectrogram, load_magnitudes, plain, spectrogram_bytes
-from .whole_files import check_space, check_target, is_newer, whole_file
+from .spectrogram_files import Parameters, Spectrogram, chunk_frames, new_spectrogram, plain, spectrogram_bytes
+from .whole_files import check_target, is_newer, whole_file
 
 THERE = "there already"
 
@@ -45,8 +47,8 @@ def recording_to_spectrogram(
 
     resume : a target that is newer than its source and was made with the same parameters is left as it is
     """
-    if target.suffix != ".npz":
-        raise Failure(Exit.USAGE, f"{target}: a spectrogram file needs a name that ends in .npz")
+    if target.suffix != ".h5":
+        raise Failure(Exit.USAGE, f"{target}: a spectrogram file needs a name that ends in .h5")
     options = dict(options)
     with Recording(source, options.pop("dtype", None)) as recording:
         if not resume:
@@ -54,16 +56,20 @@ def recording_to_spectrogram(
         n_samples, sample_rate = recording.n_samples, recording.sample_rate
         transform = STFT.made_by("stft", **options)
         job = transform.analysis("stft", n_samples, recording.dtype)
-        parameters = Parameters(sample_rate, recording.channels, n_samples, recording.subtype, transform)
+        parameters = Parameters(sample_rate, n_samples, recording.subtype, transform)
         n_frames, kind = job.frames.n_frames, SPECTRUM[recording.dtype]
         shape = (recording.channels, transform.n_bins, n_frames)
         if resume and not force and is_newer(target, source) and _is_spectrogram(target, shape, kind, parameters):
             return THERE
         _check_remade(target, force, resume)
-        check_space(target, spectrogram_bytes(shape, kind))
-        with whole_file(target, force) as temporary, NewSpectrogram(temporary, shape, kind, parameters) as file:
-            for spectrum in advance(stft_blocks(recording.read, job, workers=workers), n_frames):
-                file.write(spectrum)
+        step = whole_chunks(job.frames, shape[:1], chunk_frames(shape, kind))
+        blocks = stft_blocks(recording.read, job, block_frames=step, workers=workers)
+        with (
+            whole_file(target, force, spectrogram_bytes(shape, kind)) as temporary,
+            new_spectrogram(temporary, shape, kind, parameters) as write,
+        ):
+            for spectrum in advance(blocks, n_frames):
+                write(spectrum)
     return f"{kind} (channels, bins, frames) = {shape}, {_duration(n_samples, sample_rate)}"
 
 
@@ -111,12 +117,14 @@ def spectrogram_to_recording(
             return THERE
         _check_remade(target, force, resume)
         read = spectrogram.read if phase_shift is None else _turned_back(spectrogram, phase_shift, transform.n_fft)
+        # Of two sides the real part: a recording holds real signals.
+        step = whole_chunks(job.frames, (channels,), spectrogram.chunk)
+        blocks = istft_blocks(read, replace(job, real=True), block_frames=step, workers=workers)
         with (
             whole_file(target, force) as temporary,
             NewRecording(temporary, target, sample_rate, channels, subtype, n_samples, made) as recording,
         ):
-            # Of two sides the real part: a recording holds real signals.
-            for signal in advance(istft_blocks(read, replace(job, real=True), workers=workers), n_samples):
+            for signal in advance(blocks, n_samples):
                 recording.write(signal)
     return _recording_line(subtype, channels, sample_rate, n_samples)
 

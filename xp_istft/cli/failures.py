@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 
@@ -30,6 +32,17 @@ class Failure(Exception):  # noqa: N818  an error in the user's files, not in th
     def __init__(self, code: Exit, text: str) -> None:
         super().__init__(text)
         self.code = code
+
+
+@contextmanager
+def foreign(what: str) -> Iterator[None]:
+    """Failure, which begins with `what`, for whatever a parser makes of foreign bytes."""
+    try:
+        yield
+    except (Failure, MemoryError):
+        raise
+    except Exception as cause:
+        raise Failure(Exit.INPUT, f"{what}: {one_line(cause)[:120]}") from cause
 
 
 def one_line(cause: object) -> str:

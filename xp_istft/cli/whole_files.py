@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -29,20 +30,22 @@ def check_target(path: Path, force: bool) -> None:
 
 def check_space(path: Path, n_bytes: int) -> None:
     """Failure where the file system of `path` has less than n_bytes left."""
-    import shutil
-
     free = shutil.disk_usage(path.absolute().parent).free
     if free < n_bytes:
         raise Failure(Exit.OUTPUT, f"{path}: needs {n_bytes:,} bytes, {free:,} are free")
 
 
 @contextmanager
-def whole_file(path: Path, force: bool = False) -> Iterator[Path]:
+def whole_file(path: Path, force: bool = False, n_bytes: int = 0) -> Iterator[Path]:
     """A temporary file to write: it becomes `path` when the block ends well, and vanishes when it does not.
+
+    n_bytes : that it will need, where this is known
+
 
     It lies in the same folder (a rename across file systems is a copy) and reaches the disk before it is renamed.
     """
     check_target(path, force)
+    check_space(path, n_bytes)
     target = Path(os.path.realpath(path))  # the file behind a symbolic link, not the link
     temporary = None
     try:
@@ -57,7 +60,8 @@ def whole_file(path: Path, force: bool = False) -> Iterator[Path]:
             check_target(path, force)  # it may have come meanwhile
             temporary.replace(target)
         except OSError as cause:
-            raise Failure(Exit.OUTPUT, f"{path}: cannot be written: {cause.strerror or cause}") from cause
+            need = f"; it needs {n_bytes:,} bytes" if n_bytes else ""
+            raise Failure(Exit.OUTPUT, f"{path}: cannot be written: {cause.strerror or cause}{need}") from cause
     except BaseException:
         if temporary is not None:
             with suppress(OSError):

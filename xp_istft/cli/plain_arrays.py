@@ -1,0 +1,79 @@
+"""Arrays in .npy and .npz files: spectra of other programs, magnitudes and windows. Nothing is ever unpickled.
+
+They are mapped, so that only what is read takes memory; those of an .npz are unpacked for that.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from .failures import Exit, Failure, foreign
+from .recordings import check_input
+from .whole_files import check_space
+
+
+def load_spectrum(path: Path, key: str | None) -> np.ndarray:
+    """The array of an .npy, or that called `key` of an .npz; complex where it holds pairs (..., 2) of reals."""
+    with path.open("rb") as file:
+        magic = file.read(6)
+    if magic[:2] != b"PK" and key is not None:
+        raise Failure(Exit.INPUT, f"{path}: --key is for .npz files")
+    if magic[:2] != b"PK" and magic != b"\x93NUMPY":
+        raise Failure(Exit.INPUT, f"{path}: need a file .h5, .npy or .npz")
+    array = _of_npz(path, key) if magic[:2] == b"PK" else _npy(path)
+    size = array.dtype.itemsize
+    if array.dtype.kind == "f" and size in (4, 8) and array.shape[-1:] == (2,) and array.flags.c_contiguous:
+        return array.view(f"{array.dtype.byteorder}c{2 * size}")[..., 0]
+    return array
+
+
+def named_window(text: str) -> Any:
+    """A name ("hann"), or a name with numbers ("kaiser,14"), as stft takes it; ValueError where they are none."""
+    name, *numbers = text.split(",")
+    return (name, *map(float, numbers)) if numbers else name
+
+
+def load_window(path: Path) -> list[float]:
+    """The samples of a window in an .npy file."""
+    array = _npy(path)
+    if array.dtype.kind not in "fiu" or array.ndim != 1 or array.size > 1 << 24:
+        raise _misfit(path, "a real array (win_length,)", array)
+    return [float(value) for value in array]
+
+
+def load_magnitudes(path: Path) -> np.ndarray:
+    """Real magnitudes (channels, bins, frames), or their last two axes the other way round, in an .npy file."""
+    array = _npy(path)
+    if array.dtype.kind != "f" or array.dtype.itemsize > 8 or array.ndim not in (2, 3) or array.size == 0:
+        raise _misfit(path, "real magnitudes (bins, frames) or (channels, bins, frames)", array)
+    return np.array(array).reshape(-1, *array.shape[-2:])
+
+
+def _npy(path: Path) -> np.ndarray:
+    check_input(path)
+    with foreign(f"{path}: a truncated or damaged .npy file"):
+        return np.lib.format.open_memmap(path, mode="r")
+
+
+def _of_npz(path: Path, key: str | None) -> np.ndarray:
+    with foreign(f"{path}: a truncated or damaged .npz file"), zipfile.ZipFile(path) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+        if {"spectrum", "parameters"} <= set(names) and key is None:
+            hint = "make it anew, or give --key spectrum and the options that it was made with"
+            raise Failure(Exit.INPUT, f"{path}: is a spectrogram file of the old form: {hint}")
+        chosen = names[0] if key is None and len(names) == 1 else key
+        if chosen not in names:
+            need = "one array, or --key" if key is None else f"an array {key!r}"
+            raise Failure(Exit.INPUT, f"{path}: need {need}; the arrays in it: {', '.join(names[:20]) or 'none'}")
+        with TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # POSIX removes what is mapped, Windows does not
+            check_space(Path(folder) / path.name, archive.getinfo(f"{chosen}.npy").file_size)
+            return np.lib.format.open_memmap(archive.extract(f"{chosen}.npy", folder), mode="r")
+
+
+def _misfit(path: Path, need: str, array: np.ndarray) -> Failure:
+    return Failure(Exit.MISFIT, f"{path}: need {need}, got {array.dtype} of shape {array.shape}")
