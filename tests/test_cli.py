@@ -4,12 +4,15 @@ Outputs are whole or not there, and what fails is one line.
 """
 
 import io
+import multiprocessing
 import os
 import pickle
 import re
 import signal
 import subprocess
 import sys
+import threading
+import time
 import tracemalloc
 import types
 import zipfile
@@ -27,7 +30,7 @@ h5py = pytest.importorskip("h5py")
 soundfile = pytest.importorskip("soundfile")
 
 from xp_istft.backends.stored import Stored  # noqa: E402
-from xp_istft.cli import commands, recordings, spectrogram_files, speech, whole_files  # noqa: E402  what they need was asked for first
+from xp_istft.cli import commands, many, recordings, spectrogram_files, speech, whole_files  # noqa: E402  what they need was asked for first
 
 RATE = 8000
 
@@ -210,6 +213,122 @@ def test_directories_that_do_not_fit(cli):
     fails(cli, 4, "cannot be made", "stft", "a.wav", "b.wav", "a.wav/out")
     Path("X.h5").symlink_to("/dev/null")
     fails(cli, 4, "not a regular file", "stft", "a.wav", "X.h5", "--force")
+
+
+def files(folder):
+    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
+
+
+def two_recordings():
+    Path("in").mkdir()
+    for seed, name in enumerate("ab"):
+        written(f"in/{name}.wav", noise(seed=seed))
+
+
+def test_processes_make_the_bytes_of_one(cli):
+    two_recordings()
+    Path("in/broken.wav").write_bytes(b"RIFF")
+    code, out, err = cli("stft", "in", "far", "--workers", 2)
+    assert (code, out.count("\n")) == (3, 2)
+    assert err.splitlines()[0] == "xp-istft: 1 of 3 files failed:"
+    assert "broken.wav: is no recording that can be read" in err.splitlines()[1]
+    assert cli("stft", "in", "near")[0] == 3
+    assert files("far") == files("near") == ["a.h5", "b.h5"]
+    for name in files("far"):
+        assert Path("far", name).read_bytes() == Path("near", name).read_bytes()
+
+
+def first_time(flag):
+    """Whether nobody asked for this flag before, in any process."""
+    try:
+        os.close(os.open(flag, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
+def half_written(source, target):
+    """Writes in two halves; the first process that is between them is killed."""
+    with whole_files.whole_file(target) as temporary:
+        temporary.write_bytes(b"half")
+        if first_time(source.with_suffix(".killed")):
+            os.kill(os.getpid(), signal.SIGKILL)
+        temporary.write_bytes(b"both halves")
+    return "done"
+
+
+def test_a_file_whose_worker_is_killed_is_done_by_another(tmp_path):
+    made = [(tmp_path / f"{i}.in", tmp_path / f"{i}.out") for i in range(5)]
+    for source, _ in made[1:]:
+        source.with_suffix(".killed").touch()
+    outcomes = dict(many.by_workers(made, half_written, None, 2))
+    assert [outcomes[i] for i in range(5)] == [many.Outcome("done", (), 0)] * 5
+    assert all(target.read_bytes() == b"both halves" for _, target in made)
+    assert not list(tmp_path.glob(".*"))
+
+
+def always_killed(source, target):
+    if source.name == "bad":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "done"
+
+
+def test_a_file_that_kills_every_process_is_one_failure(tmp_path):
+    made = [(tmp_path / name, tmp_path / "out") for name in ("good", "bad", "fine")]
+    outcomes = dict(many.by_workers(made, always_killed, None, 2))
+    assert [outcomes[i].code for i in range(3)] == [0, 1, 0]
+    assert "bad: BrokenProcessPool: " in outcomes[1].said
+
+
+def half_written_for_long(source, target):
+    with whole_files.whole_file(target) as temporary:
+        temporary.write_bytes(b"half")
+        time.sleep(100)
+    return "done"
+
+
+def test_interrupted_while_processes_write_leaves_nothing(tmp_path):
+    made = [(tmp_path / f"{i}.in", tmp_path / f"{i}.out") for i in range(3)]
+
+    def interrupt():
+        while len(list(tmp_path.glob(".*.part"))) < 2:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        list(many.by_workers(made, half_written_for_long, None, 2))
+    assert list(tmp_path.iterdir()) == []
+    assert multiprocessing.active_children() == []
+
+
+def test_a_second_run_with_other_options_is_refused(cli):
+    two_recordings()
+    cli("stft", "in", "X", "--n-fft", 256)
+    assert cli("istft", "X", "y")[0] == 0
+    assert cli("istft", "X", "y")[1] == "y/a.wav: there already\ny/b.wav: there already\n"
+    before = Path("y/a.wav").read_bytes()
+    other = ("--max-gain", 3)  # neither length nor format says so
+    code, out, err = cli("istft", "X", "y", *other)
+    assert (code, out) == (4, "")
+    assert "y/a.wav: exists already, and it was made with other options" in err.splitlines()[1]
+    assert Path("y/a.wav").read_bytes() == before
+    assert cli("istft", "X", "y", *other, "--force")[0] == 0
+    assert Path("y/a.wav").read_bytes() != before
+    assert cli("istft", "X", "y", *other)[1] == "y/a.wav: there already\ny/b.wav: there already\n"
+
+
+def test_parts_that_killed_workers_left_are_removed_when_nobody_writes_them_any_more(cli):
+    two_recordings()
+    assert cli("stft", "in", "X", "--n-fft", 256)[0] == 0
+    left, written_now, of_others = ".a.h5.ab12_xyz.part", ".b.h5.ab12_xyz.part", ".a.h5.c.h5.ab12_xyz.part"
+    for name in (left, written_now, of_others):
+        Path("X", name).write_bytes(b"half")
+    long_ago = os.stat("X/a.h5").st_mtime - 2 * 3600
+    for name in (left, of_others):
+        os.utime(Path("X", name), (long_ago, long_ago))
+    assert cli("stft", "in", "X", "--n-fft", 256)[1] == "X/a.h5: there already\nX/b.h5: there already\n"
+    assert files("X") == sorted([written_now, of_others, "a.h5", "b.h5"])
 
 
 def test_nothing_is_overwritten_without_force(cli):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+import sys
 import uuid
 from pathlib import Path
 
@@ -20,7 +21,6 @@ import dask  # noqa: E402
 import dask.array as da  # noqa: E402
 
 from xp_istft.cli import commands, many  # noqa: E402
-from xp_istft.cli.whole_files import whole_file  # noqa: E402
 
 RATE = 8000
 
@@ -152,58 +152,6 @@ def test_a_second_run_does_what_is_missing(client, cli):
     assert files("out") == ["a.h5", "b.h5", "c.h5"]
 
 
-def test_a_second_run_with_other_options_is_refused(cli):
-    for name in "ab":
-        written(f"in/{name}.wav")
-    cli("stft", "in", "X", "--n-fft", 256)
-    assert cli("istft", "X", "y")[0] == 0
-    assert cli("istft", "X", "y")[1] == ["y/a.wav: there already", "y/b.wav: there already"]
-    before = Path("y/a.wav").read_bytes()
-    other = ("--max-gain", 3)  # neither length nor format says so
-    code, out, err = cli("istft", "X", "y", *other)
-    assert (code, out) == (4, [])
-    assert "y/a.wav: exists already, and it was made with other options" in err[1]
-    assert Path("y/a.wav").read_bytes() == before
-    assert cli("istft", "X", "y", *other, "--force")[0] == 0
-    assert Path("y/a.wav").read_bytes() != before
-    assert cli("istft", "X", "y", *other)[1] == ["y/a.wav: there already", "y/b.wav: there already"]
-
-
-def test_parts_that_killed_workers_left_are_removed_when_nobody_writes_them_any_more(cli):
-    for name in "ab":
-        written(f"in/{name}.wav")
-    assert cli("stft", "in", "X", "--n-fft", 256)[0] == 0
-    left, written_now, of_others = ".a.h5.ab12_xyz.part", ".b.h5.ab12_xyz.part", ".a.h5.c.h5.ab12_xyz.part"
-    for name in (left, written_now, of_others):
-        Path("X", name).write_bytes(b"half")
-    long_ago = os.stat("X/a.h5").st_mtime - 2 * 3600
-    for name in (left, of_others):
-        os.utime(Path("X", name), (long_ago, long_ago))
-    assert cli("stft", "in", "X", "--n-fft", 256)[1] == ["X/a.h5: there already", "X/b.h5: there already"]
-    assert files("X") == sorted([written_now, of_others, "a.h5", "b.h5"])
-
-
-def half_written(source, target):
-    """Writes in two halves; the first process that is between them is killed."""
-    with whole_file(target) as temporary:
-        temporary.write_bytes(b"half")
-        if first_time(source.with_suffix(".killed")):
-            os.kill(os.getpid(), signal.SIGKILL)
-        temporary.write_bytes(b"both halves")
-    return "done"
-
-
-def test_a_file_whose_worker_is_killed_is_done_by_another(tmp_path):
-    made = [(tmp_path / f"{i}.in", tmp_path / f"{i}.out") for i in range(5)]
-    for source, _ in made[1:]:
-        source.with_suffix(".killed").touch()
-    with dask.config.set({"distributed.scheduler.allowed-failures": 3}):
-        outcomes = dict(many.on_dask(made, half_written, None, 2))
-    assert [outcomes[i] for i in range(5)] == [many.Outcome("done", (), 0)] * 5
-    assert all(target.read_bytes() == b"both halves" for _, target in made)
-    assert not list(tmp_path.glob(".*"))
-
-
 def always_killed(source, target):
     if source.name == "bad":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -212,7 +160,7 @@ def always_killed(source, target):
 
 def test_a_file_that_kills_every_worker_is_one_failure(client, tmp_path):
     made = [(tmp_path / name, tmp_path / "out") for name in ("good", "bad", "fine")]
-    outcomes = dict(many.on_dask(made, always_killed, client.scheduler.address, 1))
+    outcomes = dict(many.by_workers(made, always_killed, client.scheduler.address, 1))
     assert (outcomes[0].code, outcomes[2].code) == (0, 0)
     assert outcomes[1].code == 1
     assert "bad: KilledWorker: " in outcomes[1].said
@@ -227,14 +175,11 @@ def test_no_scheduler_answers(cli, monkeypatch):
 
 
 def test_without_distributed_it_says_how_to_get_it(cli, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "distributed", None)
-    for name in "ab":
-        written(f"{name}.wav")
-    code, _, err = cli("stft", "a.wav", "b.wav", "out", "--workers", 2)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    written("a.wav")
+    code, _, err = cli("stft", "a.wav", "X.h5", "--scheduler", "tcp://127.0.0.1:9")
     assert code == 2
-    assert err == [
-        "xp-istft: --scheduler, and --workers with several files, need Dask: pip install 'xp-istft[distributed]'"
-    ]
+    assert err == ["xp-istft: --scheduler needs Dask: pip install 'xp-istft[distributed]'"]
 
 
 def test_progress_is_silent_where_there_is_no_terminal(client, cli, monkeypatch):

@@ -260,7 +260,7 @@ def _each(
     if several:
         remove_stale_parts(target for _, target in pairs)
     return _reported(
-        pairs, _on_dask(pairs, work, scheduler, workers or 1) if clustered else _here(pairs, work), several
+        pairs, _by_workers(pairs, work, scheduler, workers or 1) if clustered else _here(pairs, work), several
     )
 
 
@@ -295,12 +295,12 @@ def _here(pairs: list[tuple[Path, Path]], work: Callable[..., str]) -> Iterator[
             yield number, many.attempted(partial(work, advance=advance), source, target)
 
 
-def _on_dask(
+def _by_workers(
     pairs: list[tuple[Path, Path]], work: Callable[..., str], scheduler: str | None, workers: int
 ) -> Iterator[tuple[int, many.Outcome]]:
     with terminal_progress() as progress:
         task = progress.add_task(f"{len(pairs)} files", total=len(pairs))
-        for done in many.on_dask(pairs, work, scheduler, workers):
+        for done in many.by_workers(pairs, work, scheduler, workers):
             progress.advance(task)
             yield done
 

@@ -1,13 +1,15 @@
-"""Many files: which they are, where each goes, and who does them - this process, or the workers of a Dask cluster."""
+"""Many files: which they are, where each goes, and who does them: this process, others, or the workers of a cluster."""
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .failures import Exit, Failure, one_line
 from .whole_files import remove_parts
@@ -91,55 +93,60 @@ def attempted(work: Work, source: Path, target: Path) -> Outcome:
     return Outcome(said, tuple(one_line(each.message) for each in caught), int(code))
 
 
-def on_dask(
+def by_workers(
     made: list[tuple[Path, Path]], work: Work, scheduler: str | None, workers: int
 ) -> Iterator[tuple[int, Outcome]]:
-    """(number of the pair, its outcome), as they are done by the workers of `scheduler`, or by some of our own.
+    """(number of the pair, its outcome), as they are done by processes of our own, or by the workers of `scheduler`.
 
-    A file whose worker dies is begun again on another one; after several deaths, the last of them alone, it counts as
-    failed.
+    A file that was not done because a worker died is begun again, at last alone; what fails even so is a failure.
     """
+    began, left = time.time(), list(range(len(made)))
+    rounds = 3 if scheduler is None else 1  # a dead process ends the pool, a scheduler has others try by itself
     try:
-        from distributed import Client, KilledWorker, LocalCluster, as_completed, wait
-    except ModuleNotFoundError as cause:
-        need = "--scheduler, and --workers with several files, need Dask"
-        raise Failure(Exit.USAGE, f"{need}: pip install 'xp-istft[distributed]'") from cause
-    with ExitStack() as stack:
+        for alone in (*[False] * rounds, True):
+            for group in [[number] for number in left] if alone else [list(left)]:
+                with _executor(scheduler, min(workers, len(group) or 1)) as pool:
+                    futures: dict[Future[Outcome], int] = {}
+                    with suppress(BrokenExecutor):  # it may break before all are handed over
+                        for number in group:
+                            source, target = made[number]
+                            futures[pool.submit(attempted, work, source.absolute(), target.absolute())] = number
+                    for future in as_completed(futures):
+                        number, cause = futures[future], future.exception()
+                        if cause is None:
+                            left.remove(number)
+                            yield number, future.result()
+                        elif alone:
+                            said = f"{made[number][0]}: {type(cause).__name__}: {one_line(cause)}"
+                            yield number, Outcome(said, (), Exit.UNEXPECTED)
+    finally:
         if scheduler is None:
-            stack.callback(_clear, made, time.time())
-            count = min(workers, len(made))
-            options: dict[str, Any] = {"dashboard_address": "127.0.0.1:0", "silence_logs": 50}
-            cluster = stack.enter_context(LocalCluster(n_workers=count, threads_per_worker=1, **options))
-            client = stack.enter_context(Client(cluster))
-        else:
+            remove_parts((target for _, target in made), began)
+
+
+@contextmanager
+def _executor(scheduler: str | None, workers: int) -> Iterator[Executor]:
+    """Processes of our own, which do not outlive the block, or the workers of a scheduler."""
+    if scheduler is None:
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
             try:
-                client = stack.enter_context(Client(scheduler, timeout=_SECONDS))
-            except (OSError, ValueError) as cause:
-                raise Failure(Exit.USAGE, f"{scheduler}: no scheduler answers there: {one_line(cause)}") from cause
-
-        def submitted(number: int) -> Any:
-            source, target = made[number]
-            return client.submit(attempted, work, source.absolute(), target.absolute(), pure=False)
-
-        def outcome(future: Any, number: int) -> Outcome:
-            if future.status == "finished":
-                return future.result()
-            cause = future.exception()
-            return Outcome(f"{made[number][0]}: {type(cause).__name__}: {one_line(cause)}", (), Exit.UNEXPECTED)
-
-        futures = {submitted(number): number for number in range(len(made))}
-        fallen = []
-        for future in as_completed(futures):
-            if future.status != "finished" and isinstance(future.exception(), KilledWorker):
-                fallen.append(futures[future])
-            else:
-                yield futures[future], outcome(future, futures[future])
-        for number in fallen:  # a worker that dies takes along what waits for it: each once more, alone
-            future = submitted(number)
-            wait(future)
-            yield number, outcome(future, number)
-
-
-def _clear(made: list[tuple[Path, Path]], began: float) -> None:
-    """Remove what workers that died since then have left half written."""
-    remove_parts((target for _, target in made), began)
+                yield pool
+            except BaseException:  # interrupted: nobody waits for what is half done
+                pool.shutdown(wait=False, cancel_futures=True)
+                processes = multiprocessing.active_children()
+                for process in processes:
+                    process.terminate()
+                for process in processes:
+                    process.join()
+                raise
+        return
+    try:
+        from distributed import Client
+    except ModuleNotFoundError as cause:
+        raise Failure(Exit.USAGE, "--scheduler needs Dask: pip install 'xp-istft[distributed]'") from cause
+    try:
+        client = Client(scheduler, timeout=_SECONDS)
+    except (OSError, ValueError) as cause:
+        raise Failure(Exit.USAGE, f"{scheduler}: no scheduler answers there: {one_line(cause)}") from cause
+    with client:
+        yield client.get_executor(pure=False)
