@@ -166,7 +166,6 @@ class Torch(Peer, OnTorch):
     name = package = "torch"
     names: ClassVar = {"X": "input"}
     lacks = ("out",)
-    threads = property(lambda self: self.module.set_num_threads)  # type: ignore[assignment]
 
     def istft(self, X: Any, n_fft: Any = None, window: Any = "hann", win_length: Any = None, **given: Any) -> Any:
         if n_fft is None or isinstance(window, (tuple, list)):
@@ -178,6 +177,9 @@ class Torch(Peer, OnTorch):
             single = getattr(X, "dtype", None) in (self.module.complex64, self.module.float32)
             window = self.module.from_numpy(window.astype("f") if single and window.dtype == float else window)
         return self.module.istft(X, n_fft, window=window, win_length=win_length, **given)
+
+    def threads(self, count: int) -> None:
+        self.module.set_num_threads(count)
 
 
 class NnAudio(Peer, OnTorch):
@@ -214,7 +216,8 @@ class Scipy(Peer):
 
     def istft(self, X: Any, n_fft: Any = None, hop_length: Any = None, win_length: Any = None, window: Any = "hann",
               center: Any = True, onesided: Any = True) -> Any:  # fmt: skip
-        size = win_length or n_fft or (len(window) if isinstance(window, np.ndarray) else None)
+        size = n_fft if win_length is None else win_length
+        size = len(window) if size is None and isinstance(window, np.ndarray) else size
         if size is None or isinstance(hop_length, (str, bool)) or window is None:
             raise NotApplicableError("the hop is given as noverlap")
         with contextlib.suppress(NotApplicableError):
