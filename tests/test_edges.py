@@ -134,3 +134,13 @@ def test_a_hole_of_the_steady_state_alone_is_found_between_the_ends():
         with pytest.raises(xi.NOLAError, match=r"got 0 at sample 12 \(hop_length=4\)"):
             xi.istft(np.ones((9, n_frames), complex), hop_length=4, center=False, **pair)
     assert xi.STFT(16, 4, center=False, **pair).coverage(3).determined.all()
+
+
+def test_few_frames_determine_at_their_start_what_many_do():
+    """The largest overlap is that of any number of frames: here of 8, and 7 eps**2 is the least that is no hole."""
+    window = np.ones(8)
+    for first, known in ((2, False), (3, True)):
+        window[0] = first * np.finfo(np.float64).eps
+        transform = xi.STFT(8, 1, window=window, center=False)
+        for n_frames in (1, 2, 7, 8, 50):
+            assert transform.coverage(n_frames).determined[0] == known
