@@ -143,13 +143,20 @@ def test_mkl_takes_the_sizes_it_is_faster_at():
     assert [n for n in (64, 400, 1000, 4096, 511, 1009, 243, 1022) if mkl.suits(n, True)] == [64, 400, 1000, 4096]
 
 
-def test_auto_takes_scipy_where_it_is_faster():
-    scipy = fft.ScipyEngine()
+@pytest.mark.parametrize(
+    ("version", "vectors"),
+    [("1.10.1", False), ("1.17.9", False), ("1.18.0", True), ("1.18.0rc1", True), ("1.20.2", True), ("2.0.0", True)],
+)
+def test_scipy_has_vectors_from_version_1_18_on(version, vectors, monkeypatch):
+    """Its real transforms are the faster ones then; its complex ones are left to NumPy."""
+    monkeypatch.setattr(scipy, "__version__", version)
+    engine = fft.ScipyEngine()
     sizes = (16, 32, 400, 511, 1018, 1024, 1040, 2048, 16384, 65536)
-    for scipy._vectors in (False, True):
-        taken = [n for n in sizes if scipy.is_fastest(n, True)]
-        assert taken == ([16, 32, 400, 1024, 1040, 2048, 16384] if scipy._vectors else [])
-        assert not scipy.is_fastest(512, False)
+    fast = [16, 32, 400, 1024, 1040, 2048, 16384] if vectors else []
+    assert [n for n in sizes if engine.is_fastest(n, True)] == fast
+    assert not engine.is_fastest(512, False)
+    assert engine.suits(512, True)
+    assert engine.suits(512, False) is not vectors
 
 
 def test_auto_asks_scipy_for_what_it_makes_faster_alone(monkeypatch):
@@ -164,13 +171,6 @@ def test_auto_asks_scipy_for_what_it_makes_faster_alone(monkeypatch):
         assert {fft.engine_for(*case).name for case in others} == {"numpy"}
     finally:
         fft._engine_for.cache_clear()
-
-
-def test_complex_transforms_of_newer_scipy_are_numpys():
-    scipy = fft.ScipyEngine()
-    for scipy._vectors in (False, True):
-        assert scipy.suits(512, True)
-        assert scipy.suits(512, False) is not scipy._vectors
 
 
 def test_smooth_sizes_are_even_and_have_small_factors():
@@ -235,15 +235,6 @@ def test_mkl_works_on_one_thread_and_gives_the_others_back(monkeypatch):
         getattr(numpy, name)(source, *arguments, due)
         assert (numpy.divides, engine.divides) == (True, False)
         np.testing.assert_array_equal(made, due * 16)
-
-
-@pytest.mark.parametrize(
-    ("version", "vectors"),
-    [("1.10.1", False), ("1.17.9", False), ("1.18.0", True), ("1.18.0rc1", True), ("1.20.2", True), ("2.0.0", True)],
-)
-def test_scipy_has_vectors_from_version_1_18_on(version, vectors, monkeypatch):
-    monkeypatch.setattr(scipy, "__version__", version)
-    assert fft.ScipyEngine()._vectors is vectors
 
 
 C_TRANSFORMS = "scipy.fft._duccfft.pyduccfft"
@@ -314,8 +305,8 @@ def test_scipy_without_its_c_transforms(monkeypatch):
 
 
 def test_the_newest_scipy_is_called_without_a_copy():
-    if not fft.ScipyEngine()._vectors:
-        pytest.skip("SciPy before 1.18")
     engine = fft.ScipyEngine()
+    if not engine.is_fastest(512, True):
+        pytest.skip("SciPy before 1.18")
     assert not engine.makes
     check_engine(engine)

@@ -121,27 +121,27 @@ def test_keyboard_interrupt_stops_every_thread(where, request):
     assert sorted(done) == list(range(100))
 
 
-def test_the_caller_works_alone_where_no_thread_starts(monkeypatch):
+def helpers():
+    return [thread for thread in threading.enumerate() if thread.name == "xp_istft"]
+
+
+def test_no_more_threads_start_than_have_work():
+    for n_tasks, workers, needed in ((5, 1, 0), (1, 8, 0), (2, 8, 1), (9, 3, 2), (9, 2, 1), (40, 9, 8), (9, 40, 8)):
+        done, before = [], len(helpers())
+        threads.run(lambda task, share, done=done: done.append(task), list(range(n_tasks)), workers, nullcontext)
+        assert sorted(done) == list(range(n_tasks))
+        assert len(helpers()) == max(before, needed)
+    assert all(thread.daemon for thread in helpers())
+
+
+def test_the_work_is_done_where_no_thread_starts(monkeypatch):
     def refuse(self):
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    monkeypatch.setattr(threads, "_pool", threads._Pool())
     done = []
-    threads.run(lambda task, share: done.append(task), [1, 2, 3], 3, nullcontext)
-    assert done == [1, 2, 3]
-
-
-def test_no_more_threads_start_than_have_work(monkeypatch):
-    started, start = [], threading.Thread.start
-    monkeypatch.setattr(threading.Thread, "start", lambda thread: (started.append(thread), start(thread)))
-    monkeypatch.setattr(threads, "_pool", threads._Pool())
-    for n_tasks, workers, helpers in ((5, 1, 0), (1, 8, 0), (2, 8, 1), (9, 3, 2), (9, 2, 2), (4, 9, 3)):
-        done = []
-        threads.run(lambda task, share, done=done: done.append(task), list(range(n_tasks)), workers, nullcontext)
-        assert sorted(done) == list(range(n_tasks))
-        assert len(started) == helpers
-    assert all(thread.daemon and thread.name == "xp_istft" for thread in started)
+    threads.run(lambda task, share: done.append(task), list(range(100)), 50, nullcontext)
+    assert sorted(done) == list(range(100))
 
 
 def test_a_busy_pool_delays_nobody():
