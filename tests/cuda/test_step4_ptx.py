@@ -6,74 +6,52 @@ instructions cannot get worse unseen.
 
 from __future__ import annotations
 
+from functools import partial
+
+import checks
 import numpy as np
 import pytest
 from emulator import nvrtc
-from kernels import (
-    Fused,
-    OverlapAdd,
-    copied_rows,
-    framing_problem,
-    fused_problem,
-    noise,
-    overlap_add_problem,
-    real_ended,
-    transposed,
-)
+from kernels import Fused, OverlapAdd
 
-from xp_istft.frames import PAD_MODES, Frames
+from xp_istft.frames import Frames
 from xp_istft.windows import normalisation
 
 pytestmark = pytest.mark.skipif(bool(nvrtc.missing(compiler_only=True)), reason=f"{nvrtc.missing(compiler_only=True)}")
 FAMILIES = ("compute_75", "compute_90", "compute_100")
-MOST_ERROR = 3.4  # as in step 1
+EVERY_FAMILY = pytest.mark.parametrize("architecture", FAMILIES)
 
 
-@pytest.mark.parametrize("architecture", FAMILIES)
+@EVERY_FAMILY
 @pytest.mark.parametrize(("real", "parts", "keep"), [("float", 1, 1), ("double", 1, 1), ("float", 2, 1)])
 def test_overlap_add_keeps_its_error_bound(as_ptx, random, architecture, real, parts, keep):
-    for trial in range(12):
-        problem = overlap_add_problem(random, real, parts, keep, multiple=4 if trial % 2 else 1, gain=trial % 8 != 7)
-        macros = problem.macros(XI_INDEX_BITS=64 if trial % 4 == 3 else 32)
-        kernel = as_ptx("overlap_add", architecture, **macros)
-        assert problem.error(problem.launch(kernel, macros, most_blocks=1 + trial % 3)) < MOST_ERROR
+    build = partial(as_ptx, "overlap_add", architecture)
+    checks.overlap_add_keeps_its_error_bound(build, random, real, parts, keep, trials=12)
 
 
-@pytest.mark.parametrize("architecture", FAMILIES)
+@EVERY_FAMILY
 def test_transpose_moves_every_element(as_ptx, random, architecture):
-    kernel = as_ptx("transpose", architecture, XI_REAL="float", XI_PARTS=2, XI_REAL_ENDS=1)
-    for trial in range(4):
-        array = noise(random, (2, *(int(size) for size in random.integers(2, 70, 2))), "c8")
-        nyquist = array.shape[1] - 1
-        want = real_ended(array[..., :-1].swapaxes(1, 2), nyquist)
-        np.testing.assert_array_equal(transposed(kernel, array, nyquist, most_blocks=1 + trial % 2), want)
+    checks.transpose_moves_every_element(partial(as_ptx, "transpose", architecture), random, "float", 2, 1, trials=4)
 
 
-@pytest.mark.parametrize("architecture", FAMILIES)
-def test_copies_have_real_ends(as_ptx, random, architecture):
-    array = noise(random, (2, 40, 18), "c8")
-    copied = copied_rows(as_ptx("copy_rows", architecture, XI_REAL_ENDS=1), array, 16, most_blocks=2)
-    np.testing.assert_array_equal(copied, real_ended(array[..., :-1], 16))
+@EVERY_FAMILY
+def test_copied_rows_have_real_ends(as_ptx, random, architecture):
+    checks.copied_rows_have_real_ends(partial(as_ptx, "copy_rows", architecture), random, "float", 1, trials=2)
 
 
-@pytest.mark.parametrize("architecture", FAMILIES)
-def test_frames_are_the_padded_signal_times_the_window(as_ptx, random, architecture):
-    for trial in range(10):
-        multiple, mode = (4 if trial % 2 else 1), PAD_MODES[trial % 5]
-        problem = framing_problem(random, "float", 1, 1 + trial % 3 // 2, multiple, mode)
-        macros = problem.macros(XI_INDEX_BITS=64 if trial % 4 == 3 else 32)
-        kernel = as_ptx("frame", architecture, **macros)
-        np.testing.assert_array_equal(problem.launch(kernel, macros, most_blocks=3), problem.expected())
+@EVERY_FAMILY
+@pytest.mark.parametrize("make", [1, 2])
+def test_frames_are_the_padded_signal_times_the_window(as_ptx, random, architecture, make):
+    build = partial(as_ptx, "frame", architecture)
+    checks.frames_are_the_padded_signal_times_the_window(build, random, "float", 1, make, trials=5)
 
 
-@pytest.mark.parametrize("architecture", FAMILIES)
-@pytest.mark.parametrize("n_fft", [64, 512, 4096])
-def test_fused_istft_is_the_inverse_transform(as_ptx, random, architecture, n_fft):
-    for trial in range(3 if n_fft < 4096 else 1):
-        problem = fused_problem(random, n_fft, by_time=trial == 1, even=trial < 2)
-        macros = problem.macros()
-        kernel = as_ptx("istft_fused", architecture, **macros)
-        assert problem.error(problem.launch(kernel, macros, most_blocks=2)) < 3e-7
+@EVERY_FAMILY
+@pytest.mark.parametrize(("n_fft", "trials"), [(64, 2), (512, 2), (4096, 1)])
+def test_fused_istft_is_the_inverse_transform(as_ptx, random, architecture, n_fft, trials):
+    for by_time in (False, True)[: 1 + (n_fft < 4096)]:
+        build = partial(as_ptx, "istft_fused", architecture)
+        checks.fused_istft_is_the_inverse_transform(build, random, n_fft, by_time, trials)
 
 
 # ---- counts, for compute_90 ------------------------------------------------------------------------------------------

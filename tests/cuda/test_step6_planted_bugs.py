@@ -12,81 +12,43 @@ from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any
 
+import checks
 import numpy as np
 import pytest
 import test_step2_public_call as step2
 from emulator import nvrtc, ptx
 from emulator.fake_cupy import FakeCupy
-from kernels import (
-    copied_rows,
-    framing_problem,
-    fused_problem,
-    noise,
-    options,
-    overlap_add_problem,
-    real_ended,
-    source,
-    transposed,
-    uncovered_problem,
-)
+from kernels import options, source
 
 from xp_istft import gpu_engine
-from xp_istft.frames import PAD_MODES
 
 pytestmark = pytest.mark.skipif(bool(nvrtc.missing(compiler_only=True)), reason=f"{nvrtc.missing(compiler_only=True)}")
 CAUGHT = (AssertionError, ptx.SimulationError, RuntimeError, TypeError, ValueError, AttributeError)
-Build = Callable[..., Any]
 
 # ---- kernels ---------------------------------------------------------------------------------------------------------
 
 
-def check_overlap_add(build: Build, random: np.random.Generator) -> None:
-    for trial in range(14):
-        parts = 1 + trial % 2
-        problem = overlap_add_problem(random, "float", parts, 1 + trial % 4 // 3, multiple=4 if trial % 3 else 1)
-        macros = problem.macros(XI_INDEX_BITS=64 if trial == 5 else 32)
-        assert problem.error(problem.launch(build(**macros), macros, most_blocks=1 + trial % 3)) < 3.4
-    problem = uncovered_problem()
-    macros = problem.macros()
-    signal = problem.launch(build(**macros), macros)
-    assert (signal[:, problem.gain.samples(problem.frames.start, problem.frames.stop) == 0] == 0).all()
+def check_overlap_add(build: checks.Build, random: np.random.Generator) -> None:
+    for parts, keep in ((1, 1), (2, 2), (2, 1)):
+        checks.overlap_add_keeps_its_error_bound(build, random, "float", parts, keep, trials=6)
+    checks.uncovered_samples_are_zero(build)
 
 
-def check_transpose(build: Build, random: np.random.Generator) -> None:
-    kernel = build(XI_REAL="float", XI_PARTS=2, XI_REAL_ENDS=1)
-    for trial in range(6):
-        array = noise(random, (3, *(int(size) for size in random.integers(2, 70, 2))), "c8")
-        nyquist = array.shape[1] - 1 if trial % 2 else -1
-        want = real_ended(array[..., :-1].swapaxes(1, 2), nyquist)
-        np.testing.assert_array_equal(transposed(kernel, array, nyquist, most_blocks=1 + trial % 2), want)
+def check_frame(build: checks.Build, random: np.random.Generator) -> None:
+    for make in (1, 2):
+        checks.frames_are_the_padded_signal_times_the_window(build, random, "float", 1, make, trials=6)
 
 
-def check_copy_rows(build: Build, random: np.random.Generator) -> None:
-    kernel = build(XI_REAL="float", XI_REAL_ENDS=1)
-    for nyquist in (-1, 16):
-        array = noise(random, (3, 40, 18), "c8")
-        np.testing.assert_array_equal(copied_rows(kernel, array, nyquist, 2), real_ended(array[..., :-1], nyquist))
-
-
-def check_frame(build: Build, random: np.random.Generator) -> None:
-    for trial in range(12):
-        problem = framing_problem(random, "float", 1, 1 + trial % 2, 4 if trial % 3 else 1, PAD_MODES[trial % 5])
-        macros = problem.macros()
-        np.testing.assert_array_equal(problem.launch(build(**macros), macros, most_blocks=2), problem.expected())
-
-
-def check_fused(build: Build, random: np.random.Generator) -> None:
-    for trial in range(6):
-        problem = fused_problem(random, (64, 512)[trial % 2], by_time=trial % 3 == 1, even=trial < 4)
-        macros = problem.macros()
-        assert problem.error(problem.launch(build(**macros), macros, most_blocks=1 + trial % 2)) < 3e-7
+def check_fused(build: checks.Build, random: np.random.Generator) -> None:
+    for n_fft, by_time, trials in ((64, False, 9), (64, True, 9), (512, False, 2), (512, True, 2)):
+        checks.fused_istft_is_the_inverse_transform(build, random, n_fft, by_time, trials)
 
 
 CHECKS = {
     "istft_fused": check_fused,
     "overlap_add": check_overlap_add,
-    "transpose": check_transpose,
-    "copy_rows": check_copy_rows,
+    "transpose": lambda build, random: checks.transpose_moves_every_element(build, random, "float", 2, 1, trials=6),
+    "copy_rows": lambda build, random: checks.copied_rows_have_real_ends(build, random, "float", 1, trials=2),
     "frame": check_frame,
 }
 

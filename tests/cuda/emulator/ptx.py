@@ -20,7 +20,7 @@ memory.
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -69,13 +69,9 @@ class Counts:
     """Of all blocks run so far; instructions are counted per warp."""
 
     instructions: int = 0
-    barriers: int = 0
-    by_opcode: Counter = field(default_factory=Counter)
-    by_line: Counter = field(default_factory=Counter)
     loaded_sectors: Sites = _NOTHING
     stored_sectors: Sites = _NOTHING
     shared_wavefronts: Sites = _NOTHING
-    by_site: dict[str, Sites] = field(default_factory=lambda: defaultdict(lambda: _NOTHING))
     touched: dict[tuple[int, bool], set[int]] = field(default_factory=lambda: defaultdict(set))
 
     def distinct_bytes(self, array: int, stored: bool = False) -> int:
@@ -294,7 +290,6 @@ class _Block:
             if op[0] in ("bar", "barrier"):
                 self.counter[threads] = at + 1
                 self.waiting[active] = True
-                kernel.counts.barriers += kernel.count
                 if not self.alive.all():
                     raise SimulationError(f"{kernel.name}: a barrier after some threads of the block returned")
                 return
@@ -468,10 +463,7 @@ class _Block:
     # ---- counting ----------------------------------------------------------------------------------------------------
 
     def _count_instruction(self, instruction: Instruction, threads: np.ndarray) -> None:
-        counts, warps = self.kernel.counts, len(np.unique(threads // 32))
-        counts.instructions += warps
-        counts.by_line[instruction.line] += warps
-        counts.by_opcode[instruction.op[0]] += warps
+        self.kernel.counts.instructions += len(np.unique(threads // 32))
 
     def _count_access(
         self, instruction: Instruction, space: str, store: bool, address: np.ndarray, size: int, threads: np.ndarray
@@ -494,8 +486,6 @@ class _Block:
         name = "shared_wavefronts" if space == "shared" else "stored_sectors" if store else "loaded_sectors"
         held = getattr(counts, name)
         setattr(counts, name, Sites(held.cost + cost, held.ideal + ideal))
-        site = counts.by_site[instruction.text]
-        counts.by_site[instruction.text] = Sites(site.cost + cost, site.ideal + ideal)
 
     # ---- arithmetic --------------------------------------------------------------------------------------------------
 
