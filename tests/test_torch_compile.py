@@ -10,6 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import xp_istft as xi  # noqa: E402
+from xp_istft import nn  # noqa: E402
+from xp_istft.compat import torch as compat  # noqa: E402
 
 with warnings.catch_warnings():  # torch calls functions of its own that it deprecates
     warnings.simplefilter("ignore")
@@ -209,12 +211,81 @@ def test_transforms_are_constants_of_a_compiled_function(compiler):
     torch.testing.assert_close(compiled(S), xi.griffin_lim(S, ones, n_iter=3, init="zero"))
 
 
-def test_traced_by_torchscript():
-    X, x = spectrum(), randn(2, 23)
+def recorded():
+    """Every way in, with its argument: what torch's recorders of one run meet."""
+    t, X, x = xi.STFT(8, 2), spectrum(), randn(2, 23)
+    exporting = nn.ISTFT(t, export=True).double()
+    return {
+        "stft": (forward, x),
+        "stft of a window": (lambda x: forward(x, torch.ones(8)), x),
+        "istft": (inverse, X),
+        "istft of a window": (lambda X: inverse(X, torch.ones(8)), X),
+        "STFT.stft": (lambda x: t.stft(x), x),
+        "STFT.istft": (lambda X: t.istft(X), X),
+        "griffin_lim": (lambda S: xi.griffin_lim(S, t, n_iter=2, init="zero"), X.abs()),
+        "frame": (lambda x: xi.frame(x, 8, 2), x),
+        "overlap_add": (lambda y: xi.overlap_add(y, 2), randn(2, 8, 5)),
+        "compat stft": (lambda x: compat.stft(x, 8, return_complex=True), x),
+        "compat istft": (lambda X: compat.istft(X, 8), X),
+        "nn.STFT": (nn.STFT(t), x),
+        "magnitudes of nn.STFT": (nn.STFT(t, output_format="magnitude"), x),
+        "nn.ISTFT": (nn.ISTFT(t), X),
+        "nn.ISTFT of pairs": (nn.ISTFT(t), torch.view_as_real(X)),
+        "nn.GriffinLim": (nn.GriffinLim(t, n_iter=2, init="zero"), X.abs()),
+        "exporting nn.ISTFT": (exporting, torch.view_as_real(X)),
+    }
+
+
+@pytest.mark.parametrize("way", recorded())
+def test_recorders_of_one_run_are_refused_by_name(way):
+    """What they would record holds for one length; torch.jit.trace of a module with export=True holds for all."""
+    function, array = recorded()[way]
+    need = r"need torch\.export\.export or torch\.compile, which follow sizes, got torch\."
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch says that it records sizes as constants, and that TorchScript is old
-        for function, array in ((inverse, X), (forward, x)):
-            torch.testing.assert_close(torch.jit.trace(function, (array,))(2 * array), function(2 * array))
+        warnings.simplefilter("ignore")  # torch says that TorchScript is old
+        if way == "exporting nn.ISTFT":
+            trace = torch.jit.trace(function, (array,))
+            for longer in (array, randn(3, 5, 11, 2)):
+                torch.testing.assert_close(trace(longer), function(longer))
+        else:
+            with pytest.raises(NotImplementedError, match=need + "jit.trace"):
+                torch.jit.trace(function, (array,))
+        module = function if isinstance(function, torch.nn.Module) else _Calling(function)
+        with pytest.raises(NotImplementedError, match=need + "fx.symbolic_trace"):
+            torch.fx.symbolic_trace(module)
+
+
+class _Calling(torch.nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+class _CallingByName(torch.nn.Module):
+    def forward(self, x):
+        return xi.stft(x)
+
+
+def test_torchscript_is_refused_by_name():
+    t = xi.STFT(8)
+    holder = torch.nn.Sequential(nn.ISTFT(t))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch says that TorchScript is old
+        for each, name in (
+            (xi.stft, "stft"),
+            (xi.istft, "istft"),
+            (xi.griffin_lim, "griffin_lim"),
+            (compat.istft, "istft"),
+            (_CallingByName(), "stft"),
+            (nn.STFT(t), "STFT"),
+            (nn.ISTFT(t, export=True), "ISTFT"),
+            (holder, "ISTFT"),
+        ):
+            with pytest.raises(NotImplementedError, match=f"^{name}: script: need torch.compile or torch.export"):
+                torch.jit.script(each)
 
 
 def test_transformations_agree_with_the_plain_calls():

@@ -121,7 +121,7 @@ def public(function: _Function) -> _Function:
 
     OPAQUE.append(function)
     step.__code__ = step.__code__.replace(co_name=function.__name__)  # type: ignore[attr-defined]
-    return step  # type: ignore[return-value]
+    return unscriptable(step)  # type: ignore[return-value]
 
 
 def hinted(function: _Function) -> _Function:
@@ -138,6 +138,22 @@ def hinted(function: _Function) -> _Function:
         raise unknown
 
     return call  # type: ignore[return-value]
+
+
+def unscriptable(function: _Function) -> _Function:
+    """`function`, which says so where a compiler asks for its source code, as TorchScript does."""
+
+    def refuse() -> None:
+        raise not_scripted(function.__name__)
+
+    function.__prepare_scriptable__ = refuse  # type: ignore[attr-defined]
+    return function
+
+
+def not_scripted(name: str) -> Exception:
+    """What to say to a compiler of source code."""
+    need = "torch.compile or torch.export.export, which follow calls"
+    return error(NotImplementedError, name, "script", need, "torch.jit.script, which compiles source code")
 
 
 def _unknown(cause: TypeError, function: Callable[..., Any], options: dict[str, Any]) -> Exception | None:

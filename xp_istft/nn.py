@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from . import onnx
-from .arguments import TRANSPARENT, boolean, choice, error, hinted, integer
+from .arguments import TRANSPARENT, boolean, choice, error, hinted, integer, not_scripted
 from .backends.torch import BACKEND
-from .backends.torch.graphs import one_step
+from .backends.torch.graphs import check_no_proxy, check_not_traced, one_step
 from .dtypes import HALVES, dtype_name
 from .frequencies.grids import Frequencies
 from .phase.algorithms import NAMED, Algorithm
@@ -50,6 +50,9 @@ class _Module(torch.nn.Module):
         self.transform = _on_host(transform)
         self.trainable_window = boolean(self.function, "trainable_window", trainable_window)
         self._hold("window", self._samples("window"), self.trainable_window)
+
+    def __prepare_scriptable__(self) -> None:
+        raise not_scripted(self.function)
 
     # ---- what is held
 
@@ -237,6 +240,7 @@ class ISTFT(_Module):
             In the precision of X, half precisions of pairs included; complex for a two-sided transform.
         """
         if self.export:
+            check_no_proxy(self.function, "X", X)
             length = read_length(self.function, length)
             return onnx.inverse(self.function, X, self.transform, (self.basis, self.envelope), length)
         return self._inverted(X, length)
@@ -320,6 +324,7 @@ class STFT(_Module):
         -------
         complex (..., n_bins, n_frames), or real: pairs (..., n_bins, n_frames, 2), magnitudes or phases
         """
+        check_not_traced(self.function, "x", x)
         output = self.output_format
         if output_format is not None:
             output = choice(self.function, "output_format", output_format, _OUTPUT_FORMATS)
@@ -425,6 +430,7 @@ class GriffinLim(_Module):
         real (..., n_samples)
             In the precision of S; what is computed is at least in float32.
         """
+        check_not_traced(self.function, "S", S)
         if not isinstance(S, Tensor) or not S.is_floating_point():
             got = S.dtype if isinstance(S, Tensor) else type(S).__name__
             raise error(TypeError, self.function, "S", "a real floating torch tensor", got)
@@ -467,6 +473,7 @@ def _with(transform: Transform, *trained_parts: Tensor | None) -> Transform:
 
 def as_complex(function: str, X: Any) -> Tensor:
     """Complex numbers, of pairs if need be; half precision pairs in float32."""
+    check_not_traced(function, "X", X)
     if not isinstance(X, Tensor):
         raise error(TypeError, function, "X", "a torch tensor", type(X).__name__)
     if X.is_complex():

@@ -23,6 +23,7 @@ _BACKENDS = {
     ("numpy", "ndarray"): "cpu.numpy",
     ("cupy", "ndarray"): "cupy",
     ("torch", "Tensor"): "torch",
+    ("torch.fx", "Proxy"): "torch",  # which refuses it
     ("dask.array", "Array"): "dask",
     ("jax", "Array"): "jax",
     ("jax.core", "Tracer"): "jax",

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..arguments import error, integer, positive
+from ..arguments import error, integer, positive, unscriptable
 from ..backends import backend_for, device, namespace, required_backend
 from ..dtypes import PRECISION, WIDENED, dtype_name
 
@@ -37,7 +37,7 @@ def naming(
                     raise
                 raise kind(*cause.args) from cause
 
-        return call  # type: ignore[return-value]
+        return unscriptable(call)  # type: ignore[return-value]
 
     return decorate
 
@@ -69,6 +69,9 @@ def needs_array(function: str, name: str, array: Any, *axes: str) -> None:
     if not (hasattr(array, "shape") and hasattr(array, "dtype")):
         need = "an array of NumPy, CuPy, torch, JAX, Dask, ..."
         raise error(TypeError, function, name, need, type(array).__name__)
+    backend = backend_for(array)
+    if backend is not None:
+        array = backend.checked(function, name, array)
     if len(array.shape) < len(axes):
         need = f"at least {len(axes)} dimensions (..., {', '.join(axes)})"
         raise error(ValueError, function, name, need, f"shape {tuple(array.shape)}")

@@ -14,7 +14,7 @@ from ...jobs import Analysis, Synthesis
 from ..base import Backend, written
 from ..cpu.numpy import BACKEND as NUMPY
 from . import gradients, operators  # noqa: F401  operators: registered
-from .graphs import one_step
+from .graphs import check_not_traced, one_step
 from .lending import followed, lent, wrapped
 
 
@@ -109,6 +109,7 @@ class TorchBackend(Backend):
     # ---- checks
 
     def checked(self, function: str, name: str, array: torch.Tensor) -> torch.Tensor:
+        check_not_traced(function, name, array)
         if array.layout is not torch.strided:
             raise error(TypeError, function, name, "a dense tensor", f"layout {array.layout}")
         return array
