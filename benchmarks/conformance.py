@@ -18,13 +18,12 @@ from results import arguments, table, write
 TESTS = Path(__file__).parents[1] / "tests"
 
 
-def digits(deviations: dict[tuple[str, str], float]) -> str:
-    """One row a function, from the largest deviations by (test, dtype)."""
+def digits(deviations: dict[tuple[str, str, str], float]) -> str:
+    """One row a function, from the largest deviations by (peer, function, dtype)."""
     rows: dict[tuple[str, str], dict[str, float]] = {}
-    for (test, dtype), deviation in deviations.items():
-        file, _, function = test.partition("::")
+    for (peer, function, dtype), deviation in deviations.items():
         precision = "single" if dtype in ("float32", "complex64") else "double"
-        row = rows.setdefault((Path(file).stem.removeprefix("test_conforms_"), function.removeprefix("test_")), {})
+        row = rows.setdefault((peer, function), {})
         row[precision] = max(row.get(precision, 0.0), deviation)
     lines: list[list[str | float | None]] = []
     for (peer, function), row in sorted(rows.items()):
@@ -39,17 +38,16 @@ def main() -> int:
     parser.add_argument("--deep", action="store_true", help="5,000 parameter sets a function")
     chosen = parser.parse_args()
     sys.path.insert(0, str(TESTS))
-    import conformance  # the module that the tests record in
+    import test_conforms  # the module that the tests record in
 
     marks = "deep or not deep" if chosen.deep else "not deep"
-    names = "0-" if chosen.quick else "numbers or 0-"
-    files = sorted(map(str, TESTS.glob("test_conforms*.py")))
-    failed = pytest.main(["-q", "-m", marks, "-k", names, "-p", "no:cacheprovider", *files])
+    names = "batch0" if chosen.quick else "test_our_functions_are_their_peers"
+    failed = pytest.main(["-q", "-m", marks, "-k", names, "-p", "no:cacheprovider", str(TESTS / "test_conforms.py")])
     if failed:
         return int(failed)
-    count = conformance.DEEP if chosen.deep else conformance.SHALLOW
+    count = test_conforms.DEEP if chosen.deep else test_conforms.SHALLOW
     said = f"Largest deviation from the peer over {count} random parameter sets a function, relative to the largest "
-    write(__file__, chosen.output, "Conformance", said + "value of each result.", digits(conformance.DEVIATIONS))
+    write(__file__, chosen.output, "Conformance", said + "value of each result.", digits(test_conforms.DEVIATIONS))
     return 0
 
 

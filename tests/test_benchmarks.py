@@ -159,7 +159,7 @@ def test_soak_says_which_call_gave_other_bits(script):
 
 
 def test_conformance_gives_the_digits_of_the_largest_deviation(script):
-    found = {("tests/test_conforms_scipy.py::test_stft", dtype): off
+    found = {("scipy", "stft", dtype): off
              for dtype, off in (("float32", 2e-8), ("complex64", 3e-7), ("float64", 4e-16))}  # fmt: skip
     assert "| scipy | stft | 3.0e-07 | 6 | 4.0e-16 | 15 |" in script("conformance").digits(found)
 

@@ -1,28 +1,19 @@
-"""compat.nnaudio against nnAudio over random parameters, and a test for each bug of nnAudio that is absent here."""
+"""compat.nnaudio beside conformity: state that loads both ways, and a test for each bug of nnAudio that it has not."""
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import io
-import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import scipy.signal
-from conformance import Draw, envelope, record, samples
+from test_conforms import NNAUDIOS, modules
 
 import xp_istft as xi
 
 torch = pytest.importorskip("torch")
-from xp_istft.compat import nnaudio as ours  # noqa: E402
-
-with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    nnaudio = pytest.importorskip("nnAudio.features")
-
-NEAR = 2e-6  # nnAudio's kernels are made in single precision
+ours, nnaudio = modules("nnaudio")
 
 
 def quiet(module, name, *arguments, **options):
@@ -31,93 +22,6 @@ def quiet(module, name, *arguments, **options):
 
 def both(name, *arguments, **options):
     return [quiet(module, name, *arguments, **options) for module in (ours, nnaudio)]
-
-
-def assert_near(mine, theirs, draw, where=slice(None)):
-    assert mine.shape == theirs.shape, draw.chosen
-    assert mine.dtype == torch.float32, draw.chosen
-    mine, theirs = mine[..., where], theirs[..., where]
-    off = float((mine - theirs).detach().abs().max() / theirs.detach().abs().max())
-    assert off < NEAR, (off, draw.chosen)
-    record("float32", off)
-
-
-@samples()
-def test_stft(numbers):
-    for number in numbers:
-        draw = Draw(number, 11)
-        n_fft = draw.integer("n_fft", 8, 64)
-        win_length = draw.one("win_length", None, draw.integer("win_length", 4, n_fft))
-        options = {
-            "n_fft": n_fft,
-            "win_length": win_length,
-            "hop_length": draw.one("hop_length", None, draw.integer("hop_length", 1, n_fft)),
-            "window": draw.one("window", "hann", "hamming", "blackman", ("kaiser", 5.0)),
-            "center": draw.one("center", True, False),
-            "pad_mode": draw.one("pad_mode", "reflect", "constant"),
-            "trainable": draw.one("trainable", False, True),
-        }
-        mine, theirs = both("STFT", **options)
-        n_samples = draw.integer("n_samples", n_fft, 300)
-        x = torch.from_numpy(draw.array((*draw.one("shape", (), (2,), (2, 1)), n_samples), "float32"))
-        assert_near(mine(x), theirs(x), draw)
-        size = mine(x, "Magnitude")
-        if options["trainable"]:
-            size = torch.sqrt(size**2 + 1e-8)  # nnAudio's, for a gradient at 0; ours has one without
-        assert_near(size + 1, theirs(x, "Magnitude") + 1, draw)
-        turn = (mine(x, "Phase") - theirs(x, "Phase")).detach()
-        size = mine(x, "Magnitude").detach()
-        assert float(((1 - torch.cos(turn)) * size).max()) < 1e-3 * float(size.max())
-
-
-@samples()
-def test_istft(numbers):
-    """Where nnAudio works: even n_fft, for the layer win_length = n_fft, enough frames for length."""
-    for number in numbers:
-        draw = Draw(number, 12)
-        n_fft = 2 * draw.integer("half", 4, 32)
-        layer = draw.one("layer", "iSTFT", "STFT")
-        hop = draw.integer("hop_length", 1, n_fft // 4)
-        options = {
-            "n_fft": n_fft,
-            "hop_length": hop,
-            "window": draw.one("window", "hann", "hamming", ("kaiser", 5.0)),
-            "center": draw.one("center", True, False),
-        }
-        if layer == "STFT":
-            options |= {"win_length": draw.integer("win_length", n_fft // 2, n_fft), "iSTFT": True}
-        else:
-            for name in ("trainable_kernels", "trainable_window"):
-                options[name] = draw.one(name, False, True)
-        mine, theirs = both(layer, **options)
-        onesided = draw.one("onesided", True, False)
-        n_frames = draw.integer("n_frames", -(-n_fft // hop) + 1, 30)
-        x = draw.array((2, n_fft + hop * (n_frames - 1)), "float64")
-        X = xi.stft(x, n_fft, hop_length=hop, center=False, onesided=onesided)
-        X = torch.view_as_real(torch.from_numpy(X.astype(np.complex64)))
-        whole = n_fft + hop * (n_frames - 1) - (n_fft if options["center"] else 0)
-        length = draw.one("length", None, draw.integer("length", min(n_fft, whole), whole))
-        inverses = [each if layer == "iSTFT" else each.inverse for each in (mine, theirs)]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", xi.CoverageWarning)
-            y, expected = (inverse(X, onesided=onesided, length=length) for inverse in inverses)
-        window = scipy.signal.get_window(options["window"], options.get("win_length", n_fft))
-        left = (n_fft - window.size) // 2
-        total = envelope(np.pad(window, (left, n_fft - window.size - left)), hop, n_frames)
-        total = total[n_fft // 2 if options["center"] else 0 :][: y.shape[-1]]
-        # nnAudio's error is divided by the sum of squares
-        assert_near(y, expected, draw, where=torch.from_numpy(total > 0.05 * total.max()))
-
-
-@pytest.mark.parametrize("name", ["STFT", "iSTFT", "Griffin_Lim"])
-def test_signatures_are_nnaudios(name):
-    mine, theirs = (inspect.signature(getattr(module, name)).parameters.values() for module in (ours, nnaudio))
-    assert [(each.name, each.default) for each in mine] == [(each.name, each.default) for each in theirs]
-    if name != "Griffin_Lim":
-        mine, theirs = (inspect.signature(getattr(module, name).forward).parameters for module in (ours, nnaudio))
-        assert [(each.name, each.default) for each in mine.values()] == [
-            (each.name, each.default) for each in theirs.values()
-        ]
 
 
 def test_the_layer_of_any_library_has_nnaudios_signature():
@@ -217,7 +121,7 @@ def spectrum(x, n_fft=64, **options):
     return torch.view_as_real(xi.stft(x, n_fft, **options))
 
 
-def test_bug_1_win_length_below_n_fft(signal):
+def test_win_length_below_n_fft(signal):
     X = spectrum(signal, win_length=48)
     mine, theirs = both("iSTFT", 64, win_length=48)
     with pytest.raises(RuntimeError, match="must match"):
@@ -226,14 +130,14 @@ def test_bug_1_win_length_below_n_fft(signal):
 
 
 @pytest.mark.parametrize("scale", ["linear", "log", "log2"])
-def test_bug_2_other_frequency_scales(rng, scale):
+def test_other_frequency_scales(rng, scale):
     """nnAudio returns noise: its inverse kernels are not at the frequencies of the forward's."""
     t = np.arange(4000) / 16000
     x = torch.from_numpy(sum(np.sin(2 * np.pi * f * t + f) for f in (500, 1300, 2700))[None].astype(np.float32))
     options = dict(freq_scale=scale, freq_bins=129, fmin=100, fmax=7000, sr=16000, hop_length=32)
     forward, their_forward = both("STFT", 256, **options)
     X, theirs = forward(x), their_forward(x)
-    assert float((X - theirs).abs().max()) < NEAR * float(theirs.abs().max())
+    assert float((X - theirs).abs().max()) < NNAUDIOS * float(theirs.abs().max())
     inverse, their_inverse = both("iSTFT", 256, **options)
     middle = slice(300, -300)
     off = (inverse(X, length=4000) - x)[:, middle].norm() / x[:, middle].norm()
@@ -250,7 +154,7 @@ def test_bug_2_other_frequency_scales(rng, scale):
     inverse.load_state_dict(their_inverse.state_dict())
 
 
-def test_bug_3_freq_bins(rng):
+def test_freq_bins(rng):
     """nnAudio ignores them in the inverse: a spectrum of the first 100 of 129 bins raises."""
     x = torch.from_numpy(scipy.signal.firwin(301, 0.5).astype(np.float32))[None]  # below the bins that are left out
     X = spectrum(x, 256, pad_mode="reflect")[:, :100]
@@ -260,7 +164,7 @@ def test_bug_3_freq_bins(rng):
     assert (mine(X, length=301) - x).norm() < 0.02 * x.norm()
 
 
-def test_bug_4_odd_n_fft(signal):
+def test_odd_n_fft(signal):
     X = spectrum(signal, 63)
     mine, theirs = both("iSTFT", 63)
     with pytest.raises(RuntimeError):
@@ -270,7 +174,7 @@ def test_bug_4_odd_n_fft(signal):
     torch.testing.assert_close(pair.inverse(pair(signal), length=2000), signal, rtol=0, atol=1e-5)
 
 
-def test_bug_5_onesided_default(signal):
+def test_onesided_default(signal):
     X = quiet(ours, "STFT", 64)(signal)
     mine, theirs = both("iSTFT", 64)
     with pytest.raises(RuntimeError):
@@ -279,7 +183,7 @@ def test_bug_5_onesided_default(signal):
     torch.testing.assert_close(mine(spectrum(signal, onesided=False), length=2000), signal, rtol=0, atol=1e-5)
 
 
-def test_bug_6_refresh_win(signal):
+def test_refresh_win(signal):
     """Another number of frames, a changed window, a second backward: never stale."""
     X = spectrum(signal)
     mine, theirs = both("iSTFT", 64, trainable_window=True, refresh_win=False)
@@ -297,7 +201,7 @@ def test_bug_6_refresh_win(signal):
         (mine(X) ** 2).sum().backward()
 
 
-def test_bug_7_precision(signal):
+def test_precision(signal):
     X = spectrum(signal)
     mine, theirs = both("iSTFT", 64)
     assert theirs(X, onesided=True).dtype == torch.float64
@@ -306,7 +210,7 @@ def test_bug_7_precision(signal):
     torch.testing.assert_close(wide, signal.double(), rtol=0, atol=1e-13)
 
 
-def test_bug_8_layouts(signal):
+def test_layouts(signal):
     X = xi.stft(signal, 64)
     mine, theirs = both("iSTFT", 64)
     for shaped in (X, X[0], X[None], torch.view_as_real(X[0]), torch.view_as_real(X[None])):
@@ -315,7 +219,7 @@ def test_bug_8_layouts(signal):
         assert mine(shaped).shape[-1] == 16 * (X.shape[-1] - 1)
 
 
-def test_bug_9_length_beyond_the_frames(signal):
+def test_length_beyond_the_frames(signal):
     X = spectrum(signal)
     mine, theirs = both("iSTFT", 64)
     assert theirs(X, onesided=True, length=2500).shape[-1] < 2500
@@ -323,7 +227,7 @@ def test_bug_9_length_beyond_the_frames(signal):
         assert mine(X, length=2500).shape[-1] == 2500
 
 
-def test_bug_10_hop_longer_than_the_window(signal):
+def test_hop_longer_than_the_window(signal):
     X = spectrum(signal, hop_length=100)
     mine, theirs = both("iSTFT", 64, hop_length=100)
     assert torch.isfinite(theirs(X, onesided=True)).all()
@@ -331,7 +235,7 @@ def test_bug_10_hop_longer_than_the_window(signal):
         mine(X)
 
 
-def test_bug_11_edges_without_center(signal):
+def test_edges_without_center(signal):
     X = spectrum(signal, center=False)
     masked = X * (torch.rand(X.shape[:-1], generator=torch.Generator().manual_seed(0)) < 0.5)[..., None]
     _, theirs = both("iSTFT", 64, center=False)
@@ -344,7 +248,7 @@ def test_bug_11_edges_without_center(signal):
     torch.testing.assert_close(y, signal[:, : y.shape[-1]], rtol=0, atol=1e-4)
 
 
-def test_bug_12_nothing_is_kept_of_a_call(signal):
+def test_nothing_is_kept_of_a_call(signal):
     mine, theirs = both("iSTFT", 64)
     before = set(vars(mine))
     mine(spectrum(signal))
@@ -353,14 +257,14 @@ def test_bug_12_nothing_is_kept_of_a_call(signal):
     assert {"w_sum", "nonzero_indices"} <= set(vars(theirs))
 
 
-def test_bug_13_memory_of_kernels():
+def test_memory_of_kernels():
     mine, theirs = both("iSTFT", 1024)
     sizes = [sum(each.nbytes for each in (*layer.parameters(), *layer.buffers())) for layer in (mine, theirs)]
     assert sizes[0] < 5000
     assert sizes[1] > 8e6
 
 
-def test_bug_14_griffin_lim(signal):
+def test_griffin_lim(signal):
     S = xi.stft(signal, 64).abs()
     mine, theirs = both("Griffin_Lim", 64)
     with pytest.raises(RuntimeError):
@@ -376,19 +280,19 @@ def test_bug_14_griffin_lim(signal):
     mine.load_state_dict(theirs.state_dict())
 
 
-def test_bug_15_batch_items_stay_apart(signal):
+def test_batch_items_stay_apart(signal):
     layer = quiet(ours, "iSTFT", 64)
     X = spectrum(signal)
     torch.testing.assert_close(layer(X)[1:], layer(X[1:]), rtol=0, atol=0)
 
 
-def test_bug_15_magnitude_of_silence_has_a_gradient():
+def test_magnitude_of_silence_has_a_gradient():
     x = torch.zeros(1, 500, requires_grad=True)
     quiet(ours, "STFT", 64)(x, "Magnitude").sum().backward()
     assert torch.isfinite(x.grad).all()
 
 
-def test_bug_15_inverse_keeps_no_state(signal):
+def test_inverse_keeps_no_state(signal):
     pair = quiet(ours, "STFT", 64, iSTFT=True)
     X = pair(signal)
     first = pair.inverse(X[:1], length=2000)

@@ -1,0 +1,455 @@
+"""What the doors of xp_istft.compat do beside conformity: errors, edges, libraries, gradients, and where peers fail."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+import scipy.signal
+from test_conforms import envelope, modules, quietly
+
+import xp_istft as xi
+from xp_istft.compat import jax as compat_jax
+from xp_istft.compat import librosa as compat_librosa
+from xp_istft.compat import scipy as compat_scipy
+from xp_istft.compat import torch as compat_torch
+from xp_istft.compat.scipy import ShortTimeFFT
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch")
+
+
+@pytest.fixture
+def librosa():
+    return modules("librosa")[1]
+
+
+@pytest.fixture
+def jax():
+    modules("jax")
+    return sys.modules["jax"]
+
+
+# ---- scipy
+
+
+def test_istft_begins_before_the_signal_with_all_its_slices(rng):
+    """SciPy leaves out slices that reach the first samples where k0 is negative."""
+    x = rng.standard_normal(100)
+    mine, theirs = (SFT(np.ones(8), 1, 1.0) for SFT in (ShortTimeFFT, scipy.signal.ShortTimeFFT))
+    S = mine.stft(x)
+    np.testing.assert_allclose(mine.istft(S, -1, 50)[1:], x[:50], atol=1e-13)
+    assert np.abs(theirs.istft(S, -1, 50)[1:] - x[:50]).max() > 0.1
+
+
+def test_times_of_a_batch_are_those_of_its_samples(rng):
+    """SciPy's time vector counts the first axis."""
+    Z = scipy.signal.stft(rng.standard_normal((2, 8000)))[2]
+    times, x = compat_scipy.istft(Z)
+    assert times.shape == (x.shape[-1],)
+    assert scipy.signal.istft(Z)[0].shape == (2,)
+
+
+def test_samples_under_no_window_weight_are_zero(rng):
+    """SciPy returns them undivided: a masked spectrum reaches thousands there."""
+    Z = scipy.signal.stft(rng.standard_normal(8000), nperseg=512, noverlap=384, boundary=None)[2]
+    Z[rng.random(Z.shape) < 0.5] = 0
+    with pytest.warns(xi.CoverageWarning):
+        _, x = compat_scipy.istft(Z, nperseg=512, noverlap=384, boundary=False)
+    assert x[0] == 0
+
+
+def test_any_library_in_scipys_place(xp, rng):
+    host = rng.standard_normal((2, 600))
+    x = xp.asarray(host)
+    _, _, Z = compat_scipy.stft(x, nperseg=64, detrend="linear", boundary="odd")
+    assert xp.owns(Z)
+    np.testing.assert_allclose(
+        xp.to_numpy(Z), scipy.signal.stft(host, nperseg=64, detrend="linear", boundary="odd")[2], atol=1e-13
+    )
+    times, y = compat_scipy.istft(compat_scipy.stft(x, nperseg=64)[2], nperseg=64)
+    assert xp.owns(y)
+    assert xp.owns(times)
+    np.testing.assert_allclose(xp.to_numpy(y)[:, :600], host, atol=1e-13)
+    options = dict(fft_mode="centered", scale_to="psd", phase_shift=3)
+    mine, theirs = (SFT(np.hamming(32), 8, 100.0, **options) for SFT in (ShortTimeFFT, scipy.signal.ShortTimeFFT))
+    S = mine.stft(x, padding="even")
+    np.testing.assert_allclose(xp.to_numpy(S), theirs.stft(host, padding="even"), atol=1e-13)
+    np.testing.assert_allclose(xp.to_numpy(mine.istft(S, 5, 600)), host[:, 5:], atol=1e-13)
+    np.testing.assert_allclose(xp.to_numpy(mine.spectrogram(x)), theirs.spectrogram(host), atol=1e-13)
+    cross = theirs.spectrogram(host, host[:, ::-1], "constant")
+    np.testing.assert_allclose(
+        xp.to_numpy(mine.spectrogram(x, xp.asarray(host[:, ::-1].copy()), "constant")), cross, atol=1e-13
+    )
+
+
+def test_windows_of_the_caller_stay_writeable():
+    """SciPy locks the arrays that it is given."""
+    window = np.ones(8)
+    ShortTimeFFT(window, 4, 1.0, dual_win=window)
+    window[0] = 2
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: compat_scipy.istft(np.ones((9, 0), complex)), "^istft: Zxx: need at least 2 segments"),
+        (lambda: compat_scipy.stft(np.ones(600, "O")), "^stft: x: need"),
+    ],
+)
+def test_errors_name_scipys_parameters(call, text):
+    with pytest.raises((TypeError, ValueError), match=text):
+        call()
+
+
+@pytest.mark.parametrize("kind", ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "float16"])
+def test_integers_have_scipys_precision(rng, kind):
+    x = rng.integers(0, 100, 600).astype(kind)
+    for name, array in (("stft", x), ("istft", x[:594].reshape(33, 18))):
+        mine, theirs = (quietly(getattr(module, name), array) for module in (compat_scipy, scipy.signal))
+        assert mine[-1].dtype == theirs[-1].dtype
+        np.testing.assert_allclose(mine[-1], theirs[-1], atol=3e-6 * np.abs(theirs[-1]).max())
+
+
+@pytest.mark.parametrize("scaling", ["spectrum", "psd"])
+def test_gradients_reach_the_window_of_scipy(rng, scaling, torch):
+    x, Z = rng.standard_normal((2, 200)), rng.standard_normal((17, 9)) + 0j
+    window = np.hanning(34)[1:-1] + 0.1
+    w = torch.from_numpy(window).requires_grad_()
+    options = {"fs": 4.0, "nperseg": 32, "nfft": 40, "scaling": scaling, "detrend": "linear"}
+
+    def forward(w):
+        return compat_scipy.stft(torch.from_numpy(x), window=w, **options)[2]
+
+    def inverse(w):
+        return compat_scipy.istft(torch.from_numpy(Z), 4.0, w, scaling=scaling)[1]
+
+    assert torch.autograd.gradcheck(forward, (w,))
+    assert torch.autograd.gradcheck(inverse, (w,))
+    np.testing.assert_allclose(forward(w).detach(), scipy.signal.stft(x, window=window, **options)[2], atol=1e-13)
+
+
+def test_a_window_without_values_is_refused_by_the_class_that_needs_them(torch):
+    with pytest.raises(TypeError, match="^ShortTimeFFT: win: need values that NumPy can read, got Tensor"):
+        ShortTimeFFT(torch.ones(8).requires_grad_(), 4, 1.0)
+
+
+# ---- jax
+
+
+def test_transformations_pass_through(rng, jax):
+    x = jax.numpy.asarray(rng.standard_normal((2, 96)))
+
+    def loss(x, fs):
+        t, y = compat_jax.istft(abs(compat_jax.stft(x, fs, nperseg=16)[2]) * (1 + 1j), fs, nperseg=16)
+        return (y**2).sum() + t.sum()
+
+    plain = loss(x, 2.0)
+    np.testing.assert_allclose(jax.jit(loss)(x, 2.0), plain, rtol=1e-12)
+    each = jax.vmap(loss, (0, None))(x, 2.0)
+    np.testing.assert_allclose(each, [loss(item, 2.0) for item in x], rtol=1e-12)
+    slope = jax.grad(loss)(x, 2.0)
+    step = 1e-6 * rng.standard_normal(x.shape)
+    np.testing.assert_allclose((slope * step).sum(), (loss(x + step, 2.0) - loss(x - step, 2.0)) / 2, rtol=1e-5)
+
+
+def test_no_overlap_is_none(rng, jax):
+    """JAX's inverse takes noverlap=0 for half a segment."""
+    x = jax.numpy.asarray(rng.standard_normal(96))
+    Z = compat_jax.stft(x, nperseg=16, noverlap=0, window="hamming")[2]
+    np.testing.assert_allclose(compat_jax.istft(Z, nperseg=16, noverlap=0, window="hamming")[1][:96], x, atol=1e-13)
+    assert jax.scipy.signal.istft(Z, nperseg=16, noverlap=0, window="hamming")[1].shape != (96,)
+
+
+def test_odd_segments_are_inverted(rng, jax):
+    x = jax.numpy.asarray(rng.standard_normal(96))
+    y = compat_jax.istft(compat_jax.stft(x, nperseg=15)[2], nperseg=15)[1]
+    np.testing.assert_allclose(y[:96], x, atol=1e-13)
+
+
+@pytest.mark.parametrize("kind", ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64"])
+def test_integers_have_jaxs_precision(rng, kind, jax):
+    x = jax.numpy.asarray(rng.integers(0, 100, 576).astype(kind))
+    for name, array in (("stft", x), ("istft", x.reshape(32, 18)[:17])):
+        mine, theirs = (getattr(module, name)(array, nperseg=32)[-1] for module in (compat_jax, jax.scipy.signal))
+        assert mine.dtype == theirs.dtype
+        np.testing.assert_allclose(mine, theirs, atol=3e-6 * float(abs(theirs).max()))
+
+
+def test_gradients_reach_the_window_as_jaxs(rng, jax):
+    x, w = jax.numpy.asarray(rng.standard_normal(96)), jax.numpy.hanning(18)[1:-1] + 0.1
+    mine, other = (
+        jax.grad(lambda w, stft=module.stft: (abs(stft(x, window=w, nperseg=16)[2]) ** 2).sum())(w)
+        for module in (compat_jax, jax.scipy.signal)
+    )
+    np.testing.assert_allclose(mine, other, rtol=1e-12)
+
+
+# ---- torch
+
+
+def test_where_torch_raises_and_we_do_not(rng, torch):
+    """center=False with a Hann window: sample 0 has no weight. strict=True raises as torch does."""
+    w = torch.hann_window(64, dtype=torch.float64)
+    x = torch.from_numpy(rng.standard_normal(512))
+    X = compat_torch.stft(x, 64, window=w, center=False, return_complex=True)
+    for call in (torch.istft, lambda *args, **kwargs: compat_torch.istft(*args, strict=True, **kwargs)):
+        with pytest.raises(RuntimeError):
+            call(X, 64, window=w, center=False)
+    with pytest.warns(xi.CoverageWarning):
+        y = compat_torch.istft(X, 64, window=w, center=False)
+    assert y[0] == 0
+    np.testing.assert_allclose(y[1:], x[1:], atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda x, w: compat_torch.stft(x, 64, window=w, strict=True), "return_complex"),
+        (lambda x, w: compat_torch.stft(x[:20], 64, window=w, return_complex=True, strict=True), "reflect"),
+        (lambda x, w: compat_torch.stft(x[None, None], 64, return_complex=True, strict=True), "input"),
+        (lambda x, w: compat_torch.istft(np.zeros((33, 5), np.complex64), 64, 65, window=w, strict=True), "hop"),
+        (lambda x, w: compat_torch.istft(np.zeros((33, 5)), 64, strict=True), "input"),
+        (lambda x, w: compat_torch.stft(x, 64, 16, 40, w, return_complex=True, strict=True), "window"),
+    ],
+)
+def test_strict_raises_runtime_errors(call, text):
+    with pytest.raises(RuntimeError, match=text):
+        call(np.zeros(512), np.hanning(65)[:-1])
+
+
+def test_one_sided_signals_are_real():
+    with pytest.raises(ValueError, match="^istft: return_complex: need False for a one-sided spectrum, got True"):
+        compat_torch.istft(np.zeros((33, 5), np.complex64), 64, return_complex=True)
+
+
+def test_errors_name_torchs_parameters():
+    for call in (lambda: compat_torch.istft(np.zeros((33, 5)), 64), lambda: compat_torch.stft(np.zeros(512, int), 64)):
+        with pytest.raises(TypeError, match=r"^i?stft: input: need dtype"):
+            call()
+
+
+def test_any_library_and_any_rank_in_torchs_place(xp, rng, torch):
+    host = rng.standard_normal((2, 3, 600))
+    X = compat_torch.stft(xp.asarray(host), 64, window="hann", return_complex=True)
+    w = torch.hann_window(64, dtype=torch.float64)
+    theirs = torch.stft(torch.from_numpy(host.reshape(6, 600)), 64, window=w, return_complex=True)
+    assert xp.owns(X)
+    np.testing.assert_allclose(xp.to_numpy(X), theirs.numpy().reshape(X.shape), atol=1e-12)
+    y = compat_torch.istft(X, 64, window="hann", length=600)
+    assert xp.owns(y)
+    np.testing.assert_allclose(xp.to_numpy(y), host, atol=1e-12)
+    pairs = compat_torch.stft(xp.asarray(host), 64, window="hann", return_complex=False)
+    assert tuple(pairs.shape) == (*X.shape, 2)
+
+
+def test_gradients_are_torchs(rng, torch):
+    x = torch.from_numpy(rng.standard_normal((2, 300))).requires_grad_()
+    w = torch.hann_window(64, dtype=torch.float64).requires_grad_()
+    grads = []
+    for stft, istft in ((compat_torch.stft, compat_torch.istft), (torch.stft, torch.istft)):
+        X = stft(x, 64, window=w, return_complex=True)
+        y = istft(X * X.abs(), 64, window=w, length=300)
+        grads.append(torch.autograd.grad((y**3).sum(), (x, w)))
+    for mine, theirs in zip(*grads, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9)
+
+
+def test_the_overlap_that_torch_refuses(rng, torch):
+    """A window of 1e-6 is below torch's 1e-11, and no matter to us: its scale decides nothing."""
+    X = torch.from_numpy(rng.standard_normal((33, 8)) + 0j)
+    w = torch.full((64,), 1e-6, dtype=torch.float64)
+    assert envelope(w.numpy(), 16, 8).max() < 1e-11
+    with pytest.raises(RuntimeError):
+        compat_torch.istft(X, 64, window=w, strict=True)
+    torch.testing.assert_close(
+        compat_torch.istft(X, 64, window=w) * 1e-6, compat_torch.istft(X, 64, window=torch.ones_like(w))
+    )
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning", "ignore:There is a performance drop")  # of torch's
+def test_strict_inverses_follow_the_window_as_torchs(torch):
+    """By autograd, which needs no values of a window, and by torch.func, which gives none."""
+    X = torch.from_numpy(np.random.default_rng(0).standard_normal((33, 8)) + 0j)
+    w = torch.hann_window(64, dtype=torch.float64) + 0.1
+
+    def results(istft):
+        window = w.clone().requires_grad_()
+        yield torch.autograd.grad((istft(X, 64, window=window) ** 2).sum(), window)[0]
+        yield torch.func.grad(lambda w: (istft(X, 64, window=w) ** 2).sum())(w)
+        yield torch.func.jvp(lambda w: istft(X, 64, window=w), (w,), (w**2,))[1]
+        yield torch.vmap(lambda w: istft(X, 64, window=w))(torch.stack([w, w**2]))
+
+    for mine, theirs in zip(results(partial(compat_torch.istft, strict=True)), results(torch.istft), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9)
+
+
+# ---- librosa
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128", "float32", "float64"])
+@pytest.mark.parametrize("power", [1, 2, 0.5])
+def test_magphase(rng, dtype, power, librosa):
+    D = (rng.standard_normal((2, 5, 7)) + 1j * rng.standard_normal((2, 5, 7))).astype("complex128")
+    D = D.astype(dtype) if dtype.startswith("complex") else D.real.astype(dtype)
+    D[0, 0] = 0
+    D[1, 1] = 1e-40  # denormal in single precision
+    for mine, theirs in zip(compat_librosa.magphase(D, power=power), librosa.magphase(D, power=power), strict=True):
+        assert mine.dtype == theirs.dtype
+        np.testing.assert_allclose(mine, theirs, rtol=1e-6 if dtype.endswith(("64", "32")) else 1e-12)
+
+
+def test_griffinlim_judges_its_arguments(rng):
+    S = np.abs(rng.standard_normal((33, 20)))
+    with pytest.warns(UserWarning, match="momentum"):
+        compat_librosa.griffinlim(S, momentum=1.1, n_iter=1)
+    for name, value in (("momentum", -1.0), ("init", "pghi"), ("random_state", "x")):
+        with pytest.raises((ValueError, TypeError)):
+            compat_librosa.griffinlim(S, **{name: value})
+    generator = np.random.default_rng(3)
+    np.testing.assert_array_equal(
+        compat_librosa.griffinlim(S, rng=3, n_iter=2), compat_librosa.griffinlim(S, rng=generator, n_iter=2)
+    )
+
+
+def test_out_of_librosa_is_written(rng):
+    y = rng.standard_normal((2, 1000))
+    longer = np.zeros((2, 65, 40), complex)
+    X = compat_librosa.stft(y, n_fft=128, out=longer)
+    assert X.base is longer
+    np.testing.assert_array_equal(X, compat_librosa.stft(y, n_fft=128))
+    signal = np.zeros((2, 1000), np.float32)
+    assert compat_librosa.istft(X, length=1000, out=signal) is signal
+    np.testing.assert_allclose(signal, y, atol=1e-6)
+    for out, kind in ((np.zeros((2, 65, 3), complex), ValueError), (np.zeros((2, 65, 40)), TypeError)):
+        with pytest.raises(kind, match="out"):
+            compat_librosa.stft(y, n_fft=128, out=out)
+    with pytest.raises(ValueError, match="out"):
+        compat_librosa.istft(X, out=np.zeros((2, 5)))
+
+
+def test_the_last_frame_of_a_reflected_signal(rng, librosa):
+    """librosa reflects what the last frame reaches of the signal, even where that is too short to be reflected."""
+    y = rng.standard_normal(297)
+    options = {"n_fft": 6, "hop_length": 3, "window": np.hamming}
+    expected = librosa.stft(np.pad(y, 3, mode="reflect"), center=False, **options)
+    np.testing.assert_allclose(compat_librosa.stft(y, pad_mode="reflect", **options), expected, atol=1e-13)
+    off = np.abs(librosa.stft(y, pad_mode="reflect", **options) - expected).max(axis=0)
+    assert off[-1] > 1e-3
+    assert off[:-1].max() < 1e-13
+
+
+@pytest.mark.parametrize("pad_mode", ["wrap", "mean", "minimum", "maximum", "median"])
+def test_pad_modes_that_librosa_refuses(pad_mode, librosa):
+    for module in (compat_librosa, librosa):
+        with pytest.raises((ValueError, librosa.ParameterError), match="pad_mode"):
+            module.stft(np.zeros(4000), pad_mode=pad_mode)
+
+
+def test_where_the_windows_leave_a_hole_librosa_is_silent(rng, librosa):
+    X = rng.standard_normal((33, 9)) + 0j
+    assert np.isfinite(librosa.istft(X, hop_length=64)).all()
+    with pytest.raises(xi.NOLAError):
+        compat_librosa.istft(X, hop_length=64)
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (
+            lambda: compat_librosa.istft(np.ones((9, 3))),
+            "istft: stft_matrix: need dtype complex64 or complex128, got float64",
+        ),
+        (lambda: compat_librosa.istft(np.ones((9, 3), complex), n_fft=8), "istft: stft_matrix: need 5 bins"),
+        (lambda: compat_librosa.stft(np.ones(99, int)), "stft: y: need dtype"),
+        (lambda: compat_librosa.griffinlim(-np.ones((9, 3))), "griffinlim: S: need finite magnitudes >= 0"),
+    ],
+)
+def test_errors_name_librosas_parameters(call, text):
+    with pytest.raises((TypeError, ValueError), match=f"^{text}"):
+        call()
+
+
+def test_any_library_in_librosas_place(xp, rng, librosa):
+    host = rng.standard_normal((2, 600))
+    X = compat_librosa.stft(xp.asarray(host), n_fft=64, dtype=np.complex64)
+    assert xp.owns(X)
+    np.testing.assert_allclose(xp.to_numpy(X), librosa.stft(host, n_fft=64, dtype=np.complex64), atol=1e-5)
+    y = compat_librosa.istft(compat_librosa.stft(xp.asarray(host), n_fft=64), length=600)
+    np.testing.assert_allclose(xp.to_numpy(y), host, atol=1e-13)
+    magnitude, phase = compat_librosa.magphase(X)
+    assert xp.owns(magnitude)
+    np.testing.assert_allclose(xp.to_numpy(magnitude * phase), xp.to_numpy(X), atol=1e-5)
+
+
+def test_out_that_fits_is_returned_itself(rng):
+    y = rng.standard_normal((2, 2048))
+    X = compat_librosa.stft(y, n_fft=1023, hop_length=128)
+    for call, out in (
+        (lambda out: compat_librosa.stft(y, n_fft=1023, hop_length=128, out=out), np.empty_like(X)),
+        (lambda out: compat_librosa.istft(X, n_fft=1023, hop_length=128, length=2048, out=out), np.empty((2, 2048))),
+    ):
+        assert call(out) is out
+
+
+@pytest.mark.parametrize("win_length", [None, 300])
+@pytest.mark.parametrize(
+    "door",
+    [
+        lambda **window: compat_librosa.stft(np.zeros(1000), n_fft=384, **window),
+        lambda **window: compat_librosa.istft(np.ones((193, 5), complex), hop_length=1, **window),
+        lambda **window: compat_librosa.istft(np.ones((193, 5), complex), n_fft=384, hop_length=1, **window),
+        lambda **window: compat_librosa.griffinlim(np.ones((193, 5)), hop_length=1, n_iter=1, **window),
+        lambda **window: compat_librosa.griffinlim(np.ones((193, 5)), n_fft=384, hop_length=1, n_iter=1, **window),
+        lambda **window: compat_librosa.window_sumsquare(n_frames=3, hop_length=1, n_fft=384, **window),
+    ],
+)
+def test_a_window_array_of_another_length_is_refused(door, win_length):
+    with pytest.raises(ValueError, match=f"window: need length {win_length or 384}"):
+        door(window=np.ones(3), win_length=win_length)
+    door(window=np.ones(win_length or 384), win_length=win_length)
+
+
+def test_errors_are_librosas_where_librosa_is_loaded(librosa):
+    """And stay of their own kind; also in another process."""
+    for call, kind in (
+        (lambda: compat_librosa.stft(np.zeros(9), hop_length=0), ValueError),
+        (lambda: compat_librosa.istft(np.ones((9, 3))), TypeError),
+        (lambda: compat_librosa.istft(np.ones((33, 9), complex), hop_length=64), xi.NOLAError),
+        (lambda: compat_librosa.griffinlim(np.ones((9, 3)), rng=0, random_state=0), ValueError),
+        (lambda: compat_librosa.magphase(None), TypeError),
+        (lambda: compat_librosa.window_sumsquare(window="hann", n_frames=0), ValueError),
+    ):
+        with pytest.raises(librosa.ParameterError) as caught:
+            call()
+        assert isinstance(caught.value, kind)
+        sent = pickle.loads(pickle.dumps(caught.value))
+        assert (type(sent), sent.args) == (type(caught.value), caught.value.args)
+
+
+def test_errors_are_pythons_where_librosa_is_not_loaded(monkeypatch):
+    monkeypatch.delitem(sys.modules, "librosa")
+    with pytest.raises(ValueError, match="hop_length") as caught:
+        compat_librosa.stft(np.zeros(9), hop_length=0)
+    assert type(caught.value) is ValueError
+
+
+def test_a_frame_longer_than_the_signal_is_warned_of(librosa):
+    for module in (compat_librosa, librosa):
+        with pytest.warns(UserWarning, match="^n_fft=2048 is too large for input signal of length=128$"):
+            module.stft(np.zeros(128))
+
+
+def test_sums_of_squares_are_those_of_windows_of_any_library(torch):
+    """Also of one that a gradient follows: the sums are NumPy's."""
+    window = np.hanning(18)[1:-1]
+    expected = compat_librosa.window_sumsquare(window=window, n_frames=3, n_fft=16, hop_length=4)
+    for each in (torch.from_numpy(window), torch.from_numpy(window).requires_grad_()):
+        np.testing.assert_array_equal(
+            compat_librosa.window_sumsquare(window=each, n_frames=3, n_fft=16, hop_length=4), expected
+        )
