@@ -58,7 +58,7 @@ def _positive(function: str, name: str, text: str) -> int:
     return int(text)
 
 
-def _cpus() -> int:
+def cpus() -> int:
     """CPUs that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -82,7 +82,7 @@ def _gpu_engine(function: str, name: str, engine: str) -> str:
     return str(choice(function, name, engine, ("cufft", "fused")))
 
 
-_WORKERS = _Setting("XP_ISTFT_NUM_THREADS", _cpus, _positive)
+_WORKERS = _Setting("XP_ISTFT_NUM_THREADS", cpus, _positive)
 _FFT_ENGINE = _Setting("XP_ISTFT_FFT_ENGINE", lambda: "auto", _fft_engine)
 _GPU_ENGINE = _Setting("XP_ISTFT_GPU_ENGINE", lambda: "cufft", _gpu_engine)
 

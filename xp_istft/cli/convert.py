@@ -26,6 +26,8 @@ from .spectrogram_files import Parameters, Spectrogram, chunk_frames, new_spectr
 from .whole_files import check_target, is_newer, whole_file
 
 THERE = "there already"
+_OF_SPECTRA = ("shape", "dtype", "parameters")
+_OF_SOUND = ("sample_rate", "channels", "n_samples", "subtype", "comment")
 
 Advance = Callable[[Iterable[Any], int], Iterator[Any]]
 
@@ -51,17 +53,15 @@ def recording_to_spectrogram(
         raise Failure(Exit.USAGE, f"{target}: a spectrogram file needs a name that ends in .h5")
     options = dict(options)
     with Recording(source, options.pop("dtype", None)) as recording:
-        if not resume:
-            check_target(target, force)
         n_samples, sample_rate = recording.n_samples, recording.sample_rate
         transform = STFT.made_by("stft", **options)
         job = transform.analysis("stft", n_samples, recording.dtype)
         parameters = Parameters(sample_rate, n_samples, recording.subtype, transform)
         n_frames, kind = job.frames.n_frames, SPECTRUM[recording.dtype]
         shape = (recording.channels, transform.n_bins, n_frames)
-        if resume and not force and is_newer(target, source) and _is_spectrogram(target, shape, kind, parameters):
+        wanted = (shape, kind, parameters)
+        if _is_done(target, source, force, resume, lambda: _contents(Spectrogram, target, *_OF_SPECTRA) == wanted):
             return THERE
-        _check_remade(target, force, resume)
         step = whole_chunks(job.frames, shape[:1], chunk_frames(shape, kind))
         blocks = stft_blocks(recording.read, job, block_frames=step, workers=workers)
         with (
@@ -94,8 +94,6 @@ def spectrogram_to_recording(
     if options.pop("two_sided", False):
         options["onesided"] = False
     with Spectrogram(source, key, bool(frames_first)) as spectrogram:
-        if not resume:
-            check_target(target, force)
         channels, n_bins, n_frames = spectrogram.shape
         found = spectrogram.parameters
         if found is None:
@@ -111,11 +109,10 @@ def spectrogram_to_recording(
         if warning is not None:
             warn(warning, CoverageWarning)
         n_samples = job.frames.n_samples
-        kind = (sample_rate, channels, n_samples, subtype)
         made = _made_with(transform, length, key, frames_first, phase_shift)
-        if resume and not force and is_newer(target, source) and _is_recording(target, kind, made):
+        wanted = (sample_rate, channels, n_samples, subtype, made)
+        if _is_done(target, source, force, resume, lambda: _contents(Recording, target, *_OF_SOUND) == wanted):
             return THERE
-        _check_remade(target, force, resume)
         read = spectrogram.read if phase_shift is None else _turned_back(spectrogram, phase_shift, transform.n_fft)
         # Of two sides the real part: a recording holds real signals.
         step = whole_chunks(job.frames, (channels,), spectrogram.chunk)
@@ -165,36 +162,30 @@ def _n_fft(n_bins: int, options: dict[str, Any]) -> int:
     return size if size is not None and size // 2 + 1 == n_bins else 2 * (n_bins - 1)
 
 
-def _is_spectrogram(path: Path, shape: tuple[int, int, int], dtype: str, parameters: Parameters) -> bool:
-    """Whether a file is the spectrogram file that this shape, dtype and parameters make."""
-    try:
-        with Spectrogram(path) as there:
-            return (there.shape, there.dtype, there.parameters) == (shape, dtype, parameters)
-    except Failure:
+def _is_done(target: Path, source: Path, force: bool, resume: bool, same: Callable[[], bool]) -> bool:
+    """Whether a former run has made `target`, and of this source; Failure where it cannot be written."""
+    if not (resume and target.is_file()) or force:
+        check_target(target, force)
         return False
+    if is_newer(target, source) and same():
+        return True
+    why = "it was made with other options or by other means, or its source is newer"
+    raise Failure(Exit.OUTPUT, f"{target}: exists already, and {why}; --force overwrites it")
 
 
-def _is_recording(path: Path, kind: tuple[int, int, int, str], made: str) -> bool:
-    """Whether a file is a recording of this sampling rate, channels, samples, subtype and comment."""
+def _contents(kind: type[Spectrogram] | type[Recording], path: Path, *names: str) -> tuple[Any, ...]:
+    """What a file says of itself; nothing, where it is no such file."""
     try:
-        with Recording(path) as there:
-            return (there.sample_rate, there.channels, there.n_samples, there.subtype, there.comment) == (*kind, made)
+        with kind(path) as there:
+            return tuple(getattr(there, name) for name in names)
     except Failure:
-        return False
+        return ()
 
 
 def _made_with(transform: STFT, *others: Any) -> str:
     """A line that differs where any option does: what a second run knows a finished recording by."""
     text = json.dumps([plain(transform), transform.onesided, transform.max_gain, *others], sort_keys=True)
     return f"xp-istft {hashlib.sha256(text.encode()).hexdigest()[:32]}"
-
-
-def _check_remade(target: Path, force: bool, resume: bool) -> None:
-    """Failure where `target` cannot be written, with the reason why a second run does not take what is there."""
-    if resume and not force and target.is_file():
-        why = "it was made with other options or by other means, or its source is newer"
-        raise Failure(Exit.OUTPUT, f"{target}: exists already, and {why}; --force overwrites it")
-    check_target(target, force)
 
 
 def _turned_back(spectrogram: Spectrogram, phase_shift: int, n_fft: int) -> Callable[[int, int], np.ndarray]:

@@ -12,6 +12,15 @@ from typing import Any
 
 import numpy as np
 
+_ABSENT = "not installed"
+
+
+def version_of(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return _ABSENT
+
 
 @dataclass(frozen=True)
 class Library:
@@ -36,17 +45,13 @@ class Library:
         return find_spec(self.module.partition(".")[0]) is not None
 
     def version(self) -> str:
-        for name in self.distributions or (self.name,):
-            try:
-                return version(name)
-            except PackageNotFoundError:
-                continue
-        return ""
+        found = (version_of(name) for name in self.distributions or (self.name,))
+        return next((text for text in found if text != _ABSENT), "")
 
     def usable(self) -> tuple[list[str], str]:
         """The devices that can be used; where there are none, why."""
         if not self.installed():
-            return [], "not installed"
+            return [], _ABSENT
         try:
             devices = self.devices()
         except Exception as cause:  # a broken installation must not end the demonstration
