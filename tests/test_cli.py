@@ -151,13 +151,6 @@ def test_integer_recordings_come_back_bit_for_bit(cli, subtype):
     np.testing.assert_array_equal(heard("out.wav", "int32"), heard("in.wav", "int32"))
 
 
-def test_same_input_makes_the_same_bytes(cli):
-    written()
-    cli("stft", "in.wav", "a.h5")
-    cli("stft", "in.wav", "b.h5")
-    assert Path("a.h5").read_bytes() == Path("b.h5").read_bytes()
-
-
 def test_formats_and_subtypes(cli):
     written("in.flac", subtype="PCM_16")
     assert cli("stft", "in.flac", "X.h5")[0] == 0
@@ -748,7 +741,7 @@ def test_hdf5_files_that_are_no_spectrogram_files(cli, what, limited_memory):
     assert not Path("out.wav").exists()
 
 
-@pytest.mark.parametrize("part", [0.0001, 0.01, 0.5, 0.999])
+@pytest.mark.parametrize("part", [0.0001, 0.5, 0.999])
 def test_truncated_spectrogram_files(cli, part):
     written()
     cli("stft", "in.wav", "X.h5")
@@ -903,9 +896,6 @@ def test_killed_while_writing_leaves_no_output_and_the_next_run_works(cli, tiny_
     np.testing.assert_allclose(heard("new.flac"), heard("in.wav"), atol=2**-15)
 
 
-COMMAND = "import sys; from xp_istft.cli import commands; sys.exit(commands.run({!r}))"
-
-
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of one MiB."""
@@ -918,36 +908,25 @@ def small_disk(tmp_path):
     subprocess.run(["umount", place], check=True)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="mounts a tmpfs")
-@pytest.mark.parametrize("said_beforehand", [True, False])
+WITHOUT_THE_CHECK = "import shutil, types; shutil.disk_usage = lambda path: types.SimpleNamespace(free=1 << 60)\n"
+COMMAND = "import sys; from xp_istft.cli import commands; sys.exit(commands.run({!r}))"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="disks and limits as POSIX has them")
+@pytest.mark.parametrize("what", ["small_disk", "limit"])
 @pytest.mark.parametrize("command", ["stft", "istft"])
-def test_a_disk_that_fills_up(cli, small_disk, command, said_beforehand):
+def test_no_room_for_the_whole_output_leaves_none_of_it(cli, request, command, what):
     written(x=noise(400_000, 1))
     assert cli("stft", "in.wav", "X.h5")[0] == 0
-    source, target = {"stft": ("in.wav", "X.h5"), "istft": ("X.h5", "y.wav")}[command]
-    arguments = [command, source, str(small_disk / target)]
-    blind = "import shutil, types; shutil.disk_usage = lambda path: types.SimpleNamespace(free=1 << 60)\n"
-    full = shell("-c", ("" if said_beforehand else blind) + COMMAND.format(arguments))
-    assert full.returncode == 4
-    assert full.stderr.count("\n") == 1
-    assert full.stderr.startswith(f"xp-istft: {small_disk / target}: ")
-    assert command == "istft" or "bytes" in full.stderr
-    assert list(small_disk.iterdir()) == []
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="limits as POSIX has them")
-@pytest.mark.parametrize("command", ["stft", "istft"])
-def test_a_limit_on_the_size_of_files(cli, command):
-    written(x=noise(200_000, 1))
-    assert cli("stft", "in.wav", "X.h5")[0] == 0
-    source, target = {"stft": ("in.wav", "new.h5"), "istft": ("X.h5", "y.wav")}[command]
-    before = sorted(Path().iterdir())
-    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, 1 << 18)); "
-    stopped = shell("-c", limited + COMMAND.format([command, source, target]))
-    assert (stopped.returncode, stopped.stderr.count("\n")) == (4, 1)
-    assert f"{target}: cannot be written" in stopped.stderr
-    assert "%" not in stopped.stderr  # no progress bar in a pipe
-    assert sorted(Path().iterdir()) == before
+    source, name = {"stft": ("in.wav", "new.h5"), "istft": ("X.h5", "y.wav")}[command]
+    target = request.getfixturevalue(what) / name if what == "small_disk" else Path(name)
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, 1 << 18))\n" * (what == "limit")
+    before = sorted(Path().rglob("*"))
+    stopped = shell("-c", WITHOUT_THE_CHECK + limit + COMMAND.format([command, source, str(target)]))
+    assert (stopped.returncode, stopped.stderr.count("\n")) == (4, 1)  # and no progress bar in a pipe
+    assert stopped.stderr.startswith(f"xp-istft: {target}: cannot be written")
+    assert command == "istft" or "it needs 6,428,800 bytes" in stopped.stderr
+    assert sorted(Path().rglob("*")) == before
 
 
 NAMES = [

@@ -145,8 +145,9 @@ def new_spectrogram(
 
 
 def chunk_frames(shape: tuple[int, int, int], dtype: str) -> int:
-    """Frames in a chunk of a spectrogram file: a MiB of one channel."""
-    return max(1, min(shape[2], tuning().spectrum_bytes // (16 * shape[1] * np.dtype(dtype).itemsize)))
+    """Frames in a chunk of a spectrogram file: at most a MiB of one channel, and such that the last is nearly full."""
+    most = max(1, tuning().spectrum_bytes // (16 * shape[1] * np.dtype(dtype).itemsize))
+    return -(-shape[2] // -(-shape[2] // most))
 
 
 def spectrogram_bytes(shape: tuple[int, int, int], dtype: str) -> int:
