@@ -42,14 +42,18 @@ def naming(
     return decorate
 
 
-def floating(function: str, name: str, x: Any) -> Any:
-    """`x` as it is, integers and bools as float64, lists as NumPy arrays; masked values are no data."""
+def floating(function: str, name: str, x: Any, single: tuple[str, ...] = ()) -> Any:
+    """`x` as it is, integers and bools as float64 or (dtypes in `single`) float32; masked values are no data.
+
+    Lists are made NumPy arrays.
+    """
     if isinstance(x, np.ma.MaskedArray):
         raise error(TypeError, function, name, "an array of NumPy, CuPy, torch, ...", "MaskedArray", "fill it first")
     x = x if backend_for(x) is not None else np.asarray(x)
     kind = dtype_name(x)
     if kind.startswith(("int", "uint", "bool")):
-        return namespace(x).astype(x, required_backend(x).widest(x))
+        xp = namespace(x)
+        return xp.astype(x, xp.float32 if kind in single else required_backend(x).widest(x))
     if kind not in PRECISION and kind not in WIDENED:
         raise error(TypeError, function, name, "real or complex numbers of double precision at most", x.dtype)
     return x

@@ -10,7 +10,7 @@ from scipy.signal import detrend as _detrend
 
 from .. import transforms, windows
 from ..arguments import error
-from ..backends import namespace
+from ..backends import backend_for, namespace
 from ..transform import STFT, array_size
 from ._inputs import beside, count
 
@@ -39,20 +39,31 @@ def fft_size(function: str, nfft: Any, nperseg: int) -> int:
     return nfft
 
 
-def scaled_window(function: str, window: Any, nperseg: int, scaling: str, fs: Any) -> np.ndarray:
-    """The window that makes scipy's numbers: with a sum, or (of its squares, per unit of fs) a power, of 1."""
-    size = array_size(window)
+def scaled_window(function: str, window: Any, sizes: tuple[int, int], scaling: str, fs: Any) -> Any:
+    """The window that makes scipy's numbers: with a sum, or (of its squares, per unit of fs) a power, of 1.
+
+    sizes : (nperseg, nfft); zeros follow the window
+
+    One that is differentiated, traced or on a device stays an array of its library.
+    """
+    nperseg, nfft = sizes
+    size, backend = array_size(window), backend_for(window)
     if size is None and len(getattr(window, "shape", ())) > 1:
         raise ValueError(f"window must be 1-D, got shape {tuple(window.shape)}")
     if size not in (None, nperseg):
         raise ValueError(f"window must have length of {nperseg}, got {size}")
+    if backend is not None and backend.follows(window):
+        xp, wide = backend.namespace(window), backend.widest(window)
+        samples = xp.astype(window, wide)
+        total = xp.abs(xp.sum(samples)) if scaling == "spectrum" else xp.sqrt(fs * xp.sum(samples**2))
+        return xp.concat([samples / total, xp.zeros((nfft - nperseg,), dtype=wide, device=backend.device(window))])
     key = windows.window_key(function, "window", window, nperseg)
     samples = windows.window_samples(function, "window", key, nperseg, nperseg)
     total = abs(samples.sum()) if scaling == "spectrum" else (samples**2).sum()
     if total == 0:
         what = "sum" if scaling == "spectrum" else "power"
         raise error(ValueError, function, "window", f"a {what} other than 0 for scaling={scaling!r}", 0)
-    return samples / (total if scaling == "spectrum" else np.sqrt(fs * total))
+    return np.pad(samples / (total if scaling == "spectrum" else np.sqrt(fs * total)), (0, nfft - nperseg))
 
 
 def spectra(x: Any, transform: STFT, size: int, detrend: Any) -> Any:

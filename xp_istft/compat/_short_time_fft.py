@@ -184,7 +184,11 @@ class ShortTimeFFT(scipy.signal.ShortTimeFFT):
 
 def _window(name: str, samples: Any) -> np.ndarray:
     """A copy of a window: scipy lets nobody write to what it holds."""
-    samples = np.array(samples)
+    try:
+        samples = np.array(samples)
+    except Exception as cause:  # of a tensor that needs a gradient, or lies on a device
+        got = type(samples).__name__
+        raise error(TypeError, "ShortTimeFFT", name, "values that NumPy can read", got, str(cause)) from cause
     if samples.ndim == 1 and samples.dtype.kind not in "fciu":
         got = f"{name}.dtype={samples.dtype!r}"
         raise TypeError(f"Parameter {name} must be of real or complex numbers, but {got}!")

@@ -9,8 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from . import scipy as _scipy
+from ._inputs import floating
 
 __all__ = ["istft", "stft"]
+
+_SINGLE = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32")  # that JAX takes for float32
 
 
 def stft(
@@ -36,6 +39,7 @@ def stft(
     >>> f.shape, t.shape, Z.shape
     ((129,), (9,), (2, 129, 9))
     """
+    x = floating("stft", "x", x, _SINGLE)
     return _scipy.stft(x, fs, window, nperseg, noverlap, nfft, detrend, return_onesided, boundary, padded, axis)
 
 
@@ -62,4 +66,5 @@ def istft(
     >>> t.shape, bool(jnp.allclose(x, y, atol=1e-5))
     ((1024,), True)
     """
+    Zxx = floating("istft", "Zxx", Zxx, _SINGLE)
     return _scipy.istft(Zxx, fs, window, nperseg, noverlap, nfft, input_onesided, boundary, time_axis, freq_axis)

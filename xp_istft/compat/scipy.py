@@ -23,6 +23,8 @@ from ._short_time_fft import ShortTimeFFT
 
 __all__ = ["ShortTimeFFT", "check_COLA", "check_NOLA", "istft", "stft"]
 
+_SINGLE = ("bool", "int8", "uint8", "int16", "uint16")  # whose spectra are single precision, as NumPy promotes them
+
 # scipy's names of what stands beyond the ends, and pad's
 _BOUNDARIES: dict[str | None, Any] = {"even": "reflect", "odd": "odd", "constant": "edge", "zeros": "zeros", None: None}
 
@@ -63,7 +65,7 @@ def stft(
     padded, onesided = boolean(function, "padded", padded), boolean(function, "return_onesided", return_onesided)
     if not callable(detrend):
         choice(function, "detrend", detrend, (False, None, "constant", "linear"))
-    fs, x = rate(function, "fs", fs), floating(function, "x", x)
+    fs, x = rate(function, "fs", fs), floating(function, "x", x, _SINGLE)
     n_samples = x.shape[place_of(function, "axis", axis, len(x.shape))]
     size = array_size(window)
     nperseg = size or 256 if nperseg is None else segment_size(function, nperseg)
@@ -76,11 +78,11 @@ def stft(
         text = f"nperseg = {nperseg} is greater than input length  = {n_samples}, using nperseg = {n_samples}"
         warn(text, UserWarning)
         nperseg = n_samples
-    weights = scaled_window(function, window, nperseg, scaling, fs)
+    nfft = fft_size(function, nperseg if nfft is None else nfft, nperseg)
+    weights = scaled_window(function, window, (nperseg, nfft), scaling, fs)
     if nperseg > n_samples:
         raise error(ValueError, function, "window", f"at most as many samples as x has ({n_samples})", nperseg)
     hop = nperseg - overlap(function, noverlap, nperseg)
-    nfft = fft_size(function, nperseg if nfft is None else nfft, nperseg)
     if onesided and is_complex(x):
         warn("Input data is complex, switching to return_onesided=False", UserWarning)
         onesided = False
@@ -92,9 +94,8 @@ def stft(
     rest = -(n_samples + 2 * half - nperseg) % hop % nperseg if padded else 0
     spare = nfft - nperseg
     transform = STFT.made_by(
-        function, n_fft=nfft, hop_length=hop, window=np.pad(weights, (0, spare)),
-        padding=(zeros, zeros + rest + spare), onesided=onesided,
-    )  # fmt: skip
+        function, n_fft=nfft, hop_length=hop, window=weights, padding=(zeros, zeros + rest + spare), onesided=onesided
+    )
     Z = spectra(x, transform, nperseg, _trend(detrend, axis, xp))
     times = np.arange(Z.shape[-1]) * hop + (0 if boundary is not None else nperseg / 2)
     Z = xp.moveaxis(Z, -2, axis if axis >= 0 else axis - 1)
@@ -157,15 +158,14 @@ def istft(
     due = nfft // 2 + 1 if onesided else nfft
     if n_bins != due:
         raise error(ValueError, function, "Zxx", f"{due} bins for nfft={nfft}, input_onesided={onesided}", n_bins)
-    weights = scaled_window(function, window, nperseg, scaling, fs)
+    weights = scaled_window(function, window, (nperseg, nfft), scaling, fs)
     half, spare = nperseg // 2 if boundary else 0, nfft - nperseg
     if n_segments < 1 or nperseg + hop * (n_segments - 1) <= 2 * half:
         need = f"at least {2 if half else 1} segment{'s' * bool(half)} for boundary={boundary}"
         raise error(ValueError, function, "Zxx", need, n_segments)
     transform = STFT.made_by(
-        function, n_fft=nfft, hop_length=hop, window=np.pad(weights, (0, spare)), padding=(half, half + spare),
-        onesided=onesided,
-    )  # fmt: skip
+        function, n_fft=nfft, hop_length=hop, window=weights, padding=(half, half + spare), onesided=onesided
+    )
     axes = (freq_axis, time_axis)
     try:
         x = transform.istft(Z, axes=axes)

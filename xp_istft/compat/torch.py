@@ -121,8 +121,9 @@ def istft(
     window : tensor (win_length,), optional
         Also a name, or an array of NumPy; default ones.
     strict : bool
-        Raise RuntimeError where torch does: for samples that squared windows overlap by 1e-11 or less, for a hop
-        longer than the window, for more than one leading axis.
+        Raise RuntimeError where torch does: for samples that squared windows overlap by 1e-11 or less (not where the
+        window is transformed by torch.func, and has no values), for a hop longer than the window, for more than one
+        leading axis.
 
     Examples
     --------
@@ -143,12 +144,12 @@ def istft(
             raise error(ValueError, "istft", "input", "2 or 3 dimensions", rank)
         if hop_length > win_length:
             raise error(ValueError, "istft", "hop_length", f"<= win_length={win_length}", hop_length)
-        backend = backend_for(window)
-        transform = STFT.made_by(
-            "istft", n_fft=n_fft, hop_length=hop_length, win_length=win_length, center=center,
-            window=window if backend is None else backend.to_host(window),
-        )  # fmt: skip
-        _check_overlap(transform, input.shape[-1], length)
+        values = _values(window)
+        if values is not None:
+            transform = STFT.made_by(
+                "istft", n_fft=n_fft, hop_length=hop_length, win_length=win_length, center=center, window=values
+            )
+            _check_overlap(transform, input.shape[-1], length)
     if onesided is None:
         onesided = input.shape[-2] != n_fft
     if onesided and return_complex:
@@ -166,6 +167,15 @@ def istft(
         scaling="ortho" if normalized else None,
         onesided=onesided,
     )
+
+
+def _values(window: Any) -> Any:
+    """A window that is no array as it is, others on the host; None where torch.func holds the values back."""
+    backend = backend_for(window)
+    try:
+        return window if backend is None else backend.to_host(window)
+    except RuntimeError:
+        return None
 
 
 def _check_overlap(transform: STFT, n_frames: int, length: int | None) -> None:
