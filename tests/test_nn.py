@@ -342,6 +342,81 @@ def test_onnx_gives_the_same_signal_for_any_number_of_frames(tmp_path, options):
         assert error(torch.asarray(y), xi.istft(X, n_fft=64, **options)) < 1e-5
 
 
+ANALYSES = [
+    {},
+    {"pad_mode": "reflect"},
+    {"padding": "same", "win_length": 48},
+    {"padding": "full", "pad_mode": "symmetric"},
+    {"center": False, "scaling": "psd"},
+    {"pad_mode": "wrap", "hop_length": 40, "win_length": 50},
+    {"pad_mode": "edge", "hop_length": 21},
+]
+
+
+@pytest.mark.parametrize("options", ANALYSES, ids=str)
+@pytest.mark.parametrize("n_fft", [64, 63])
+def test_exported_form_gives_the_same_spectrum_also_traced(options, n_fft):
+    x = randn(2, 3, 500, dtype=torch.float64)
+    t = xi.STFT(n_fft, **options)
+    module = STFT(t, export=True).double()
+    X = t.stft(x)
+    assert error(torch.view_as_complex(module(x).contiguous()), X) < 1e-12
+    assert error(module(x, output_format="magnitude"), X.abs()) < 1e-12
+    assert error(module(x, output_format="phase").cos(), X.angle().cos()) < 1e-9
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch says that TorchScript is old
+        trace = torch.jit.trace(module, (x,))
+    assert all(error(trace(x[..., :n]), module(x[..., :n])) == 0 for n in (130, 301, 500))
+
+
+def test_exported_analysis_refuses_what_it_cannot_take():
+    t = xi.STFT(64, center=False)
+    with pytest.raises(ValueError, match=r"^STFT: trainable_window: need False with export=True"):
+        STFT(t, export=True, trainable_window=True)
+    with pytest.raises(ValueError, match=r"^STFT: onesided: need True with export=True"):
+        STFT(xi.STFT(64, onesided=False), export=True)
+    with pytest.raises(ValueError, match="x: need at least 64 samples"):
+        STFT(t, export=True)(randn(40))
+    with pytest.raises(TypeError, match=r"^STFT: x: need real floating samples"):
+        STFT(t, export=True)(randn(400, dtype=torch.complex64))
+
+
+class WaveToWave(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        t = xi.STFT(64)
+        self.forth, self.back = STFT(t, export=True), ISTFT(t, export=True)
+
+    def forward(self, x):
+        pairs = self.forth(x)
+        return self.back(pairs * torch.sigmoid(pairs.square().sum(-1, keepdim=True)))
+
+
+def test_onnx_of_a_model_from_wave_to_wave(tmp_path):
+    pytest.importorskip("onnxscript")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model, path, size = WaveToWave(), os.fspath(tmp_path / "model.onnx"), torch.export.Dim.DYNAMIC
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            model, (randn(2, 400),), dynamo=True, verbose=False, dynamic_shapes=({0: size, 1: size},)
+        ).save(path)  # fmt: skip
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for shape in ((2, 400), (1, 161), (3, 1000)):
+        x = randn(*shape)
+        (y,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+        assert error(torch.asarray(y), model(x)) < 2e-6
+
+
+@pytest.mark.parametrize("export", [False, True])
+def test_magnitude_and_phase_are_inverted(export):
+    X = xi.stft(randn(2, 500), 64)
+    module = ISTFT(xi.STFT(64), export=export)
+    assert error(module(X.abs(), phase=X.angle(), length=500), xi.istft(X, length=500)) < 2e-6
+    with pytest.raises(TypeError, match="ISTFT: X: need a real floating dtype with phase="):
+        module(X, phase=X.angle())
+
+
 @pytest.mark.parametrize("momentum", [0, 0.99])
 @pytest.mark.parametrize(("n_fft", "hop"), [(64, 16), (63, 20)])
 def test_griffin_lim_is_librosas(momentum, n_fft, hop):

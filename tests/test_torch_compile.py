@@ -16,7 +16,7 @@ from xp_istft.compat import torch as compat  # noqa: E402
 with warnings.catch_warnings():  # torch calls functions of its own that it deprecates
     warnings.simplefilter("ignore")
     torch.autograd.forward_ad._maybe_load_decompositions()
-    import torch._dynamo
+    import torch._dynamo.testing
 
 D = torch.float64
 
@@ -251,7 +251,7 @@ def test_recorders_of_one_run_are_refused_by_name(way):
             with pytest.raises(NotImplementedError, match=need + "jit.trace"):
                 torch.jit.trace(function, (array,))
         module = function if isinstance(function, torch.nn.Module) else _Calling(function)
-        with pytest.raises(NotImplementedError, match=need + "fx.symbolic_trace"):
+        with pytest.raises(TypeError, match=r"got Proxy; torch\.export\.export follows this call"):
             torch.fx.symbolic_trace(module)
 
 
@@ -316,6 +316,104 @@ def test_transformations_agree_with_the_plain_calls():
     torch.testing.assert_close(each.sum(0), func.grad(loss)(w))
     windows = torch.stack([w, 2 * w + 1])
     torch.testing.assert_close(func.vmap(inverse, (None, 0))(X, windows)[1], inverse(X, windows[1]))
+
+
+T = xi.STFT(16, 4)
+LENGTHS = (2, 3, 8, 9, 10, 11, 12, 13, 15, 18, 21, 27)  # frames: fewer than overlap, and more
+
+
+def of_frames(n):
+    return randn(2, 9, n, dtype=torch.complex128)
+
+
+def of_samples(n):
+    return randn(2, 4 * n + n % 3)
+
+
+# Way in: function, its argument for a number of frames, and the axis whose size is left open.
+OPEN = {
+    "stft": (lambda x: xi.stft(x, 16), of_samples, 1),
+    "istft": (lambda X: xi.istft(X, n_fft=16), of_frames, 2),
+    "nn.STFT": (nn.STFT(T), of_samples, 1),
+    "nn.ISTFT": (nn.ISTFT(T), of_frames, 2),
+    "pair": (lambda x: T.istft(T.stft(x), length=x.shape[-1]), of_samples, 1),
+    "compat pair": (
+        lambda x: compat.istft(compat.stft(x, 16, return_complex=True), 16, length=x.shape[-1]),
+        lambda n: of_samples(n + 3),
+        1,
+    ),
+    "pair of a window": (
+        lambda x: xi.istft(xi.stft(x, 16, window=torch.hann_window(16)), window=torch.hann_window(16)),
+        of_samples,
+        1,
+    ),
+    "full, reflected": (
+        lambda x: xi.istft(xi.stft(x, 16, padding="full", pad_mode="reflect"), padding="full", length=x.shape[-1]),
+        of_samples,
+        1,
+    ),
+    "same, two-sided": (
+        lambda x: xi.istft(xi.stft(x, 16, padding="same", onesided=False), padding="same", onesided=False),
+        of_samples,
+        1,
+    ),
+    "max_gain": (lambda X: xi.istft(X, max_gain=2.0, window="hamming", center=False), of_frames, 2),
+    "griffin_lim": (lambda S: xi.griffin_lim(S, T, n_iter=2, init="zero"), lambda n: of_frames(n).abs(), 2),
+}
+
+
+@pytest.mark.parametrize("dynamic", [None, True])
+@pytest.mark.parametrize("way", OPEN)
+def test_many_lengths_cost_two_graphs_and_no_step_outside_of_them(compiler, way, dynamic):
+    function, argument, _ = OPEN[way]
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    compiled = compiler(function, fullgraph=True, backend=counter, dynamic=dynamic)
+    for n in LENGTHS:
+        x = argument(n)
+        torch.testing.assert_close(compiled(x), function(x))
+    assert counter.frame_count <= 2
+
+
+@pytest.mark.parametrize("way", OPEN)
+def test_one_exported_program_is_right_for_every_batch_and_length(compiler, way):
+    function, argument, axis = OPEN[way]
+    module = function if isinstance(function, torch.nn.Module) else _Calling(function)
+    open_sizes = {0: torch.export.Dim.DYNAMIC, axis: torch.export.Dim.DYNAMIC}
+    program = torch.export.export(module, (argument(20),), dynamic_shapes=({**open_sizes},)).module()
+    for n in LENGTHS:
+        x = torch.cat([argument(n), 2 * argument(n)])
+        torch.testing.assert_close(program(x), function(x))
+
+
+def test_gradients_of_open_sizes_are_those_of_the_plain_calls(compiler):
+    window = randn(16, seed=1).abs().add(0.1).requires_grad_()
+
+    def loss(x, window):
+        return xi.istft(xi.stft(x, 16), window=window, length=x.shape[-1]).square().sum()
+
+    compiled = compiler(loss, fullgraph=True, backend="aot_eager", dynamic=True)
+    for n in (3, 9, 14):
+        x = of_samples(n).requires_grad_()
+        for ours, plain in zip(
+            *(torch.autograd.grad(f(x, window), (x, window)) for f in (compiled, loss)), strict=True
+        ):
+            torch.testing.assert_close(ours, plain, rtol=1e-11, atol=1e-11)
+
+
+def test_holes_and_ends_are_judged_where_sizes_are_open(compiler):
+    def compiled(function):
+        return compiler(function, fullgraph=True, backend="aot_eager", dynamic=True)(spectrum(n_frames=9))
+
+    hole, bare_end = {"hop_length": 8, "window": "hann"}, {"hop_length": 2, "center": False}
+    with pytest.raises(Exception, match="istft: window: need overlap > 0 at every sample"):
+        compiled(lambda X: xi.istft(X, **hole))
+    with pytest.raises(Exception, match="istft: window: need overlap > 0 at every sample, got 0 at the ends"):
+        compiled(lambda X: xi.istft(X, **bare_end, nola="raise"))
+    with pytest.warns(xi.CoverageWarning, match="istft: window: samples at the ends lie under no window weight"):
+        compiled(lambda X: xi.istft(X, **bare_end))
+    for options in (hole, bare_end):
+        y = compiled(lambda X, options=options: xi.istft(X, **options, nola="zero"))
+        torch.testing.assert_close(y, xi.istft(spectrum(n_frames=9), **options, nola="zero"))
 
 
 class _Program(torch.nn.Module):

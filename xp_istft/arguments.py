@@ -23,6 +23,9 @@ _PACKAGE = str(Path(__file__).parent)
 # Files beside the package's own whose frames lie between a call of a user and the package.
 TRANSPARENT: set[str] = set()
 
+# Classes of integers whose values a compiler leaves open.
+SYMBOLS: set[type] = set()
+
 # Functions that a tracing compiler takes for one step: what they work out on the host is no part of a graph.
 OPAQUE: list[Callable[..., Any]] = []
 
@@ -110,7 +113,7 @@ def public(function: _Function) -> _Function:
 
     @wraps(function)
     def step(*arguments: Any, **options: Any) -> Any:
-        _introduce(type(arguments[0] if arguments else None))
+        introduce(type(arguments[0] if arguments else None))
         try:
             return function(*arguments, **options)
         except TypeError as cause:
@@ -172,11 +175,12 @@ def _unknown(cause: TypeError, function: Callable[..., Any], options: dict[str, 
     return None
 
 
-def _introduce(cls: type) -> bool:
+def introduce(cls: type) -> bool:
+    """Whether arrays of this class may be taken; their backend is loaded, also where a compiler follows the call."""
     return _introduced(cls)
 
 
-_introduce._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch.compiler.assume_constant_result, without torch
+introduce._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch.compiler.assume_constant_result, without torch
 
 
 @lru_cache

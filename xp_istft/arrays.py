@@ -29,10 +29,15 @@ def read(function: str, name: str, array: Any, sliced: bool = False, out: Any = 
         return stored.BACKEND, stored.Stored(array)
     backend = backend_for(array)
     if backend is None:
-        cls = type(array).__name__
-        hint = "fill it first" if cls == "MaskedArray" else ""
-        raise error(TypeError, function, name, "an array of NumPy, CuPy, torch, JAX, Dask, ...", cls, hint)
+        raise no_array(function, name, array)
     return backend, backend.checked(function, name, array)
+
+
+def no_array(function: str, name: str, array: Any) -> Exception:
+    """What to say of what is no array, or of none that is taken."""
+    cls = type(array).__name__
+    hints = {"MaskedArray": "fill it first", "Proxy": "torch.export.export follows this call, torch.fx cannot"}
+    return error(TypeError, function, name, "an array of NumPy, CuPy, torch, JAX, Dask, ...", cls, hints.get(cls, ""))
 
 
 def in_precision(function: Callable[[Any, Any], Any], array: Any, result: str, out: Any) -> Any:

@@ -100,7 +100,7 @@ class Placement:
         """Frames that `n_samples` samples make (0 where they are too few for one)."""
         spare = n_samples + self.left + self.right - self.n_fft  # samples after the first frame
         if self.whole:
-            return 1 - (-spare // self.hop) if n_samples else 0  # spare > -hop
+            return 1 + (spare + self.hop - 1) // self.hop if n_samples else 0  # spare > -hop: no quotient below 0
         return 1 + spare // self.hop if spare >= 0 else 0
 
     def n_samples(self, n_frames: int) -> int:
@@ -112,7 +112,7 @@ class Placement:
 
         The hop of a single frame is never used: it is cut to n_fft, so that nothing downstream grows with it.
         """
-        hop = self.hop if n_frames > 1 else min(self.hop, self.n_fft)
+        hop = self.hop if self.hop <= self.n_fft or n_frames > 1 else self.n_fft
         return Frames(self.n_fft, hop, n_frames, self.left, self.left + n_samples)
 
 

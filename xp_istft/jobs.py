@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .frames import Frames
-from .windows import HopPeriodic
+from .windows import HopPeriodic, Normalisation
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +27,8 @@ class Synthesis:
     onesided : the spectrum has n_fft // 2 + 1 bins (else n_fft)
     real     : the signal is real: of a two-sided spectrum, the real part
     origin   : sample of the gain's axis at which this job's padded axis begins (of a segment)
+    decided  : what the gain follows from, which a graph holds in its place; where a compiler leaves sizes open there
+               is no other gain
     """
 
     frames: Frames
@@ -35,6 +37,7 @@ class Synthesis:
     onesided: bool = True
     real: bool = True
     origin: int = 0
+    decided: Normalisation | None = None
 
     @cached_property
     def followed(self) -> bool:

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.fx import Proxy
 
 from . import onnx
 from .arguments import TRANSPARENT, boolean, choice, error, hinted, integer, not_scripted
 from .backends.torch import BACKEND
-from .backends.torch.graphs import check_no_proxy, check_not_traced, one_step
-from .dtypes import HALVES, dtype_name
+from .backends.torch.graphs import check_not_traced, one_step
 from .frequencies.grids import Frequencies
 from .phase.algorithms import NAMED, Algorithm
 from .phase.retrieval import STARTS, griffin_lim
@@ -30,6 +30,7 @@ __all__ = ["ISTFT", "STFT", "GriffinLim"]
 
 TRANSPARENT.add(torch.nn.modules.module.__file__)  # warnings name the line that called the module
 
+_HALVES = (torch.float16, torch.bfloat16)
 _OUTPUT_FORMATS = ("complex", "pairs", "magnitude", "phase")
 
 
@@ -40,7 +41,8 @@ class _Module(torch.nn.Module):
     synthesis_window: Tensor | None
     kernel_real: Tensor
     kernel_imag: Tensor
-    trainable_kernels = trainable_synthesis_window = False
+    basis: Tensor
+    trainable_kernels = trainable_synthesis_window = export = False
 
     def __init__(self, transform: Transform, trainable_window: bool = False) -> None:
         super().__init__()
@@ -74,7 +76,27 @@ class _Module(torch.nn.Module):
     def _exact(self) -> dict[str, np.ndarray]:
         """The exact values of the buffers."""
         windows = ("window", "synthesis_window")
-        return {name: self._samples(name) for name in windows if self._buffers.get(name) is not None}
+        exact = {name: self._samples(name) for name in windows if self._buffers.get(name) is not None}
+        return {**exact, **self._constants()} if "basis" in self._buffers else exact
+
+    def _export(self, export: bool) -> None:
+        """With `export`, hold what real arithmetic needs."""
+        self.export = boolean(self.function, "export", export)
+        if not self.export:
+            return
+        for name in ("trainable_kernels", "trainable_window", "trainable_synthesis_window"):
+            if getattr(self, name):
+                raise error(ValueError, self.function, name, "False with export=True", True)
+        onnx.check(self.function, self.transform)
+        self._hold_exported()
+
+    def _hold_exported(self) -> None:
+        for name, values in self._constants().items():
+            self._hold(name, values, persistent=False)
+
+    def _constants(self) -> dict[str, np.ndarray]:
+        """What real arithmetic multiplies with, `basis` among it."""
+        raise NotImplementedError
 
     def _train_kernels(self, trainable: bool, basis: tuple[np.ndarray, np.ndarray]) -> None:
         """Kernels that begin as `basis` for the bins of the DFT, or as the basis of other bins."""
@@ -120,6 +142,9 @@ class _Module(torch.nn.Module):
             loaded = loaded.detach().cpu()
             if not torch.equal(torch.tensor(samples).to(loaded.dtype), loaded):
                 self.transform = replace(self.transform, **{name: loaded.double().numpy()})
+        if self.export:
+            self._hold_exported()
+            self.to(self.window)
 
     def extra_repr(self) -> str:
         named = {name: value for name, value in vars(self).items() if name.startswith("trainable_")}
@@ -139,7 +164,7 @@ class _Module(torch.nn.Module):
         Z = as_complex(self.function, X)
         with self._precisely(Z):
             signal = _inverse(self._prepared(Z), self.transform, length, *self._trained())
-        return signal.to(X.dtype) if dtype_name(X) in HALVES else signal
+        return signal.to(X.dtype) if X.dtype in _HALVES else signal
 
     def _prepared(self, X: Tensor) -> Tensor:
         return X
@@ -193,7 +218,6 @@ class ISTFT(_Module):
     (True, ['window'])
     """
 
-    basis: Tensor
     envelope: Tensor
 
     @hinted
@@ -217,33 +241,39 @@ class ISTFT(_Module):
         else:
             self.register_buffer("synthesis_window", None)
         self._train_kernels(trainable_kernels, onnx.inverse_basis(self.transform.n_fft))
-        self.export = boolean(function, "export", export)
-        if self.export:
-            for name in ("trainable_kernels", "trainable_window", "trainable_synthesis_window"):
-                if getattr(self, name):
-                    raise error(ValueError, function, name, "False with export=True", True)
-            self._hold_exported()
+        self._export(export)
 
-    def forward(self, X: Tensor, length: int | None = None) -> Tensor:
+    def forward(self, X: Tensor, length: int | None = None, phase: Tensor | None = None) -> Tensor:
         """Signal of a spectrum.
 
         Parameters
         ----------
         X : complex (..., n_bins, n_frames), or real (..., n_bins, n_frames, 2) pairs
-            Spectrum.
+            Spectrum; with `phase` its magnitude, real (..., n_bins, n_frames).
         length : int, optional
             Samples of the result; default those that belong to the frames.
+        phase : real (..., n_bins, n_frames), optional
+            Phase in radians, as networks that make magnitude and phase have it.
 
         Returns
         -------
         real (..., n_samples)
             In the precision of X, half precisions of pairs included; complex for a two-sided transform.
         """
+        if phase is not None:
+            X = self._pairs(X, phase)
         if self.export:
-            check_no_proxy(self.function, "X", X)
+            _needs_tensor(self.function, "X", X)
             length = read_length(self.function, length)
             return onnx.inverse(self.function, X, self.transform, (self.basis, self.envelope), length)
         return self._inverted(X, length)
+
+    def _pairs(self, magnitude: Tensor, phase: Tensor) -> Tensor:
+        for name, each in (("X", magnitude), ("phase", phase)):
+            _needs_tensor(self.function, name, each)
+            if not each.is_floating_point():
+                raise error(TypeError, self.function, name, "a real floating dtype with phase=", each.dtype)
+        return torch.stack([magnitude * phase.cos(), magnitude * phase.sin()], dim=-1)
 
     def _prepared(self, X: Tensor) -> Tensor:
         """The spectrum whose FFT inverse makes the frames that trained kernels make of X."""
@@ -254,21 +284,8 @@ class ISTFT(_Module):
             real, imag = (kernel.to(X.real.dtype) for kernel in (self.kernel_real, self.kernel_imag))
             return torch.fft.rfft(real.mT @ X.real + imag.mT @ X.imag, dim=-2)
 
-    def _hold_exported(self) -> None:
-        held = onnx.constants(self.function, self.transform)
-        self._hold("basis", held.basis, persistent=False)
-        self._hold("envelope", held.envelope, persistent=False)
-
-    def _exact(self) -> dict[str, np.ndarray]:
-        if not self._buffers.keys() >= {"basis", "envelope"}:
-            return super()._exact()
-        return {**super()._exact(), **onnx.constants(self.function, self.transform)._asdict()}
-
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
-        super()._load_from_state_dict(state_dict, prefix, *rest)
-        if self.export:
-            self._hold_exported()
-            self.to(self.window)
+    def _constants(self) -> dict[str, np.ndarray]:
+        return onnx.constants(self.function, self.transform)._asdict()
 
 
 class STFT(_Module):
@@ -285,6 +302,10 @@ class STFT(_Module):
         The window is a Parameter.
     output_format : "complex", "pairs", "magnitude" or "phase"
         Complex numbers, (..., 2) pairs of real and imaginary part, the magnitude, or the angle in radians.
+    export : bool
+        Compute with real numbers alone, by one matrix product and reshapes, as `ISTFT` does with export=True: for
+        runtimes without complex numbers or a fast FFT, and for `torch.jit.trace`. Complex numbers are given as pairs,
+        and nothing is trainable.
 
     Examples
     --------
@@ -305,10 +326,12 @@ class STFT(_Module):
         trainable_kernels: bool = False,
         trainable_window: bool = False,
         output_format: str = "complex",
+        export: bool = False,
     ) -> None:
         super().__init__(transform, trainable_window)
         self.output_format = choice(self.function, "output_format", output_format, _OUTPUT_FORMATS)
         self._train_kernels(trainable_kernels, onnx.forward_basis(self.transform.n_fft))
+        self._export(export)
 
     def forward(self, x: Tensor, output_format: str | None = None) -> Tensor:
         """Spectrum of a signal.
@@ -324,13 +347,16 @@ class STFT(_Module):
         -------
         complex (..., n_bins, n_frames), or real: pairs (..., n_bins, n_frames, 2), magnitudes or phases
         """
-        check_not_traced(self.function, "x", x)
+        if isinstance(x, Proxy):
+            _needs_tensor(self.function, "x", x)
         output = self.output_format
         if output_format is not None:
             output = choice(self.function, "output_format", output_format, _OUTPUT_FORMATS)
+        if self.export:
+            return self._exported(x, output)
         if output == "complex" and not self.trainable_kernels:
             return self._analysed(x)
-        narrow = x.dtype if isinstance(x, Tensor) and dtype_name(x) in HALVES else None
+        narrow = x.dtype if isinstance(x, Tensor) and x.dtype in _HALVES else None
         with self._precisely(x):
             X = self._analysed(x if narrow is None else x.float())
         if self.trainable_kernels and self.transform.bins is None:
@@ -342,6 +368,19 @@ class STFT(_Module):
             return X.to(torch.complex32) if narrow is torch.float16 else X
         result = torch.view_as_real(X) if output == "pairs" else X.abs() if output == "magnitude" else X.angle()
         return result if narrow is None else result.to(narrow)
+
+    def _exported(self, x: Tensor, output: str) -> Tensor:
+        _needs_tensor(self.function, "x", x)
+        if not x.is_floating_point() or x.ndim < 1:
+            need = "real floating samples (..., n_samples)"
+            raise error(TypeError, self.function, "x", need, f"{x.dtype} of shape {tuple(x.shape)}")
+        pairs = onnx.forward(self.function, x, self.transform, self.basis)
+        if output == "magnitude":
+            return pairs.square().sum(-1).sqrt()
+        return torch.atan2(pairs[..., 1], pairs[..., 0]) if output == "phase" else pairs
+
+    def _constants(self) -> dict[str, np.ndarray]:
+        return {"basis": onnx.analysis_basis(self.transform)}
 
     def _analysed(self, x: Tensor) -> Tensor:
         """The spectrum by the transform and what is trained of it."""
@@ -430,13 +469,12 @@ class GriffinLim(_Module):
         real (..., n_samples)
             In the precision of S; what is computed is at least in float32.
         """
-        check_not_traced(self.function, "S", S)
-        if not isinstance(S, Tensor) or not S.is_floating_point():
-            got = S.dtype if isinstance(S, Tensor) else type(S).__name__
-            raise error(TypeError, self.function, "S", "a real floating torch tensor", got)
+        _needs_tensor(self.function, "S", S)
+        if not S.is_floating_point():
+            raise error(TypeError, self.function, "S", "a real floating torch tensor", S.dtype)
         if phase is not None and phase.shape != S.shape:
             raise error(ValueError, self.function, "phase", f"shape {tuple(S.shape)}", f"{tuple(phase.shape)}")
-        kind = torch.float32 if dtype_name(S) in HALVES else S.dtype
+        kind = torch.float32 if S.dtype in _HALVES else S.dtype
         start: Any = self.init if phase is None else phase.to(kind)
         if phase is None and self.init == "random":
             start = 2 * torch.pi * torch.rand(S.shape, dtype=kind, device=S.device, generator=generator)
@@ -471,17 +509,22 @@ def _with(transform: Transform, *trained_parts: Tensor | None) -> Transform:
     return replace(transform, **trained) if trained else transform
 
 
+def _needs_tensor(function: str, name: str, array: Any) -> None:
+    if not isinstance(array, Tensor):
+        hint = "torch.export.export follows this call, torch.fx cannot" if isinstance(array, Proxy) else ""
+        raise error(TypeError, function, name, "a torch tensor", type(array).__name__, hint)
+
+
 def as_complex(function: str, X: Any) -> Tensor:
     """Complex numbers, of pairs if need be; half precision pairs in float32."""
-    check_not_traced(function, "X", X)
-    if not isinstance(X, Tensor):
-        raise error(TypeError, function, "X", "a torch tensor", type(X).__name__)
+    _needs_tensor(function, "X", X)
+    check_not_traced(function, "X")
     if X.is_complex():
         return X
     if X.ndim < 3 or X.shape[-1] != 2 or not X.is_floating_point():
         need = "complex (..., n_bins, n_frames) or real (..., n_bins, n_frames, 2)"
         raise error(TypeError, function, "X", need, f"{X.dtype} of shape {tuple(X.shape)}")
-    return BACKEND.joined(X.float() if dtype_name(X) in HALVES else X)
+    return BACKEND.joined(X.float() if X.dtype in _HALVES else X)
 
 
 def _on_host(transform: Transform) -> Transform:

@@ -1,6 +1,6 @@
-"""The inverse with real numbers alone, for export: one matrix product and reshapes, no complex numbers and no FFT.
+"""The two maps with real numbers alone, for export: a matrix product and reshapes, no complex numbers and no FFT.
 
-`torch.onnx.export(..., dynamo=True)` takes it, with any number of frames.
+`torch.onnx.export` takes them, with any number of samples or frames, and so does `torch.jit.trace`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .arguments import error, integer
+from .arguments import error
+from .backends.torch.exported import framed, overlap_added
 from .frames import bin_multiplicity
 from .transform import STFT
 
@@ -23,8 +24,8 @@ class Constants(NamedTuple):
     envelope: Any
 
 
-def constants(function: str, transform: STFT) -> Constants:
-    """In float64 on the host; the windows are judged for holes, as `nola` says."""
+def check(function: str, transform: STFT) -> None:
+    """ValueError for transforms that are not exported."""
     for name, fits, need in (
         ("frequencies", transform.bins is None, "those of the DFT"),
         ("solver", transform.closed, "Dual()"),
@@ -33,6 +34,10 @@ def constants(function: str, transform: STFT) -> Constants:
     ):
         if not fits:
             raise error(ValueError, function, name, f"{need} with export=True", getattr(transform, name))
+
+
+def constants(function: str, transform: STFT) -> Constants:
+    """Of the inverse, in float64 on the host; the windows are judged for holes, as `nola` says."""
     n_fft, hop = transform.n_fft, transform.hop_length
     assert hop is not None
     rows = -(-n_fft // hop)
@@ -57,26 +62,35 @@ def inverse(function: str, X: Tensor, transform: STFT, held: tuple[Tensor, Tenso
         raise error(ValueError, function, "X", need, f"shape {tuple(X.shape)}")
     n_frames, rows = X.shape[-2], -(-n_fft // hop)
     basis, envelope = (each.to(X.dtype) for each in held)
-    pairs = X.movedim(-2, -3).flatten(-2)  # (..., n_frames, 2 n_bins)
+    pairs = X.transpose(-2, -3).flatten(-2)  # (..., n_frames, 2 n_bins)
     segments = torch.nn.functional.pad(pairs @ basis.mT, (0, rows * hop - n_fft))
-    signal = _overlap_added(segments, rows, hop)
-    weights = _overlap_added(envelope.expand(n_frames, -1), rows, hop)
+    signal = overlap_added(segments, rows, hop)
+    weights = overlap_added(envelope.expand(n_frames, -1), rows, hop)
     covered = weights.abs() > torch.finfo(X.dtype).eps ** 2 * weights.abs().amax(0)
     signal = torch.where(covered, signal / torch.where(covered, weights, torch.ones_like(weights)), 0.0)
     placement = transform.placement
     signal = signal[..., placement.left :]
     if length is not None:
-        return torch.nn.functional.pad(signal, (0, integer(function, "length", length, 1)))[..., :length]
+        return torch.nn.functional.pad(signal, (0, length))[..., :length]
     after = rows * hop - n_fft + placement.right  # samples of the last whole hop that belong to no signal
     return signal[..., :-after] if after else signal
 
 
-def _overlap_added(segments: Tensor, rows: int, hop: int) -> Tensor:
-    """(..., n_frames, rows * hop) -> (..., (n_frames + rows - 1) * hop), frames added by shifted sums of whole hops."""
-    pieces = segments.unflatten(-1, (rows, hop))
-    pad = torch.nn.functional.pad
-    total = sum(pad(pieces[..., row, :], (0, 0, row, rows - 1 - row)) for row in reversed(range(rows)))
-    return total.flatten(-2)  # type: ignore[union-attr]
+def analysis_basis(transform: STFT) -> np.ndarray:
+    """What a frame is multiplied with to make the pairs of its bins side by side, (2 n_bins, n_fft) with the window."""
+    basis = np.stack(forward_basis(transform.n_fft), axis=1).reshape(-1, transform.n_fft)
+    return basis * (transform.samples() * transform.scale)
+
+
+def forward(function: str, x: Tensor, transform: STFT, basis: Tensor) -> Tensor:
+    """Pairs (..., n_bins, n_frames, 2) of a signal (..., n_samples)."""
+    n_samples, placement = x.shape[-1], transform.placement
+    if type(n_samples) is int:
+        transform.analysis(function, n_samples, x)  # which says what is too short
+    n_fft, hop = transform.n_fft, placement.hop
+    spare = n_samples + placement.left + placement.right - n_fft + (hop - 1 if placement.whole else 0)
+    segments = framed(x, n_fft, hop, 1 + spare // hop, placement.left, transform.pad_mode or "constant")
+    return (segments @ basis.to(x.dtype).mT).unflatten(-1, (transform.n_bins, 2)).transpose(-3, -2)
 
 
 def forward_basis(n_fft: int) -> tuple[np.ndarray, np.ndarray]:

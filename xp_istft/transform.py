@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import arrays
-from .arguments import boolean, choice, error, hinted, integer, number, positive, public, warn
+from .arguments import SYMBOLS, boolean, choice, error, hinted, integer, number, positive, public, warn
 from .arrays import LAST, LAST_TWO, in_precision, moved, placed, placed_shape, read_axes
 from .backends import Backend, backend_for, device, namespace, required_backend
 from .backends.base import written
@@ -29,6 +29,7 @@ from .windows import (
     CoverageWarning,
     HopPeriodic,
     NOLAError,
+    Normalisation,
     WindowKey,
     covered,
     noise_gain,
@@ -459,7 +460,10 @@ class STFT:
 
     def analysis(self, function: str, n_samples: int, like: Any) -> Analysis:
         """The job that makes the frames of a signal of n_samples samples, an array like this one."""
-        job = _analysis(self.host, function, int(n_samples))  # a compiler's symbols cannot be looked up
+        if type(n_samples) in SYMBOLS and self.bins is None:  # which cannot be looked up
+            job = _analysis.__wrapped__(self.host, function, n_samples)
+        else:
+            job = _analysis(self.host, function, int(n_samples))
         if self._keys[0] is not None:
             return job
         window = self._followed_window(function, "window", like)
@@ -479,7 +483,12 @@ class STFT:
         name = like if isinstance(like, str) else name_of(type(like.dtype), like.dtype)
         precision = PRECISION[WIDENED.get(name, name)]
         floor = None if (self.closed and closed) or not isinstance(self.solver, Dual) else CLIP[precision]
-        made = _synthesis(self.host, function, int(n_frames), length, precision, nola or self.nola, floor)
+        given = precision, nola or self.nola, floor
+        if (type(n_frames) in SYMBOLS or type(length) in SYMBOLS) and self.closed and closed:
+            made = _synthesis_of_any(self.host, function, n_frames, length, *given)
+        else:
+            length = None if length is None else int(length)
+            made = _synthesis(self.host, function, int(n_frames), length, *given)
         return self._with_followed_windows(function, made, precision, like) if self.followed else made
 
     def _with_followed_windows(self, function: str, made: Inverse, precision: str, like: Any) -> Inverse:
@@ -490,13 +499,13 @@ class STFT:
             synthesis = self._followed_window(function, "synthesis_window", like)
         scale = _followed_scale(self.scaling, analysis)
         # The scale of a window decides nothing: the gain is that of windows with a peak of 1.
-        peaks = [xp.max(xp.abs(window)) for window in (analysis, synthesis)]
+        peaks = [xp.max(xp.abs(window), axis=0) for window in (analysis, synthesis)]
         peaks = [xp.where(peak > 0, peak, xp.ones_like(peak)) for peak in peaks]
         unit = [window / peak for window, peak in zip((analysis, synthesis), peaks, strict=True)]
         eps = float(np.finfo(precision).eps)
         gain = normalisation(unit[0], unit[1], made.job.frames, eps, self.max_gain)
         gain = gain.map(lambda gain: xp.astype(gain, getattr(xp, precision)))
-        return made._replace(job=replace(made.job, window=unit[1] / peaks[0] / scale, gain=gain))
+        return made._replace(job=replace(made.job, window=unit[1] / peaks[0] / scale, gain=gain, decided=None))
 
     def _followed_window(self, function: str, name: str, like: Any) -> Any:
         """A window (n_fft,) in the library of `like`, in the widest precision that it has."""
@@ -609,7 +618,10 @@ def _at_hand(window: Any) -> Any:
 
 
 def read_length(function: str, length: Any) -> int | None:
-    return None if length is None else integer(function, "length", length, 1)
+    """A number of samples, which a compiler may leave open, or None."""
+    if length is None or (type(length) in SYMBOLS and length >= 1):
+        return length
+    return integer(function, "length", length, 1)
 
 
 def _read_workers(function: str, workers: Any) -> int | None:
@@ -665,8 +677,9 @@ def _synthesis(
         raise error(NOLAError, function, "hop_length", need, hop)
     analysis, synthesis = transform._unit_peak(function)
     eps = float(np.finfo(precision).eps if floor is None else np.sqrt(floor))
+    decided = Normalisation.of(analysis, synthesis, hop, eps, transform.max_gain)
     try:
-        gain = normalisation(analysis, synthesis, laid, eps, transform.max_gain)
+        gain = decided.gain(laid)
     except MemoryError as cause:  # a hop beyond all sizes, of which `length` leaves the first frame
         need = f"{8 * hop} bytes for the gain of hop_length={hop}"
         raise error(MemoryError, function, "memory", need, cause) from cause
@@ -674,7 +687,32 @@ def _synthesis(
     # The gain is that of windows with a peak of 1: the analysis window's true scale goes into the synthesis window.
     window = synthesis / np.abs(transform.samples()).max() / transform.scale
     window.flags.writeable = False
-    return Inverse(Synthesis(laid, window, gain, transform.onesided, transform.onesided), warning)
+    real = transform.onesided
+    return Inverse(Synthesis(laid, window, gain, transform.onesided, real, decided=decided), warning)
+
+
+def _synthesis_of_any(
+    transform: STFT, function: str, n_frames: Any, length: Any, precision: str, nola: str, floor: float | None
+) -> Inverse:
+    """The inverse of sizes that a compiler leaves open: judged at both ends of many frames, which show all holes.
+
+    Samples beyond the frames, which `length` may ask for, are an error with nola="raise" and else zeros in silence.
+    """
+    placement = transform.placement
+    rows = -(-transform.n_fft // placement.hop)
+    many = 4 * rows + -(-(placement.left + placement.right) // placement.hop)
+    shown = _synthesis(transform, function, many, None, precision, "zero" if nola == "zero" else "warn", floor).job
+    assert shown.gain is not None
+    laid = placement.frames(n_frames, placement.n_samples(n_frames) if length is None else length)
+    warning = None
+    if nola != "zero":
+        known = covered(shown.gain, shown.frames)
+        reached = laid.span - (shown.frames.span - shown.frames.start - known.stop)
+        if known.start > 0 or ((length is None or nola == "raise") and laid.stop > reached):
+            warning = f"{function}: window: samples at the ends lie under no window weight and are set to 0"
+            if nola == "raise":
+                raise error(NOLAError, function, "window", "overlap > 0 at every sample", "0 at the ends")
+    return Inverse(replace(shown, frames=laid, gain=None), warning)
 
 
 def _judged(function: str, laid: Frames, hop: int, gain: HopPeriodic, nola: str) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import arrays
-from .arguments import error, public
+from .arguments import SYMBOLS, error, public
 from .arrays import LAST, LAST_TWO, moved
 from .backends import backend_for
 from .dtypes import COMPLEX, REAL, dtype_name
@@ -313,6 +313,8 @@ def _frozen(value: Any) -> Any:
     kind = type(value)
     if kind in _PLAIN or (isinstance(value, np.generic) and value.dtype.kind in "fiub"):
         return value
+    if kind in SYMBOLS:  # of sizes only those of the data stay open
+        return int(value)
     if kind is tuple and _PLAIN.issuperset(map(type, value)):
         return _Tuple(tuple(map(type, value)), value)
     backend = backend_for(value)

@@ -12,13 +12,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import array_api_compat
 import numpy as np
 
-from .arguments import error, integer, number, public
+from .arguments import SYMBOLS, error, integer, number, public
 from .frames import Frames
 
 WindowKey = str | tuple | bytes  # a window that can be hashed; bytes are float64 samples
@@ -120,6 +120,8 @@ class HopPeriodic:
             device = array_api_compat.device(self.period)
             return xp.zeros((max(0, count),), dtype=self.period.dtype, device=device)
 
+        if {type(hi), type(self.tail_start)} & SYMBOLS:  # of values that are all in the head
+            return xp.concat([zeros(-lo), self.head[max(lo, 0) :], zeros(hi)])[: hi - lo]
         parts = [zeros(min(hi, 0) - lo)]
         if max(lo, 0) < min(hi, body):
             parts.append(self.head[max(lo, 0) : min(hi, body)])
@@ -161,6 +163,13 @@ def overlap(piece: Any, frames: Frames) -> HopPeriodic:
         return xp.zeros(shape, dtype=piece.dtype, device=array_api_compat.device(piece))
 
     grid = xp.reshape(xp.concat([piece, zeros(rows * hop - frames.n_fft)]), (rows, hop))
+    if type(n_frames) in SYMBOLS:  # value by value
+        every = [
+            xp.concat([zeros(row, hop), xp.broadcast_to(grid[row, :], (n_frames, hop)), zeros(rows - 1 - row, hop)])
+            for row in range(rows)
+        ]
+        axis = _line(sum(every[1:], every[0]), xp)
+        return HopPeriodic(axis, axis[:hop], zeros(0), axis.shape[0])
     rising = xp.cumulative_sum(grid, axis=0)  # row j: what frames 0..j leave in hop j
     missed = xp.cumulative_sum(xp.astype(grid != 0, xp.int32), axis=0)[:-1, :] == 0  # row j: parts 0..j are zeros
     if n_frames >= rows:
@@ -180,33 +189,114 @@ def _line(grid: Any, xp: Any) -> Any:
     return xp.reshape(grid, (-1,))
 
 
+@dataclass(frozen=True, eq=False)
+class Normalisation:
+    """What decides a gain whatever the number of frames: compilers leave that open, and work the gain out as they run.
+
+    A sample is covered when its overlap exceeds eps**2 times the largest overlap that any number of frames makes:
+    relative, so that the scale of a window changes nothing.
+
+    piece    : (n_fft,), a frame's part of the overlap: the product of the windows, each with a peak of 1
+    hop      : samples between the starts of frames
+    eps      : rounding of the signal's precision
+    power    : (n_fft,), a frame's part of the power of the noise; None without `max_gain`
+    max_gain : bound on `noise_gain`, at the price of exactness where it takes hold, or None
+    """
+
+    piece: Any
+    hop: int
+    eps: Any
+    power: Any = None
+    max_gain: Any = None
+
+    @classmethod
+    def of(cls, analysis: Any, synthesis: Any, hop: int, eps: float, max_gain: float | None = None) -> Normalisation:
+        """That of a pair of windows (n_fft,), each with a peak of 1."""
+        return cls(analysis * synthesis, hop, eps, None if max_gain is None else synthesis**2, max_gain)
+
+    def gain(self, frames: Frames) -> HopPeriodic:
+        """The gain of every sample of `frames`: 1 / overlap; 0 where not covered."""
+        steady = type(frames.n_frames) not in SYMBOLS and frames.n_frames >= frames.overlap
+        if steady and frames.hop == self.hop:
+            return replace(self._steady, tail_start=frames.n_frames * frames.hop)
+        return self._gain(overlap(self.piece, frames), frames)
+
+    def noise_gain(self, frames: Frames) -> HopPeriodic:
+        """How much white noise of the spectrum comes out of each sample, as `noise_gain` says; `power` is needed."""
+        envelope = overlap(self.piece, frames)
+        noise = envelope.map(self._amplitude, overlap(self.power, frames))
+        interior = self.interior
+        return noise.map(lambda noise: noise / interior)
+
+    @cached_property
+    def floor(self) -> Any:
+        """The overlap of a covered sample exceeds it."""
+        return self.eps**2 * self._xp.max(self._xp.abs(self._overlap.reached), axis=0)
+
+    @cached_property
+    def interior(self) -> Any:
+        """The amplitude of the noise of the noisiest sample of the steady state."""
+        xp = self._xp
+        noise = self._overlap.map(self._amplitude, overlap(self.power, self._enough))
+        finite = xp.isfinite(noise.period)
+        steady = xp.max(xp.where(finite, noise.period, xp.zeros_like(noise.period)))
+        interior = xp.where(xp.any(finite), steady, xp.min(noise.reached))
+        usual = (interior > 0) & xp.isfinite(interior)
+        return xp.where(usual, interior, xp.ones_like(interior))
+
+    def _amplitude(self, envelope: Any, power: Any) -> Any:
+        """The amplitude of the noise of samples of this overlap; inf where they are not covered."""
+        xp = self._xp
+        covered = xp.abs(envelope) > self.floor
+        one, zero = xp.ones_like(envelope), xp.zeros_like(envelope)
+        root = xp.where(power > 0, xp.sqrt(xp.where(power > 0, power, one)), zero)  # with finite gradients
+        return xp.where(covered, root / xp.abs(xp.where(covered, envelope, one)), zero + float("inf"))
+
+    @cached_property
+    def _xp(self) -> Any:
+        return array_api_compat.array_namespace(self.piece)
+
+    @property
+    def _enough(self) -> Frames:
+        """As many frames as make every overlap that any number of frames makes."""
+        n_fft = self.piece.shape[0]
+        return Frames(n_fft, self.hop, -(-n_fft // self.hop), 0, 0)
+
+    @cached_property
+    def _overlap(self) -> HopPeriodic:
+        return overlap(self.piece, self._enough)
+
+    @cached_property
+    def _steady(self) -> HopPeriodic:
+        """The gain of enough frames; more of them make the same but for `tail_start`."""
+        return self._gain(self._overlap, self._enough)
+
+    def _gain(self, envelope: HopPeriodic, frames: Frames) -> HopPeriodic:
+        xp, floor = self._xp, self.floor
+
+        def gain(envelope: Any) -> Any:
+            covered = xp.abs(envelope) > floor
+            one = xp.ones_like(envelope)
+            return xp.where(covered, 1 / xp.where(covered, envelope, one), xp.zeros_like(envelope))
+
+        if self.power is None:
+            return envelope.map(gain)
+        interior, most = self.interior, self.max_gain
+
+        def bounded(envelope: Any, power: Any) -> Any:
+            noise = self._amplitude(envelope, power)
+            loud = xp.where(xp.isfinite(noise) & (noise > 0), noise, interior + xp.zeros_like(noise))
+            ratio = most * interior / loud
+            return gain(envelope) * xp.where(ratio < 1, ratio, xp.ones_like(ratio))
+
+        return envelope.map(bounded, overlap(self.power, frames))
+
+
 def normalisation(
     analysis: Any, synthesis: Any, frames: Frames, eps: float, max_gain: float | None = None
 ) -> HopPeriodic:
-    """The gain of a pair of windows (n_fft,), each with a peak of 1, over `frames`: 1 / overlap; 0 where not covered.
-
-    A sample is covered when its overlap exceeds eps**2 times the largest overlap that any number of frames makes:
-    relative, so that the scale of a window changes nothing. `max_gain` bounds `noise_gain`, at the price of exactness
-    where it takes hold.
-    """
-    xp = array_api_compat.array_namespace(analysis)
-    envelope, floor = _envelope(analysis, synthesis, frames, eps)
-
-    def gain(envelope: Any) -> Any:
-        covered = xp.abs(envelope) > floor
-        one = xp.ones_like(envelope)
-        return xp.where(covered, 1 / xp.where(covered, envelope, one), xp.zeros_like(envelope))
-
-    if max_gain is None:
-        return envelope.map(gain)
-    noise, interior = _noise(envelope, overlap(synthesis**2, frames), floor)
-
-    def bounded(envelope: Any, noise: Any) -> Any:
-        loud = xp.where(xp.isfinite(noise) & (noise > 0), noise, interior + xp.zeros_like(noise))
-        ratio = max_gain * interior / loud
-        return gain(envelope) * xp.where(ratio < 1, ratio, xp.ones_like(ratio))
-
-    return envelope.map(bounded, noise)
+    """The gain of a pair of windows (n_fft,), each with a peak of 1, over `frames`: see `Normalisation`."""
+    return Normalisation.of(analysis, synthesis, frames.hop, eps, max_gain).gain(frames)
 
 
 def noise_gain(analysis: Any, synthesis: Any, frames: Frames, eps: float) -> HopPeriodic:
@@ -214,37 +304,7 @@ def noise_gain(analysis: Any, synthesis: Any, frames: Frames, eps: float) -> Hop
 
     Relative to the noisiest sample of the steady state (1 there or less); inf where nothing determines the sample.
     """
-    envelope, floor = _envelope(analysis, synthesis, frames, eps)
-    noise, interior = _noise(envelope, overlap(synthesis**2, frames), floor)
-    return noise.map(lambda noise: noise / interior)
-
-
-def _envelope(analysis: Any, synthesis: Any, frames: Frames, eps: float) -> tuple[HopPeriodic, Any]:
-    """The overlap of a pair of windows, and what it must exceed where a sample is covered."""
-    xp = array_api_compat.array_namespace(analysis)
-    envelope = overlap(analysis * synthesis, frames)
-    many = envelope
-    if frames.n_frames < frames.overlap:
-        many = overlap(analysis * synthesis, replace(frames, n_frames=frames.overlap))
-    return envelope, eps**2 * xp.max(xp.abs(many.reached))
-
-
-def _noise(envelope: HopPeriodic, power: HopPeriodic, floor: Any) -> tuple[HopPeriodic, Any]:
-    """The amplitude of the noise of each sample, inf where it is not covered, and the largest of the interior."""
-    xp = array_api_compat.array_namespace(envelope.period)
-
-    def amplitude(envelope: Any, power: Any) -> Any:
-        covered = xp.abs(envelope) > floor
-        one, zero = xp.ones_like(envelope), xp.zeros_like(envelope)
-        root = xp.where(power > 0, xp.sqrt(xp.where(power > 0, power, one)), zero)  # with finite gradients
-        return xp.where(covered, root / xp.abs(xp.where(covered, envelope, one)), zero + float("inf"))
-
-    noise = envelope.map(amplitude, power)
-    finite = xp.isfinite(noise.period)
-    steady = xp.max(xp.where(finite, noise.period, xp.zeros_like(noise.period)))
-    interior = xp.where(xp.any(finite), steady, xp.min(noise.reached))
-    usual = (interior > 0) & xp.isfinite(interior)
-    return noise, xp.where(usual, interior, xp.ones_like(interior))
+    return Normalisation.of(analysis, synthesis, frames.hop, eps, np.inf).noise_gain(frames)
 
 
 class Covered(NamedTuple):

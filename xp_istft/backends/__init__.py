@@ -22,8 +22,8 @@ _BACKENDS = {
     ("numpy", "generic"): None,
     ("numpy", "ndarray"): "cpu.numpy",
     ("cupy", "ndarray"): "cupy",
+    ("torch.fx", "Proxy"): None,
     ("torch", "Tensor"): "torch",
-    ("torch.fx", "Proxy"): "torch",  # which refuses it
     ("dask.array", "Array"): "dask",
     ("jax", "Array"): "jax",
     ("jax.core", "Tracer"): "jax",

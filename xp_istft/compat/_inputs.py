@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..arguments import error, integer, positive, unscriptable
+from ..arguments import error, integer, introduce, positive, unscriptable
+from ..arrays import no_array
 from ..backends import backend_for, device, namespace, required_backend
 from ..dtypes import PRECISION, WIDENED, dtype_name
 
@@ -70,12 +71,8 @@ def complex_floating(function: str, name: str, X: Any) -> Any:
 
 def needs_array(function: str, name: str, array: Any, *axes: str) -> None:
     """TypeError unless `array` has shape and dtype, ValueError unless it has axes beside the leading ones."""
-    if not (hasattr(array, "shape") and hasattr(array, "dtype")):
-        need = "an array of NumPy, CuPy, torch, JAX, Dask, ..."
-        raise error(TypeError, function, name, need, type(array).__name__)
-    backend = backend_for(array)
-    if backend is not None:
-        array = backend.checked(function, name, array)
+    if not (introduce(type(array)) and hasattr(array, "shape") and hasattr(array, "dtype")):
+        raise no_array(function, name, array)
     if len(array.shape) < len(axes):
         need = f"at least {len(axes)} dimensions (..., {', '.join(axes)})"
         raise error(ValueError, function, name, need, f"shape {tuple(array.shape)}")

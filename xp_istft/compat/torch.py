@@ -151,7 +151,9 @@ def istft(
             )
             _check_overlap(transform, input.shape[-1], length)
     if onesided is None:
-        onesided = input.shape[-2] != n_fft
+        onesided = True
+        if input.shape[-2] == n_fft:
+            onesided = False
     if onesided and return_complex:
         raise error(ValueError, "istft", "return_complex", "False for a one-sided spectrum", True)
     if not onesided and not return_complex and input.shape[-2] == n_fft:

@@ -9,11 +9,11 @@ import array_api_compat.torch as namespace
 import numpy as np
 import torch
 
-from ...arguments import OPAQUE, error
+from ...arguments import OPAQUE, SYMBOLS, error
 from ...jobs import Analysis, Synthesis
 from ..base import Backend, written
 from ..cpu.numpy import BACKEND as NUMPY
-from . import gradients, operators  # noqa: F401  operators: registered
+from . import exported, gradients, operators  # noqa: F401  operators: registered
 from .graphs import check_not_traced, one_step
 from .lending import followed, lent, wrapped
 
@@ -23,6 +23,8 @@ class TorchBackend(Backend):
         self, spectrum: torch.Tensor, job: Synthesis, out: torch.Tensor | None = None, workers: int | None = None
     ) -> torch.Tensor:
         if job.followed or followed(spectrum):
+            if torch.compiler.is_exporting():
+                return written(exported.synthesis(spectrum, job), out)
             return written(gradients.synthesis(spectrum, job, workers), out)
         return lent("synthesis", spectrum, job, out, workers)
 
@@ -30,6 +32,8 @@ class TorchBackend(Backend):
         self, signal: torch.Tensor, job: Analysis, out: torch.Tensor | None = None, workers: int | None = None
     ) -> torch.Tensor:
         if job.followed or followed(signal):
+            if torch.compiler.is_exporting():
+                return written(exported.analysis(signal, job), out)
             return written(gradients.analysis(signal, job, workers), out)
         return lent("analysis", signal, job, out, workers)
 
@@ -109,7 +113,7 @@ class TorchBackend(Backend):
     # ---- checks
 
     def checked(self, function: str, name: str, array: torch.Tensor) -> torch.Tensor:
-        check_not_traced(function, name, array)
+        check_not_traced(function, name)
         if array.layout is not torch.strided:
             raise error(TypeError, function, name, "a dense tensor", f"layout {array.layout}")
         return array
@@ -125,6 +129,8 @@ class TorchBackend(Backend):
 
 
 BACKEND = TorchBackend()
+
+SYMBOLS.add(torch.SymInt)
 
 for _function in OPAQUE:
     one_step(_function)

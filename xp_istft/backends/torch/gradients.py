@@ -24,14 +24,14 @@ from torch._functorch.utils import unwrap_dead_wrappers
 from torch.autograd import forward_ad
 
 from ...arguments import error
-from ...frames import Frames, bin_multiplicity, padding_index
+from ...frames import PAD_MODES, Frames, bin_multiplicity, padding_index
 from ...jobs import Analysis, Synthesis
 from ...tuning import tuning
-from ...windows import HopPeriodic
+from ...windows import Normalisation
 from ..base import BASE
 from .lending import empty_spectrum, lendable, lent, real_of, wrapped
 
-Operands = tuple[list[torch.Tensor], list[int], bool, bool, str | None]  # of operators.py, after the two tensors
+Operands = tuple[list[torch.Tensor], list[int], bool, bool, int]  # of operators.py, after the two tensors
 
 
 # ---- the two maps of the package
@@ -40,7 +40,7 @@ Operands = tuple[list[torch.Tensor], list[int], bool, bool, str | None]  # of op
 def synthesis(X: torch.Tensor, job: Synthesis, workers: int | None = None) -> torch.Tensor:
     if not job.followed:
         return to_signal(X, None, form_of(job), workers)
-    bare = Form(replace(job, window=None, gain=None), job.real)
+    bare = Form(replace(job, window=None, gain=None, decided=None), job.real)
     signal = to_signal(X, job.window.to(real_of(X)), bare, workers)
     return signal if job.gain is None else times(signal, job.signal_gain())
 
@@ -69,29 +69,40 @@ class Form:
     real: bool
 
     @classmethod
-    def of_operands(
-        cls, gain: Any, sizes: Any, onesided: bool, real: bool, pad_mode: str | None, window: Any = None
-    ) -> Form:
-        """What an operator is told of a form; an analysis has a pad_mode."""
-        *sizes, tail_start, origin = sizes
+    def of_operands(cls, gain: Any, sizes: Any, onesided: bool, real: bool, padding: int, window: Any = None) -> Form:
+        """What an operator is told of a form; the gain itself is worked out where the sizes are known."""
         frames = Frames(*sizes)
-        if pad_mode is not None:
-            return cls(Analysis(frames, window, onesided, pad_mode), real)
-        periodic = HopPeriodic(gain[0], gain[1], gain[2], tail_start) if gain else None
-        return cls(Synthesis(frames, window, periodic, onesided, real, origin), real)
+        if padding >= 0:
+            return cls(Analysis(frames, window, onesided, PAD_MODES[padding]), real)
+        decided = None
+        if gain:
+            piece, eps, *limits = gain
+            decided = Normalisation(piece, frames.hop, eps, *limits)
+        return cls(Synthesis(frames, window, None, onesided, real, decided=decided), real)
 
     @property
     def operands(self) -> Operands:
         """What an operator is told of the form beside its two tensors."""
-        job, frames, gain = self.job, self.job.frames, self.gain
-        parts = [] if gain is None else [gain.head, gain.period, gain.tail]
+        job, frames = self.job, self.job.frames
         sizes = [frames.n_fft, frames.hop, frames.n_frames, frames.start, frames.stop]
-        sizes += [0 if gain is None else gain.tail_start, job.origin if isinstance(job, Synthesis) else 0]
-        pad_mode = job.pad_mode if isinstance(job, Analysis) else None
-        return [*map(_as_tensor, parts)], [*map(int, sizes)], job.onesided, self.real, pad_mode
+        if isinstance(job, Analysis):
+            return [], sizes, job.onesided, self.real, PAD_MODES.index(job.pad_mode)
+        decided = job.decided
+        if (decided is None and job.gain is not None) or job.origin:
+            raise error(NotImplementedError, "operators", "job", "a whole one", "a segment of one")
+        parts = [] if decided is None else [decided.piece, decided.eps, decided.power, decided.max_gain]
+        return [as_tensor(each) for each in parts if each is not None], sizes, job.onesided, self.real, -1
+
+    @property
+    def with_gain(self) -> Form:
+        """The form with the gain of its sizes."""
+        job = self.job
+        if isinstance(job, Analysis) or job.decided is None or job.gain is not None:
+            return self
+        return Form(replace(job, gain=job.decided.gain(job.frames)), self.real)
 
     def holding(self, window: torch.Tensor | None) -> Form:
-        """The form with a tensor's samples as the job's window."""
+        """The form with a tensor's samples as the job's window, and its gain."""
         return self if window is None else form_holding(window, *self.operands)
 
     @cached_property
@@ -114,10 +125,6 @@ class Form:
         return Analysis(job.frames, self._scaled(job.window), job.onesided, "constant")
 
     @property
-    def gain(self) -> HopPeriodic | None:
-        return self.job.gain if isinstance(self.job, Synthesis) else None
-
-    @property
     def adjoint_scale(self) -> float:
         """What the adjoint multiplies its window by: a bin of a one-sided spectrum stands for two."""
         n_fft, count = self.job.frames.n_fft, 2 if self.job.onesided else 1
@@ -127,16 +134,20 @@ class Form:
         return self.adjoint_scale * (np.ones(self.job.frames.n_fft) if window is None else window)
 
 
-@lru_cache(maxsize=256)
 def form_of(job: Synthesis | Analysis, real: bool = True) -> Form:
     """The form of a job whose window nothing follows; `real` is that of an analysed signal."""
+    return (_kept_form if type(job.frames.stop) is int else _kept_form.__wrapped__)(job, real)
+
+
+@lru_cache(maxsize=256)
+def _kept_form(job: Synthesis | Analysis, real: bool) -> Form:
     return Form(job, job.real if isinstance(job, Synthesis) else real)
 
 
 def form_holding(window: torch.Tensor, gain: list[torch.Tensor], sizes: list[int], *rest: Any) -> Form:
-    """The form with window and gain as its job's own; on the host, unless the definition computes with it."""
+    """The form with a window as its job's own, and its gain; on the host, unless the definition computes with it."""
     if not lendable(window):
-        return Form.of_operands(gain, sizes, *rest, window.detach())  # type: ignore[call-arg]
+        return Form.of_operands(gain, sizes, *rest, window.detach()).with_gain  # type: ignore[call-arg]
     values = [each.numpy(force=True).astype(np.float64, copy=False).tobytes() for each in (window, *gain)]
     return _form_of_values((*values,), (*sizes,), rest)
 
@@ -145,11 +156,11 @@ def form_holding(window: torch.Tensor, gain: list[torch.Tensor], sizes: list[int
 def _form_of_values(values: tuple[bytes, ...], sizes: tuple[int, ...], rest: tuple[Any, ...]) -> Form:
     """One form for the same window and gain, in whatever tensors they came: backends keep what follows from a job."""
     window, *gain = map(np.frombuffer, values)
-    return Form.of_operands(gain, sizes, *rest, window)  # type: ignore[call-arg]
+    return Form.of_operands(gain, sizes, *rest, window).with_gain  # type: ignore[call-arg]
 
 
-def _as_tensor(values: Any) -> torch.Tensor:
-    return values if isinstance(values, torch.Tensor) else torch.tensor(values)
+def as_tensor(values: Any) -> torch.Tensor:
+    return values if isinstance(values, torch.Tensor) else torch.tensor(values, dtype=torch.float64)
 
 
 def signal_of(X: torch.Tensor, form: Form, workers: int | None = None) -> torch.Tensor:
@@ -260,7 +271,7 @@ def _stretches(job: Synthesis, dtype: torch.dtype, device: torch.device) -> list
 def to_signal(X: torch.Tensor, window: torch.Tensor | None, form: Form, workers: int | None = None) -> torch.Tensor:
     """dT/du, followed."""
     if seen_by_more(X, window):
-        return torch.ops.xp_istft.signal(X, _operand(window, form), *form.operands, workers)
+        return torch.ops.xp_istft.signal(X, operand(window, form), *form.operands, workers)
     return Signal.apply(X, window, form, workers)
 
 
@@ -269,7 +280,7 @@ def to_spectrum(
 ) -> torch.Tensor:
     """dT/dX, followed; `by_bins`: bin after bin in memory, where it is memory of ours."""
     if seen_by_more(u, window):
-        return torch.ops.xp_istft.spectrum(u, _operand(window, form), *form.operands, workers)
+        return torch.ops.xp_istft.spectrum(u, operand(window, form), *form.operands, workers)
     return Spectrum.apply(u, window, form, workers, by_bins)
 
 
@@ -285,12 +296,14 @@ def seen_by_more(*tensors: torch.Tensor | None) -> bool:
     return any(each is not None and wrapped(each) for each in tensors)
 
 
-def _operand(window: torch.Tensor | None, form: Form) -> torch.Tensor:
+def operand(window: torch.Tensor | None, form: Form) -> torch.Tensor:
     """The window as a graph holds it: that which is followed, or the job's own."""
-    if window is not None:
-        return window
+    return own_window(form) if window is None else window
+
+
+def own_window(form: Form) -> torch.Tensor:
     own = form.job.window
-    return _as_tensor(np.ones(form.job.frames.n_fft) if own is None else own)
+    return as_tensor(np.ones(form.job.frames.n_fft) if own is None else own)
 
 
 class Map(torch.autograd.Function):
@@ -384,7 +397,7 @@ class Window(Map):
     def forward(X: torch.Tensor, u: torch.Tensor, form: Form) -> torch.Tensor:
         if seen_by_more(X, u):
             return below(torch.ops.xp_istft.window, X, u, *form.operands)
-        return window_of(X, u, form)
+        return window_of(X, u, form.with_gain)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:

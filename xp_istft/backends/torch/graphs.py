@@ -1,7 +1,7 @@
 """Functions of the package as single steps of a compiled graph: what they work out on the host is no part of it.
 
-Tracers that record one run (torch.jit.trace, torch.fx.symbolic_trace) are refused: what is worked out on the host would
-be that of one length, and wrong for others in silence.
+torch.jit.trace, which records one run, is refused: what is worked out on the host would be that of one length, and
+wrong for others in silence.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import torch
-from torch.fx import Proxy
 
 from ...arguments import error
 
@@ -54,20 +53,9 @@ def _name_of(transform: Any) -> str:
 _name_of._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as torch.compiler.assume_constant_result
 
 
-def check_not_traced(function: str, name: str, array: Any) -> None:
-    """NotImplementedError within a tracer that records one run."""
+def check_not_traced(function: str, name: str) -> None:
+    """NotImplementedError within torch.jit.trace."""
     if torch._C._get_tracing_state() is not None:
-        raise _not_traced(function, name, "torch.jit.trace")
-    check_no_proxy(function, name, array)
-
-
-def check_no_proxy(function: str, name: str, array: Any) -> None:
-    """NotImplementedError for what stands for a tensor in torch.fx.symbolic_trace."""
-    if isinstance(array, Proxy):
-        raise _not_traced(function, name, "torch.fx.symbolic_trace")
-
-
-def _not_traced(function: str, name: str, got: str) -> Exception:
-    need = "torch.export.export or torch.compile, which follow sizes"
-    hint = "torch.jit.trace also takes the modules of xp_istft.nn with export=True"
-    return error(NotImplementedError, function, name, need, got, hint)
+        need = "torch.export.export or torch.compile, which follow sizes"
+        hint = "torch.jit.trace takes the modules of xp_istft.nn with export=True"
+        raise error(NotImplementedError, function, name, need, "torch.jit.trace", hint)

@@ -4,11 +4,13 @@
     spectrum(Tensor signal, Tensor window, <job>, int? workers=None)
     window(Tensor spectrum, Tensor signal, <job>)
 
-where a job is `Tensor[] gain, SymInt[] sizes, bool onesided, bool real, str? pad_mode`:
+where a job is `Tensor[] gain, SymInt[] sizes, bool onesided, bool real, int padding`:
 
-    gain     : head, period and tail of a constant gain, or nothing
-    sizes    : n_fft, hop, n_frames, start, stop, and of the gain tail_start and origin
-    pad_mode : of an analysis; None for a synthesis
+    gain    : piece, eps and, with a bound, power and max_gain of windows.Normalisation; or nothing, for ones
+    sizes   : n_fft, hop, n_frames, start, stop
+    padding : of an analysis, an index of frames.PAD_MODES; -1 for a synthesis
+
+The gain itself is worked out as the operator runs: a graph holds for every number of frames.
 
 Gradients in both modes and torch.func at any depth go through the functions of gradients.py, which call the operator
 again one level further down. A gain has no gradient here: one that is followed is a product of its own.
@@ -27,7 +29,7 @@ from ...arguments import error
 from .gradients import Form, Map, Signal, Spectrum, Window, form_holding, signal_of, spectrum_of, window_of
 from .lending import empty_signal, empty_spectrum, followed, real_of
 
-_JOB = "Tensor[] gain, SymInt[] sizes, bool onesided, bool real, str? pad_mode"
+_JOB = "Tensor[] gain, SymInt[] sizes, bool onesided, bool real, int padding"
 
 
 def _register(name: str, tensors: str, function: type[Map], kernel: Callable, empty: Callable, *, window: bool) -> None:
@@ -92,7 +94,7 @@ _register(
     "window",
     "Tensor spectrum, Tensor signal",
     Window,
-    lambda X, u, *operands: window_of(X, u, Form.of_operands(*operands)),
+    lambda X, u, *operands: window_of(X, u, Form.of_operands(*operands).with_gain),
     lambda X, form: X.new_empty((form.job.frames.n_fft,), dtype=real_of(X)),
     window=False,
 )
