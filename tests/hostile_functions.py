@@ -210,7 +210,7 @@ def _scipys(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _torchs(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(array: Any, *, n_fft: int = 256, window: Any = "hann", **kept: Any) -> Any:
-        options = {"pad_mode": "constant"} if function is compat_torch.stft else {}
+        options = {"pad_mode": "constant", "return_complex": True} if function is compat_torch.stft else {}
         return function(array, n_fft, window=window, **options, **kept)
 
     return call

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+import tracemalloc
 from functools import partial
 
 import numpy as np
@@ -223,13 +224,120 @@ def test_strict_raises_runtime_errors(call, text):
         call(np.zeros(512), np.hanning(65)[:-1])
 
 
+def test_real_input_needs_return_complex(torch):
+    x = torch.randn(512)
+    with pytest.raises(ValueError, match="^stft: return_complex: need a bool for real input, got None; legacy=True"):
+        compat_torch.stft(x, 64)
+    with pytest.raises(RuntimeError, match="return_complex"):
+        torch.stft(x, 64, window=torch.ones(64))
+    assert compat_torch.stft(torch.complex(x, x), 64).is_complex()
+
+
+def test_code_for_torch_before_1_8_works_with_pairs(rng, torch):
+    x, w = torch.from_numpy(rng.standard_normal((2, 512))), torch.hann_window(64, dtype=torch.float64)
+    pairs = compat_torch.stft(x, 64, window=w, legacy=True)
+    assert torch.equal(pairs, compat_torch.stft(x, 64, window=w, return_complex=False))
+    y = compat_torch.istft(pairs, 64, window=w, length=512, legacy=True)
+    torch.testing.assert_close(y, x)
+    with pytest.raises(RuntimeError, match="^istft: input: need dtype complex"):  # as torch says, not of the rank
+        compat_torch.istft(pairs, 64, window=w, strict=True)
+
+
+def test_pairs_are_views_with_torchs_strides(rng, torch):
+    x, w = torch.from_numpy(rng.standard_normal((2, 4000))), torch.hann_window(512, dtype=torch.float64)
+    pairs = compat_torch.stft(x, 512, 128, window=w, return_complex=False)
+    theirs = quietly(torch.stft, x, 512, 128, window=w, return_complex=False)
+    torch.testing.assert_close(pairs, theirs)
+    assert pairs.stride() == theirs.stride()
+    assert pairs._base is not None
+
+
+@pytest.mark.parametrize("of_data", ["float32", "float64"])
+@pytest.mark.parametrize("of_window", ["float32", "float64", "int64"])
+def test_windows_promote_as_torchs(rng, torch, of_data, of_window):
+    x = torch.from_numpy(rng.standard_normal(600)).to(getattr(torch, of_data))
+    w = (1 + 4 * torch.hann_window(64, dtype=torch.float64)).to(getattr(torch, of_window))
+    for window in (w, torch.nn.Parameter(w, requires_grad=w.is_floating_point())):
+        X = compat_torch.stft(x, 64, window=window, return_complex=True)
+        torch.testing.assert_close(X, torch.stft(x, 64, window=window, return_complex=True), atol=1e-4, rtol=1e-4)
+        y = compat_torch.istft(X.to(torch.complex64), 64, window=window)
+        due = torch.istft(X.to(torch.complex64), 64, window=window)
+        torch.testing.assert_close(y, due, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("half", ["float16", "bfloat16"])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_halves_give_what_torch_gives_under_autocast(rng, torch, half, autocast):
+    half = getattr(torch, half)
+    x, w = torch.from_numpy(rng.standard_normal(600)).to(half), torch.hann_window(64).to(half)
+    with torch.autocast("cpu", half):
+        theirs = torch.stft(x, 64, window=w, return_complex=True)
+        back = torch.istft(theirs, 64, window=w)
+    with torch.autocast("cpu", half, enabled=autocast):
+        X = compat_torch.stft(x, 64, window=w, return_complex=True)
+        y = compat_torch.istft(X, 64, window=w)
+    torch.testing.assert_close(X, theirs, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(y, back, atol=0.03, rtol=0)  # torch squares the window in half precision
+
+
+@pytest.mark.parametrize("center", [True, False])
+@pytest.mark.parametrize("n_frames", [1, 2, 5, 40])
+@pytest.mark.parametrize("hop", [7, 16, 33, 64])
+def test_the_least_overlap_is_that_of_all_samples(center, n_frames, hop, rng):
+    window = rng.uniform(0.1, 1, 64)
+    window[:2] = 1e-6
+    transform = xi.STFT(64, hop, window=window, center=center)
+    sums = envelope(window, hop, n_frames)
+    lo = 32 if center else 0
+    for length in (None, 1, 20, 64 + hop * (n_frames - 1) - lo, 10_000):
+        due = sums[lo : sums.size - lo if length is None else lo + length]
+        if due.size:
+            least = compat_torch._least_overlap(transform, n_frames, length)
+            np.testing.assert_allclose(least, due.min(), rtol=1e-9)
+
+
+def test_the_check_of_the_overlap_makes_no_long_array(torch):
+    compat_torch._least_overlap.cache_clear()
+    tracemalloc.start()
+    try:
+        compat_torch._least_overlap(xi.STFT(2048, 512), 100_000, None)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of torch's compiler
+def test_the_doors_compile_whole(rng, torch):
+    x, w = torch.from_numpy(rng.standard_normal(600)), torch.hann_window(64, dtype=torch.float64)
+    X = torch.stft(x, 64, window=w, return_complex=True)
+    needed = w.clone().requires_grad_()
+    calls = {
+        "istft": lambda istft, **options: lambda: istft(X, 64, window=w, **options),
+        "gradient": lambda istft, **options: lambda: istft(X, 64, window=needed, **options),
+        "wide": lambda istft, **options: lambda: istft(X.to(torch.complex64), 64, window=w, **options),
+    }
+    for name, call in calls.items():
+        torch._dynamo.reset()
+        compiled = torch.compile(call(compat_torch.istft, strict=True), fullgraph=True, backend="aot_eager")
+        tolerance = 1e-5 if name == "wide" else 1e-12  # torch's FFT is in the precision of the spectrum
+        torch.testing.assert_close(compiled(), call(torch.istft)(), atol=tolerance, rtol=0)
+    compiled = torch.compile(
+        lambda x: compat_torch.stft(x, 64, window=w, return_complex=False, strict=True),
+        fullgraph=True, backend="aot_eager",
+    )  # fmt: skip
+    torch.testing.assert_close(compiled(x), torch.view_as_real(X))
+
+
 def test_one_sided_signals_are_real():
     with pytest.raises(ValueError, match="^istft: return_complex: need False for a one-sided spectrum, got True"):
         compat_torch.istft(np.zeros((33, 5), np.complex64), 64, return_complex=True)
 
 
 def test_errors_name_torchs_parameters():
-    for call in (lambda: compat_torch.istft(np.zeros((33, 5)), 64), lambda: compat_torch.stft(np.zeros(512, int), 64)):
+    for call in (
+        lambda: compat_torch.istft(np.zeros((33, 5)), 64),
+        lambda: compat_torch.stft(np.zeros(512, int), 64, legacy=True),
+    ):
         with pytest.raises(TypeError, match=r"^i?stft: input: need dtype"):
             call()
 

@@ -14,6 +14,10 @@ torch = pytest.importorskip("torch")
 import xp_istft as xi  # noqa: E402
 from xp_istft.nn import ISTFT, STFT, GriffinLim  # noqa: E402
 
+with warnings.catch_warnings():  # the first use of forward mode makes torch call functions that it deprecates
+    warnings.simplefilter("ignore")
+    torch.autograd.forward_ad._maybe_load_decompositions()
+
 KINDS = [
     {},
     {"trainable_window": True},
@@ -217,6 +221,177 @@ def test_casting_back_and_forth_loses_nothing():
     assert error(exported(torch.view_as_real(xi.stft(x, 64)), length=300), x) < 1e-13
     meta = ISTFT(xi.STFT(64)).to("meta")
     assert meta(torch.empty(33, 5, dtype=torch.complex64, device="meta")).shape == (64,)
+
+
+def edited(change, module):
+    """The module after a change of its window, and what calls it."""
+    w = torch.hamming_window(64, dtype=module.window.dtype) + 0.2
+    if change == "assign":
+        module.window = w
+    elif change == "fill":
+        module.window.fill_(0.5)
+    elif change == "data":
+        module.window.data = w
+    elif change == "data of it":
+        module.window.data.copy_(w)
+    elif change == "register":
+        module.register_buffer("window", w)
+    elif change == "parameter":
+        module.window = torch.nn.Parameter(w)
+    elif change == "parametrize":
+        torch.nn.utils.parametrize.register_parametrization(module, "window", _Raised())
+    elif change == "average":
+        module.window.mul_(0.9).add_(w, alpha=0.1)
+    elif change == "load":
+        module.load_state_dict({**module.state_dict(), "window": w})
+    elif change == "load, assigned":
+        module.load_state_dict({**module.state_dict(), "window": w}, assign=True)
+    elif change == "functional call":
+        return lambda *arguments: torch.func.functional_call(module, {"window": w}, arguments), w
+    return module, module.window.detach().clone()
+
+
+class _Raised(torch.nn.Module):
+    def forward(self, window):
+        return window + 0.3
+
+
+CHANGES = ["assign", "fill", "data", "data of it", "register", "parameter", "parametrize", "average", "load",
+           "load, assigned", "functional call"]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("mode", ["grad", "no grad", "inference"])
+def test_the_window_that_is_shown_is_the_one_that_is_computed_with(change, mode):
+    x = randn(300)
+    kept = {"grad": torch.enable_grad, "no grad": torch.no_grad, "inference": torch.inference_mode}[mode]()
+    t = xi.STFT(64, pad_mode="reflect")
+    with kept:
+        call, w = edited(change, STFT(t))
+        X = xi.STFT(64, window=w.numpy(), pad_mode="reflect").stft(x)
+        assert error(call(x), X) < 1e-5
+        assert error(X, t.stft(x)) > 0.1
+        inverse, w = edited(change, ISTFT(xi.STFT(64, synthesis_window="hann")))
+        due = xi.STFT(64, window=w.numpy(), synthesis_window="hann").istft(X)
+        assert error(inverse(X), due) < 1e-5
+        retrieve, w = edited(change, GriffinLim(t, n_iter=1, init="zero"))
+        due = xi.griffin_lim(
+            X.abs(), xi.STFT(64, window=w.numpy(), pad_mode="reflect"), n_iter=1, algorithm="fgla", init="zero"
+        )
+        assert error(retrieve(X.abs()), due) < 1e-5
+
+
+def test_a_synthesis_window_may_be_assigned_and_taken_away():
+    X = randn(33, 9, dtype=torch.complex64)
+    module = ISTFT(xi.STFT(64))
+    module.synthesis_window = torch.hamming_window(64)
+    assert error(module(X), xi.istft(X, n_fft=64, synthesis_window=torch.hamming_window(64))) < 1e-6
+    module = ISTFT(xi.STFT(64, synthesis_window="hamming"))
+    module.synthesis_window = None
+    assert torch.equal(module(X), xi.istft(X, n_fft=64))
+
+
+@pytest.mark.parametrize("change", CHANGES[:-2])
+def test_an_edited_window_is_kept_by_casts_copies_and_files(change):
+    x = randn(300, dtype=torch.float64)
+    t = xi.STFT(64, pad_mode="reflect")
+    module, w = edited(change, STFT(t))
+    due = xi.STFT(64, window=w.numpy(), pad_mode="reflect").stft(x)
+    twins = [copy.deepcopy(module)]
+    if change != "parametrize":
+        twins.append(pickle.loads(pickle.dumps(module)))
+        twins.append(STFT(t))
+        twins[-1].load_state_dict(module.state_dict())
+    for twin in (*twins, module):
+        assert error(twin(x), due) < 1e-12
+        assert error(twin.double().window, w) < 1e-7  # the parametrized one is made anew in float64
+        assert error(twin(x), due) < (1e-5 if change == "parametrize" else 1e-12)
+    half = module.half()
+    if change != "load":  # which gives the transform a window of its own
+        due = xi.STFT(64, window=half.window.detach().float().numpy(), pad_mode="reflect").stft(x)
+    assert error(half(x), due) < 1e-12
+
+
+def test_an_untouched_window_stays_exact_through_copies_moves_and_loads():
+    x = randn(300, dtype=torch.float64)
+    t = xi.STFT(64)
+    for make in (copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m)), lambda m: m.share_memory(),
+                 lambda m: m.to("meta").to_empty(device="cpu"), lambda m: m.half().float()):  # fmt: skip
+        assert torch.equal(make(STFT(t))(x), t.stft(x))
+    assert STFT(t).share_memory().window.is_shared()
+    for assign in (False, True):
+        module = STFT(t)
+        module.load_state_dict(STFT(t).half().state_dict(), assign=assign)
+        assert torch.equal(module(x), t.stft(x))
+
+
+def test_gradients_and_maps_over_windows_go_through_the_buffer():
+    x, windows = randn(300, dtype=torch.float64), randn(3, 64, dtype=torch.float64).abs() + 0.3
+    forward, inverse = STFT(xi.STFT(64)).double(), ISTFT(xi.STFT(64)).double()
+    X = xi.stft(x, 64)
+
+    def signal(w):
+        return torch.func.functional_call(inverse, {"window": w}, (X,))
+
+    def energy(w):
+        return torch.func.functional_call(forward, {"window": w}, (x,)).abs().square().sum()
+
+    mapped = torch.vmap(signal)(windows)
+    for w, y in zip(windows, mapped, strict=True):
+        assert error(y, xi.istft(X, n_fft=64, window=w)) < 1e-12
+    w = windows[0].clone().requires_grad_()
+    (due,) = torch.autograd.grad(xi.stft(x, 64, window=w).abs().square().sum(), w)
+    assert error(torch.func.grad(energy)(windows[0]), due) < 1e-9
+    assert error(torch.func.jvp(energy, (windows[0],), (windows[1],))[1], (due * windows[1]).sum()) < 1e-8
+    (found,) = torch.autograd.grad(energy(w), w)
+    assert error(found, due) < 1e-9
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(windows[0], windows[1])
+        tangent = torch.autograd.forward_ad.unpack_dual(energy(dual)).tangent
+        assert error(tangent, (due * windows[1]).sum()) < 1e-8
+    own = forward.window.requires_grad_()
+    forward(x).abs().square().sum().backward()
+    exact = xi.STFT(64).samples()
+    w = torch.tensor(exact, requires_grad=True)
+    (due,) = torch.autograd.grad(xi.stft(x, 64, window=w).abs().square().sum(), w)
+    assert error(own.grad, due) < 1e-9
+
+
+@pytest.mark.parametrize("change", ["assign", "fill", "data of it", "parametrize", "functional call"])
+@pytest.mark.parametrize("kind", [STFT, ISTFT])
+def test_graphs_compute_with_the_edited_window(change, kind):
+    data = randn(300) if kind is STFT else randn(33, 9, dtype=torch.complex64)
+    module = kind(xi.STFT(64, nola="zero"))
+    torch._dynamo.reset()
+    call, _ = edited(change, module)
+    compiled = torch.compile(lambda data: call(data), fullgraph=True, backend="aot_eager")
+    assert error(compiled(data), call(data)) < 1e-5
+    assert error(call(data), kind(xi.STFT(64))(data)) > 1e-2
+    if change in ("assign", "fill", "data of it"):
+        for strict in (False, True):
+            program = torch.export.export(module, (data,), strict=strict).module()
+            assert error(program(data), module(data)) < 1e-5
+
+
+def test_assigning_a_window_makes_a_new_graph():
+    x, module = randn(300), STFT(xi.STFT(64))
+    torch._dynamo.reset()
+    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+    assert error(compiled(x), xi.stft(x, 64)) < 1e-5
+    module.window = torch.ones(64)
+    assert error(compiled(x), xi.stft(x, 64, window="boxcar")) < 1e-5
+    module.window.fill_(0.5)
+    assert error(compiled(x), 0.5 * xi.stft(x, 64, window="boxcar")) < 1e-5
+
+
+def test_the_exported_form_computes_with_the_edited_window():
+    X = randn(33, 9, dtype=torch.complex64)
+    module = ISTFT(xi.STFT(64), export=True)
+    module.window = torch.hamming_window(64)
+    assert error(module(X), xi.istft(X, n_fft=64, window="hamming")) < 1e-5
+    assert error(module.double()(X.to(torch.complex128)), xi.istft(X, n_fft=64, window="hamming")) < 1e-5
+    with pytest.raises(ValueError, match="^ISTFT: window: need that of the transform, with export=True"):
+        torch.func.functional_call(module, {"window": torch.ones(64).requires_grad_()}, (X,))
 
 
 def test_half_precision_comes_back_as_it_went_in():

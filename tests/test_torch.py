@@ -367,18 +367,44 @@ def test_cuda_tensors_go_to_cupy_on_the_stream_of_torch(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", library)
     monkeypatch.setitem(sys.modules, "xp_istft.backends.cupy", maps)
     monkeypatch.delattr("xp_istft.backends.cupy", raising=False)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"stream of {device}")
+    stream = types.SimpleNamespace(cuda_stream=7)  # as torch 2.5 has it: no __cuda_stream__
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
     X = spectrum(8).detach()
     on_cuda = types.SimpleNamespace(is_cpu=False, device=types.SimpleNamespace(index=3))
     borrower = lending._borrower
     monkeypatch.setattr(lending, "_borrower", lambda tensor: borrower(on_cuda))
     plain = xi.istft(X.numpy(), hop_length=2)
     assert np.array_equal(xi.istft(X, hop_length=2).numpy(), plain)
-    assert entered == [(f"stream of {on_cuda.device}", 3)]
+    assert entered == [(7, 3)]
     entered.clear()
     grad = torch.autograd.grad(xi.istft(X.requires_grad_(), hop_length=2).sum(), X)
     assert len(entered) == 2
     assert torch.isfinite(grad[0].abs()).all()
+
+    theirs = []  # results in memory of the other library
+
+    class Watched:
+        def __getattr__(self, name):
+            def call(*arguments, **options):
+                result = getattr(NUMPY, name)(*arguments, **options)
+                if "out" not in options:
+                    theirs.append(result)
+                return result
+
+            return call
+
+    maps.BACKEND = Watched()
+    x = randn(40)
+    for call in (
+        lambda x: xi.stft(x, 8),
+        lambda x: xi.istft(xi.stft(x, 8)),
+        lambda x: xi.frame(x, 8, 2),
+        lambda x: xi.overlap_add(x[:32].reshape(8, 4), 2),
+    ):
+        result = call(x)
+        assert np.array_equal(result.numpy(), call(x.numpy()))
+        assert not any(np.shares_memory(array, result.numpy()) for array in theirs)
+    assert len(theirs) == 2
 
 
 def test_windows_learn_an_unknown_analysis_window():

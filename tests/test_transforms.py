@@ -244,11 +244,29 @@ def test_no_float64_over_float32_data(rng, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
+def test_what_overflows_half_precision_stays_finite(rng):
+    torch = pytest.importorskip("torch")
+    t = 20000 * np.sin(np.arange(4000) / 3) + 1000 * rng.standard_normal(4000)  # in the scale of int16
+    x = torch.from_numpy(t.astype(np.float16))
+    X = xi.stft(x, 512)
+    assert X.dtype == torch.complex64
+    assert X.abs().max() > 65504
+    torch.testing.assert_close(xi.istft(X, n_fft=512, length=4000), x.float(), rtol=0, atol=0.1)
+    scaled = xi.stft(x, 512, scaling="spectrum").to(torch.complex32)
+    y = xi.istft(scaled, n_fft=512, length=4000, scaling="spectrum")
+    torch.testing.assert_close(y, x, rtol=0, atol=40)
+
+
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
 def test_half_precision_computes_in_float32(rng):
     torch = pytest.importorskip("torch")
     x = torch.from_numpy(rng.uniform(-1, 1, (2, 400)).astype(np.float16))
-    X = xi.stft(x, 64)
-    assert X.dtype == torch.complex32
+    wide = xi.stft(x, 64)
+    assert wide.dtype == torch.complex64
+    assert xi.istft(wide).dtype == torch.float32
+    X = torch.empty(wide.shape, dtype=torch.complex32)
+    assert xi.stft(x, 64, out=X) is X
+    assert torch.equal(torch.view_as_real(X), torch.view_as_real(wide.to(torch.complex32)))
     y = xi.istft(X)
     assert y.dtype == torch.float16
     assert float((y.float() - x[:, : y.shape[-1]].float()).abs().max()) < 4e-3

@@ -234,6 +234,20 @@ def from_polar(magnitude: Any, phase: Any) -> Any:
     return backend.as_complex(magnitude * xp.cos(phase), magnitude * xp.sin(phase))
 
 
+@public
+def parted(array: Any) -> Any:
+    """Pairs (..., 2) of the real and imaginary parts of a complex array, a view where the library can."""
+    return required_backend(array).parted(array)
+
+
+@public
+def in_double(array: Any) -> Any:
+    """`array` in double precision."""
+    xp, name = namespace(array), dtype_name(array)
+    wide = "complex128" if name.startswith("complex") else "float64"
+    return array if name == wide else xp.astype(array, getattr(xp, wide))
+
+
 def _real_floating(function: str, name: str, array: Any) -> tuple[Backend, Any]:
     backend, array = read(function, name, array)
     if dtype_name(array) not in REAL:

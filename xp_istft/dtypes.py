@@ -29,7 +29,7 @@ COMPLEX_OF = {
     _DOUBLE_COMPLEX: _DOUBLE_COMPLEX,
 }
 
-# Half precisions are computed in single; half spectra exist in PyTorch alone.
+# Half precisions are computed in single; half spectra exist in PyTorch alone, end at 65504, and are never made unasked.
 WIDENED = {"float16": "float32", "bfloat16": "float32", "complex32": "complex64"}
 
 
@@ -51,8 +51,6 @@ def real_dtype(name: str) -> str:
     return "float16" if name == "complex32" else PRECISION[name]
 
 
-def complex_dtype(name: str, xp: Any) -> str:
-    """The dtype of the spectrum of a signal of this one, in a library with the namespace `xp`."""
-    if name == "float16" and hasattr(xp, "complex32"):
-        return "complex32"
+def complex_dtype(name: str) -> str:
+    """The dtype of the spectrum of a signal of this one."""
     return SPECTRUM.get(WIDENED.get(name, name), name)

@@ -1,25 +1,30 @@
 """Modules of torch: the transform pair with windows and kernels that can be trained, an inverse that exports, and
 Griffin-Lim for magnitudes.
 
-Each takes a transform. Unless kernels are trained they run on the FFT and hold no matrix; what they compute with is the
-window in float64, whatever precision the module has been moved to.
+Each takes a transform. Unless kernels are trained they run on the FFT and hold no matrix. What they compute with is the
+window that they show; while that is the transform's, rounded, the transform's own in float64.
 """
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensor
+from torch.autograd import forward_ad
 from torch.fx import Proxy
+from torch.utils._python_dispatch import _disable_current_modes
 
 from . import onnx
 from .arguments import TRANSPARENT, boolean, choice, error, hinted, integer, not_scripted
 from .backends.torch import BACKEND
 from .backends.torch.graphs import check_not_traced, one_step
+from .backends.torch.lending import followed
 from .frequencies.grids import Frequencies
 from .phase.algorithms import NAMED, Algorithm
 from .phase.retrieval import STARTS, griffin_lim
@@ -30,6 +35,7 @@ __all__ = ["ISTFT", "STFT", "GriffinLim"]
 
 TRANSPARENT.add(torch.nn.modules.module.__file__)  # warnings name the line that called the module
 
+_WINDOWS = ("window", "synthesis_window")
 _HALVES = (torch.float16, torch.bfloat16)
 _OUTPUT_FORMATS = ("complex", "pairs", "magnitude", "phase")
 
@@ -42,10 +48,15 @@ class _Module(torch.nn.Module):
     kernel_real: Tensor
     kernel_imag: Tensor
     basis: Tensor
-    trainable_kernels = trainable_synthesis_window = export = False
+    trainable_kernels = trainable_synthesis_window = _has_synthesis_window = export = False
+    _held_for_export: tuple[str, ...] = ("basis",)
 
     def __init__(self, transform: Transform, trainable_window: bool = False) -> None:
         super().__init__()
+        self._noted: dict[
+            str, tuple[Tensor | None, Any]
+        ] = {}  # the windows held, whatever a tracer puts in their place
+        self._changes = 0  # of what is noted: graphs hold for one number of them
         self.function = type(self).__name__  # that errors name
         if not isinstance(transform, Transform):
             raise error(TypeError, self.function, "transform", "an xp_istft.STFT", type(transform).__name__)
@@ -68,16 +79,59 @@ class _Module(torch.nn.Module):
 
     def _samples(self, name: str) -> np.ndarray:
         """A window of the transform, float64 (win_length,)."""
-        transform = self.transform
-        samples = transform.samples() if name == "window" else transform.synthesis_samples()
-        left = (transform.n_fft - transform.win_length) // 2
-        return samples[left : left + transform.win_length]
+        return _samples(self.transform, name)
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        super().register_buffer(name, tensor, persistent)
+        self._note(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        self._note(name)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for name, (tensor, _) in self._noted.items():
+            self._note(name, tensor is not None and _is_as_noted(self, name, self._changes))
+
+    def _note(self, name: str, exact: bool = False) -> None:
+        """Remember a window that is held, and, where it is exact, what tells on a device that it still is."""
+        if name in _WINDOWS and name in self._buffers:
+            tensor = self._buffers[name]
+            self._noted[name] = tensor, _mark(tensor) if exact else None
+            self._changes += 1
+            if tensor is None and self.transform.synthesis_window is not None:
+                self.transform = replace(self.transform, synthesis_window=None)
 
     def _exact(self) -> dict[str, np.ndarray]:
-        """The exact values of the buffers."""
-        windows = ("window", "synthesis_window")
-        exact = {name: self._samples(name) for name in windows if self._buffers.get(name) is not None}
-        return {**exact, **self._constants()} if "basis" in self._buffers else exact
+        """The exact values of the buffers that are their rounding, and of what all windows make for an export."""
+        held = [name for name in _WINDOWS if self._buffers.get(name) is not None]
+        exact = {name: self._samples(name) for name in held if self._is_exact(name, self._buffers[name])}  # type: ignore[arg-type]
+        if "basis" in self._buffers and len(exact) == len(held):
+            return {**exact, **self._constants(self.transform)}
+        return exact
+
+    def _is_exact(self, name: str, tensor: Tensor) -> bool:
+        """Whether a window is the transform's own, rounded, and nothing follows it; never waits for a device."""
+        if torch.compiler.is_compiling():
+            own = tensor is self._noted[name][0] or isinstance(tensor, FakeTensor)
+            return own and not tensor.requires_grad and _is_as_noted(self, name, self._changes)
+        if (tensor.requires_grad and torch.is_grad_enabled()) or _has_tangent(tensor):
+            return False
+        if tensor.is_cpu and _at_hand(tensor):
+            return _is_rounded(self.transform, name, tensor)
+        noted, mark = self._noted.get(name, (None, None))
+        if isinstance(tensor, FakeTensor) or (tensor is noted and not _at_hand(tensor)):
+            return _is_as_noted(self, name, self._changes)
+        return tensor.is_meta or (tensor is noted and _mark(tensor) == mark)
+
+    def _standing_in(self, name: str) -> Tensor | None:
+        """A window that is trained, or is not the transform's any more; None where the transform has it, exactly."""
+        buffers = self._buffers  # looked up here first: an attribute that a module lacks takes 2 us
+        tensor = buffers[name] if name in buffers else getattr(self, name)
+        return None if tensor is None or self._is_exact(name, tensor) else tensor
+
+    # ---- with export=True
 
     def _export(self, export: bool) -> None:
         """With `export`, hold what real arithmetic needs."""
@@ -91,12 +145,23 @@ class _Module(torch.nn.Module):
         self._hold_exported()
 
     def _hold_exported(self) -> None:
-        for name, values in self._constants().items():
+        for name, values in self._constants(self.transform).items():
             self._hold(name, values, persistent=False)
 
-    def _constants(self) -> dict[str, np.ndarray]:
+    def _constants(self, transform: Transform) -> dict[str, np.ndarray]:
         """What real arithmetic multiplies with, `basis` among it."""
         raise NotImplementedError
+
+    def _shown_constants(self) -> list[Tensor]:
+        """The constants, of the windows that are shown."""
+        shown = [self._standing_in(name) for name in _WINDOWS[: 1 + self._has_synthesis_window]]
+        if all(each is None for each in shown):
+            return [getattr(self, name) for name in self._held_for_export]
+        if torch.compiler.is_compiling() or any(each is not None and followed(each) for each in shown):
+            need = "that of the transform, with export=True, in what is traced or followed by gradients"
+            raise error(ValueError, self.function, "window", need, "another", "give the transform that window")
+        made = self._constants(_on_host(_with(self.transform, *shown, *[None] * (2 - len(shown)))))
+        return [torch.tensor(values).to(self.basis) for values in made.values()]
 
     def _train_kernels(self, trainable: bool, basis: tuple[np.ndarray, np.ndarray]) -> None:
         """Kernels that begin as `basis` for the bins of the DFT, or as the basis of other bins."""
@@ -117,31 +182,48 @@ class _Module(torch.nn.Module):
         self._hold("kernel_imag", imag, trainable=True)
 
     def _trained(self) -> tuple[Tensor | None, ...]:
-        """The Parameters that stand in for parts of the transform, as `_with` takes them."""
-        window = self.window if self.trainable_window else None
-        synthesis_window = self.synthesis_window if self.trainable_synthesis_window else None
+        """What stands in for parts of the transform, as `_with` takes it."""
+        window = self.window if self.trainable_window else self._standing_in("window")
+        synthesis_window = None
+        if self.trainable_synthesis_window:
+            synthesis_window = self.synthesis_window
+        elif self._has_synthesis_window:
+            synthesis_window = self._standing_in("synthesis_window")
+        windows = window, synthesis_window
         if self.trainable_kernels and self.transform.bins is not None:
-            return window, synthesis_window, self.kernel_real, self.kernel_imag
-        return window, synthesis_window
+            return *windows, self.kernel_real, self.kernel_imag
+        return windows
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        """Move and cast; buffers are cast from their exact values, so that no precision is lost on the way."""
+        """Move and cast; buffers that are exact are cast from that, so that no precision is lost on the way."""
+        exact = self._exact()
         super()._apply(fn, recurse)
-        for name, samples in self._exact().items():
-            buffer = self._buffers[name]
-            if buffer is not None and not buffer.is_meta:
-                self._buffers[name] = torch.tensor(samples).to(buffer)
+        for name in _WINDOWS:
+            self._note(name)
+        for name, samples in exact.items():
+            self._renew(name, samples)
         return self
+
+    def _renew(self, name: str, samples: np.ndarray) -> None:
+        """Make a buffer the rounding of these samples, unless it is."""
+        buffer = self._buffers[name]
+        assert buffer is not None
+        if not buffer.is_meta:
+            rounded = torch.tensor(samples).to(buffer)
+            if not torch.equal(buffer, rounded):
+                self._buffers[name] = rounded
+        self._note(name, exact=True)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *rest)
-        for name, samples in self._exact().items():
-            loaded = state_dict.get(prefix + name)
-            if loaded is None or loaded.shape != samples.shape:
+        for name in _WINDOWS:
+            buffer, loaded = self._buffers.get(name), state_dict.get(prefix + name)
+            if buffer is None or loaded is None or loaded.shape != buffer.shape or loaded.is_meta:
                 continue
             loaded = loaded.detach().cpu()
-            if not torch.equal(torch.tensor(samples).to(loaded.dtype), loaded):
+            if not _is_rounded(self.transform, name, loaded):
                 self.transform = replace(self.transform, **{name: loaded.double().numpy()})
+            self._renew(name, self._samples(name))
         if self.export:
             self._hold_exported()
             self.to(self.window)
@@ -198,7 +280,10 @@ class ISTFT(_Module):
     transform : xp_istft.STFT
         The transform as given, with the windows that have been loaded.
     window : Parameter or buffer (win_length,)
-        A buffer moves and casts with the module; what is computed with stays exact.
+        A buffer moves and casts with the module. While it is the transform's window, rounded, that is computed with,
+        exactly; else the buffer is: written to, assigned, parametrized, given by `torch.func.functional_call`, also
+        where gradients are followed. A graph that torch.compile or torch.export has made keeps the window that the
+        buffer held then; so does a buffer on a device that is written to through its `.data`.
     synthesis_window : Parameter or buffer (win_length,), or None
         The same.
 
@@ -219,6 +304,8 @@ class ISTFT(_Module):
     """
 
     envelope: Tensor
+    _has_synthesis_window = True
+    _held_for_export = ("basis", "envelope")
 
     @hinted
     def __init__(
@@ -265,7 +352,8 @@ class ISTFT(_Module):
         if self.export:
             _needs_tensor(self.function, "X", X)
             length = read_length(self.function, length)
-            return onnx.inverse(self.function, X, self.transform, (self.basis, self.envelope), length)
+            basis, envelope = self._shown_constants()
+            return onnx.inverse(self.function, X, self.transform, (basis, envelope), length)
         return self._inverted(X, length)
 
     def _pairs(self, magnitude: Tensor, phase: Tensor) -> Tensor:
@@ -284,8 +372,8 @@ class ISTFT(_Module):
             real, imag = (kernel.to(X.real.dtype) for kernel in (self.kernel_real, self.kernel_imag))
             return torch.fft.rfft(real.mT @ X.real + imag.mT @ X.imag, dim=-2)
 
-    def _constants(self) -> dict[str, np.ndarray]:
-        return onnx.constants(self.function, self.transform)._asdict()
+    def _constants(self, transform: Transform) -> dict[str, np.ndarray]:
+        return onnx.constants(self.function, transform)._asdict()
 
 
 class STFT(_Module):
@@ -346,6 +434,8 @@ class STFT(_Module):
         Returns
         -------
         complex (..., n_bins, n_frames), or real: pairs (..., n_bins, n_frames, 2), magnitudes or phases
+            Real ones in the precision of x; float16 ends at 65504, which bins of a signal in the scale of int16 exceed.
+            Complex ones of half precision are complex64.
         """
         if isinstance(x, Proxy):
             _needs_tensor(self.function, "x", x)
@@ -365,7 +455,7 @@ class STFT(_Module):
                 real, imag = (kernel.to(segments.dtype) for kernel in (self.kernel_real, self.kernel_imag))
                 X = torch.complex(real @ segments, imag @ segments)
         if output == "complex":
-            return X.to(torch.complex32) if narrow is torch.float16 else X
+            return X
         result = torch.view_as_real(X) if output == "pairs" else X.abs() if output == "magnitude" else X.angle()
         return result if narrow is None else result.to(narrow)
 
@@ -374,13 +464,13 @@ class STFT(_Module):
         if not x.is_floating_point() or x.ndim < 1:
             need = "real floating samples (..., n_samples)"
             raise error(TypeError, self.function, "x", need, f"{x.dtype} of shape {tuple(x.shape)}")
-        pairs = onnx.forward(self.function, x, self.transform, self.basis)
+        pairs = onnx.forward(self.function, x, self.transform, *self._shown_constants())
         if output == "magnitude":
             return pairs.square().sum(-1).sqrt()
         return torch.atan2(pairs[..., 1], pairs[..., 0]) if output == "phase" else pairs
 
-    def _constants(self) -> dict[str, np.ndarray]:
-        return {"basis": onnx.analysis_basis(self.transform)}
+    def _constants(self, transform: Transform) -> dict[str, np.ndarray]:
+        return {"basis": onnx.analysis_basis(transform)}
 
     def _analysed(self, x: Tensor) -> Tensor:
         """The spectrum by the transform and what is trained of it."""
@@ -478,7 +568,7 @@ class GriffinLim(_Module):
         start: Any = self.init if phase is None else phase.to(kind)
         if phase is None and self.init == "random":
             start = 2 * torch.pi * torch.rand(S.shape, dtype=kind, device=S.device, generator=generator)
-        return griffin_lim(S, self.transform, length=length, n_iter=self.n_iter, algorithm=self.algorithm, init=start)
+        return _retrieval(S, self.transform, length, self.n_iter, self.algorithm, start, *self._trained())
 
 
 # ---- steps of a graph
@@ -492,12 +582,25 @@ def _inverse(X: Tensor, transform: Transform, length: int | None, *trained: Tens
     return _with(transform, *trained).istft(X, length=length)
 
 
-for _function in (_forward, _inverse):
+def _retrieval(
+    S: Tensor,
+    transform: Transform,
+    length: int | None,
+    n_iter: int,
+    algorithm: str | Algorithm,
+    init: Any,
+    *trained: Tensor | None,
+) -> Tensor:
+    transform = _with(transform, *trained)
+    return griffin_lim(S, transform, length=length, n_iter=n_iter, algorithm=algorithm, init=init)
+
+
+for _function in (_forward, _inverse, _retrieval):
     one_step(_function)
 
 
 def _with(transform: Transform, *trained_parts: Tensor | None) -> Transform:
-    """The transform with trained windows, and real and imaginary part of a trained basis, in place of its own."""
+    """The transform with other windows, and real and imaginary part of a trained basis, in place of its own."""
     window, synthesis_window, *basis = trained_parts
     trained: dict[str, Any] = {"window": window, "synthesis_window": synthesis_window}
     trained = {name: each for name, each in trained.items() if each is not None}
@@ -513,6 +616,63 @@ def _needs_tensor(function: str, name: str, array: Any) -> None:
     if not isinstance(array, Tensor):
         hint = "torch.export.export follows this call, torch.fx cannot" if isinstance(array, Proxy) else ""
         raise error(TypeError, function, name, "a torch tensor", type(array).__name__, hint)
+
+
+# ---- windows held, and those of the transform
+
+
+def _samples(transform: Transform, name: str) -> np.ndarray:
+    """A window of the transform, float64 (win_length,)."""
+    samples = transform.samples() if name == "window" else transform.synthesis_samples()
+    left = (transform.n_fft - transform.win_length) // 2
+    return samples[left : left + transform.win_length]
+
+
+@lru_cache(maxsize=64)
+def _rounded(transform: Transform, name: str, dtype: torch.dtype) -> Tensor:
+    """The same as a tensor on the host."""
+    with torch._C._DisableFuncTorch(), _disable_current_modes():
+        return torch.from_numpy(_samples(transform, name).copy()).to(dtype)
+
+
+def _is_rounded(transform: Transform, name: str, tensor: Tensor) -> bool:
+    """Whether a tensor of the host is a window of the transform, rounded."""
+    return torch.equal(tensor, _rounded(transform, name, tensor.dtype))
+
+
+def _is_as_noted(module: _Module, name: str, changes: int) -> bool:
+    """Whether the window that a module holds, behind what a tracer puts in its place, is the transform's, rounded.
+
+    A constant of graphs, which are made anew for another number of changes.
+    """
+    tensor = module._noted[name][0]
+    assert tensor is not None
+    with _disable_current_modes():
+        return tensor.is_meta or _is_rounded(module.transform, name, tensor.cpu())
+
+
+_is_as_noted._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as torch.compiler.assume_constant_result
+
+
+def _at_hand(tensor: Tensor) -> bool:
+    """Whether a tensor has values of its own that may be read, or could be, on its device."""
+    return not (
+        torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._get_tracing_state() is not None
+        or tensor.is_meta
+    )
+
+
+def _has_tangent(tensor: Tensor) -> bool:
+    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(tensor).tangent is not None
+
+
+def _mark(tensor: Tensor | None) -> Any:
+    """What changes when a tensor is written to, or given other memory."""
+    if tensor is None or tensor.is_meta or isinstance(tensor, FakeTensor):
+        return None
+    return None if tensor.is_inference() else tensor._version, tensor.data_ptr()
 
 
 def as_complex(function: str, X: Any) -> Tensor:

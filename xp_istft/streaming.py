@@ -595,7 +595,7 @@ class StreamingSTFT(_Stream):
             job = _counted(self._job, count)
             return backend.analysis(pool[..., : job.frames.span], job)
         xp = namespace(pool)
-        kind = getattr(xp, complex_dtype(dtype_name(pool), xp))
+        kind = getattr(xp, complex_dtype(dtype_name(pool)))
         return xp.zeros((*pool.shape[:-1], self.transform.n_bins, 0), dtype=kind, device=device(pool))
 
 

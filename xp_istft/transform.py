@@ -677,7 +677,7 @@ def _synthesis(
         raise error(NOLAError, function, "hop_length", need, hop)
     analysis, synthesis = transform._unit_peak(function)
     eps = float(np.finfo(precision).eps if floor is None else np.sqrt(floor))
-    decided = Normalisation.of(analysis, synthesis, hop, eps, transform.max_gain)
+    decided = Normalisation.of(analysis, synthesis, laid.hop, eps, transform.max_gain)
     try:
         gain = decided.gain(laid)
     except MemoryError as cause:  # a hop beyond all sizes, of which `length` leaves the first frame
@@ -781,7 +781,9 @@ def forward(x: Any, transform: STFT, axis: int, axes: tuple[int, int], out: Any,
     job = transform.analysis(function, x.shape[-1], x)
     if workers is not None:
         workers = _read_workers(function, workers)
-    result = SPECTRUM[dtype] if dtype in SPECTRUM else complex_dtype(dtype, namespace(x))
+    result = SPECTRUM[dtype] if dtype in SPECTRUM else complex_dtype(dtype)
+    if dtype == "float16" and getattr(out, "dtype", None) is not None and dtype_name(out) == "complex32":
+        result = "complex32"  # asked for
     shape = (*x.shape[:-1], transform.n_bins, job.frames.n_frames)
 
     def analysis(x: Any, out: Any) -> Any:

@@ -98,8 +98,8 @@ def istft(
     Returns
     -------
     real array (..., n_samples)
-        Same library and device as X; float32 for complex64, float64 for complex128, float16 for torch.complex32;
-        complex with onesided=False.
+        Same library and device as X; float32 for complex64, float64 for complex128, float16 for torch.complex32,
+        in which samples beyond 65504 are inf; complex with onesided=False.
 
     Raises
     ------
@@ -250,8 +250,9 @@ def stft(
     Returns
     -------
     complex array (..., n_bins, n_frames)
-        Same library and device as x; complex64 for float32, complex128 for float64. Of half precisions complex64,
-        but torch.complex32 of torch.float16.
+        Same library and device as x; complex64 for float32 and half precisions, complex128 for float64.
+        torch.complex32 only where `out` is that: it has no values beyond 65504, which bins of a float16 signal in the
+        scale of int16 exceed (scale it, or take scaling="spectrum").
 
     Raises
     ------

@@ -159,6 +159,11 @@ class Backend:
         """Complex array of real (..., 2), a view where that is possible."""
         return self.as_complex(pairs[..., 0], pairs[..., 1])
 
+    def parted(self, array: Any) -> Any:
+        """Real (..., 2) of a complex array, a view where that is possible."""
+        xp = self.namespace(array)
+        return xp.stack([xp.real(array), xp.imag(array)], axis=-1)
+
     def to_host(self, array: Any) -> np.ndarray:
         """The values in NumPy; waits for a device."""
         return np.asarray(array)

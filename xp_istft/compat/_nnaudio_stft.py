@@ -89,7 +89,7 @@ class STFT(NNAudioLayer, nn.STFT):
     def _analysed(self, x: Tensor) -> Tensor:
         if not self.trainable_kernels:
             return super()._analysed(x)
-        return nn._forward(x, self._unwindowed, *self._trained())
+        return nn._forward(x, self._unwindowed, None, None, *self._trained()[2:])
 
     def _inverted(self, X: Tensor, length: int | None) -> Tensor:
         """Of trained kernels that of the window as it was before the training, as nnAudio's; of trained kernels of
@@ -98,7 +98,7 @@ class STFT(NNAudioLayer, nn.STFT):
         if not self.trainable_kernels or self.transform.bins is None:
             return super()._inverted(X, length)
         with self._precisely(X):
-            return nn._inverse(X, self._unwindowed, length, *self._trained())
+            return nn._inverse(X, self._unwindowed, length, None, None, *self._trained()[2:])
 
     def forward(self, x: Tensor, output_format: str | None = None) -> Tensor:
         """Spectrum (batch, n_bins, n_frames), as "Complex" with a last axis of 2, of x (n_samples), (batch, n_samples)
@@ -122,7 +122,8 @@ class STFT(NNAudioLayer, nn.STFT):
         return (fourier(n_fft)[: n_fft // 2 + 1] if bins is None else bins.basis(n_fft).conj())[:, None]
 
     def _as_nnaudio(self) -> dict[str, Tensor]:
-        window = torch.tensor(self.transform.samples()).to(self.window)
+        left = (self.n_fft - self.win_length) // 2
+        window = torch.nn.functional.pad(self.window, (left, self.n_fft - self.win_length - left))
         kernels = torch.as_tensor(self._kernels()).to(window.device)
         sine, cosine = kernels.imag.to(window.dtype), kernels.real.to(window.dtype)
         held = {"wsin": sine * window, "wcos": cosine * window}

@@ -1,21 +1,24 @@
 """torch.stft and torch.istft, for tensors and for arrays of any other library.
 
-The signatures and defaults are torch's. Beyond torch: any number of leading axes; float16 on any device; hops longer
-than the window in `stft`; in `istft`, samples under no window weight are 0 with a warning, where torch raises.
-strict=True raises RuntimeError where torch does.
+The signatures and defaults are torch's. Beyond torch: any number of leading axes; half precision on any device; hops
+longer than the window in `stft`; in `istft`, samples under no window weight are 0 with a warning, where torch raises.
+strict=True raises RuntimeError where torch does; legacy=True is for code that was written for torch before 1.8.
 """
 
 from __future__ import annotations
 
+import sys
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from .. import transforms
-from ..arguments import error
-from ..backends import backend_for, namespace
+from ..arguments import boolean, error
+from ..arrays import as_complex, in_double, parted
+from ..backends import backend_for
 from ..transform import STFT
-from ..windows import NOLAError
+from ..windows import NOLAError, overlap
 from ._inputs import is_complex, naming, needs_array
 
 __all__ = ["istft", "stft"]
@@ -43,6 +46,7 @@ def stft(
     align_to_window: bool | None = None,
     *,
     strict: bool = False,
+    legacy: bool = False,
 ) -> Any:
     """`torch.stft`: the spectrum (..., n_bins, n_frames) of `input` (..., n_samples).
 
@@ -51,12 +55,13 @@ def stft(
     input, n_fft, hop_length, win_length, center, pad_mode, normalized, onesided, align_to_window
         As in torch.
     window : tensor (win_length,), optional
-        Also a name, or an array of NumPy; default ones.
-    return_complex : bool, optional
-        False: pairs (..., n_bins, n_frames, 2). Default True.
+        Also a name, or an array of NumPy; default ones. A tensor of float64 makes the result double.
+    return_complex : bool
+        False: pairs (..., n_bins, n_frames, 2), a view of torch's tensors. Needed for real input.
     strict : bool
-        Raise RuntimeError where torch does: without return_complex for real input, for more than one leading axis,
-        for a reflection longer than the signal.
+        Raise RuntimeError where torch does: for more than one leading axis, for a reflection longer than the signal.
+    legacy : bool
+        Without return_complex make pairs, as torch did before 1.8.
 
     Examples
     --------
@@ -69,18 +74,21 @@ def stft(
         raise error(ValueError, "stft", "align_to_window", "None with center=True", align_to_window)
     needs_array("stft", "input", input)
     complex_input = is_complex(input)
+    if boolean("stft", "legacy", legacy) and return_complex is None:
+        return_complex = False
+    if return_complex is None and not complex_input:
+        hint = "legacy=True makes pairs, as torch did before 1.8"
+        raise error(ValueError, "stft", "return_complex", "a bool for real input", None, hint)
     if strict:
         rank = len(input.shape)
         if rank > 2:
             raise error(ValueError, "stft", "input", "1 or 2 dimensions", rank)
-        if return_complex is None and not complex_input:
-            raise error(ValueError, "stft", "return_complex", "a bool for real input", None)
         if center and pad_mode == "reflect" and n_fft // 2 >= input.shape[-1]:
             raise error(ValueError, "stft", "input", f"more than {n_fft // 2} samples to reflect", input.shape[-1])
     win_length = n_fft if win_length is None else win_length
     margin = n_fft - win_length if align_to_window else 0
     X = transforms.stft(
-        input,
+        _promoted(input, window),
         n_fft,
         hop_length=n_fft // 4 if hop_length is None else hop_length,
         win_length=win_length,
@@ -91,10 +99,7 @@ def stft(
         scaling="ortho" if normalized else None,
         onesided=not complex_input if onesided is None else onesided,
     )
-    if return_complex is not False:
-        return X
-    xp = namespace(X)
-    return xp.stack([xp.real(X), xp.imag(X)], axis=-1)
+    return parted(X) if return_complex is False else X
 
 
 @naming(_as_torch, X="input")
@@ -111,6 +116,7 @@ def istft(
     return_complex: bool = False,
     *,
     strict: bool = False,
+    legacy: bool = False,
 ) -> Any:
     """`torch.istft`: the signal (..., n_samples) of a spectrum `input` (..., n_bins, n_frames).
 
@@ -119,11 +125,13 @@ def istft(
     input, n_fft, hop_length, win_length, center, normalized, onesided, length, return_complex
         As in torch.
     window : tensor (win_length,), optional
-        Also a name, or an array of NumPy; default ones.
+        Also a name, or an array of NumPy; default ones. A tensor of float64 makes the result double.
     strict : bool
-        Raise RuntimeError where torch does: for samples that squared windows overlap by 1e-11 or less (not where the
-        window is transformed by torch.func, and has no values), for a hop longer than the window, for more than one
-        leading axis.
+        Raise RuntimeError where torch does: for samples that squared windows overlap by 1e-11 or less (not in compiled
+        graphs, nor where the window is transformed by torch.func, and has no values), for a hop longer than the window,
+        for more than one leading axis.
+    legacy : bool
+        Take pairs (..., n_bins, n_frames, 2), too, as torch did before 1.8.
 
     Examples
     --------
@@ -135,21 +143,27 @@ def istft(
     True
     """
     needs_array("istft", "input", input, "bins", "frames")
+    if boolean("istft", "legacy", legacy) and not is_complex(input):
+        input = as_complex(input)
     hop_length = n_fft // 4 if hop_length is None else hop_length
     win_length = n_fft if win_length is None else win_length
     window = "boxcar" if window is None else window
     if strict:
         rank = len(input.shape)
+        if not is_complex(input):
+            raise error(TypeError, "istft", "input", "dtype complex64 or complex128", input.dtype)
         if rank > 3:
             raise error(ValueError, "istft", "input", "2 or 3 dimensions", rank)
         if hop_length > win_length:
             raise error(ValueError, "istft", "hop_length", f"<= win_length={win_length}", hop_length)
-        values = _values(window)
+        values = None if _compiling() else _values(window)
         if values is not None:
             transform = STFT.made_by(
                 "istft", n_fft=n_fft, hop_length=hop_length, win_length=win_length, center=center, window=values
             )
-            _check_overlap(transform, input.shape[-1], length)
+            least = _least_overlap(transform, input.shape[-1], length)
+            if not least > _LEAST_OVERLAP:
+                raise error(NOLAError, "istft", "window", f"overlap > {_LEAST_OVERLAP} at every sample", least)
     if onesided is None:
         onesided = True
         if input.shape[-2] == n_fft:
@@ -159,7 +173,7 @@ def istft(
     if not onesided and not return_complex and input.shape[-2] == n_fft:
         input, onesided = input[..., : n_fft // 2 + 1, :], True  # torch reads the lower half alone
     return transforms.istft(
-        input,
+        _promoted(input, window),
         n_fft=n_fft,
         hop_length=hop_length,
         win_length=win_length,
@@ -171,6 +185,21 @@ def istft(
     )
 
 
+def _promoted(array: Any, window: Any) -> Any:
+    """`array` in double precision, where a window of its library is; NumPy's windows are always in that."""
+    if isinstance(array, np.ndarray):
+        return array
+    of_its_library = isinstance(window, type(array)) or isinstance(array, type(window))  # a Parameter is a tensor
+    wide = of_its_library and str(getattr(window, "dtype", "")).endswith("float64")
+    return in_double(array) if wide else array
+
+
+def _compiling() -> bool:
+    """Whether a compiler follows, for which windows have no values."""
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.compiler.is_compiling()
+
+
 def _values(window: Any) -> Any:
     """A window that is no array as it is, others on the host; None where torch.func holds the values back."""
     backend = backend_for(window)
@@ -180,12 +209,15 @@ def _values(window: Any) -> Any:
         return None
 
 
-def _check_overlap(transform: STFT, n_frames: int, length: int | None) -> None:
-    """NOLAError where torch's own check of the squared windows fails."""
-    before = transform.placement.left
-    padding = (before, before if length is None else 0)
-    ones = np.ones((transform.n_fft, n_frames))
-    overlap = transforms.overlap_add(ones, transform.hop_length, window=transform.samples() ** 2, padding=padding)
-    least = overlap[:length].min()
-    if not least > _LEAST_OVERLAP:
-        raise error(NOLAError, "istft", "window", f"overlap > {_LEAST_OVERLAP} at every sample", least)
+@lru_cache(maxsize=128)
+def _least_overlap(transform: STFT, n_frames: int, length: int | None) -> float:
+    """The least overlap of squared windows of the samples that torch checks: those asked for that frames reach."""
+    frames = transform.placement.frames(n_frames, 1)
+    lo = transform.placement.left
+    hi = frames.span - lo if length is None else min(frames.span, lo + length)
+    values = overlap(transform.samples() ** 2, frames)
+    end = (frames.overlap + 2) * frames.hop  # an end and two periods of what lies between the ends
+    return min(
+        float(values.samples(a, b).min(initial=float("inf")))
+        for a, b in ((lo, min(hi, lo + end)), (max(lo, hi - end), hi))
+    )

@@ -91,6 +91,9 @@ class TorchBackend(Backend):
             return torch.view_as_complex(pairs)
         return torch.complex(pairs[..., 0], pairs[..., 1])
 
+    def parted(self, array: torch.Tensor) -> torch.Tensor:
+        return torch.view_as_real(array.resolve_conj())
+
     def to_host(self, array: torch.Tensor) -> np.ndarray:
         plain = array.detach().cpu().resolve_conj().resolve_neg()
         return (plain.float() if plain.dtype is torch.bfloat16 else plain).numpy()  # NumPy has no bfloat16

@@ -19,19 +19,28 @@ from ..cpu.numpy import BACKEND as NUMPY
 def lent(
     name: str, tensor: torch.Tensor, job: Synthesis | Analysis, out: torch.Tensor | None = None, workers: Any = None
 ) -> torch.Tensor:
-    """The map `name` of the library that sees this tensor's memory; elsewhere of the definition."""
+    """The map `name` of the library that sees this tensor's memory; elsewhere of the definition.
+
+    On a device results lie in memory of torch's own allocator, which knows the streams that use it.
+    """
     tensor = tensor.detach().resolve_conj().resolve_neg()
     if not lendable(tensor):
         return written(getattr(BASE, name)(tensor, job), out)
     library, backend, place = _borrower(tensor)
-    if out is None and name == "synthesis" and not tensor.is_cpu:  # from torch's allocator: its memory serves both
-        out = empty_signal(tensor, job.frames.n_samples, job.real)  # type: ignore[union-attr]
+    if out is None and library is not np:
+        if name == "synthesis":
+            out = empty_signal(tensor, job.frames.n_samples, job.real)  # type: ignore[union-attr]
+        elif name == "analysis":
+            out = empty_spectrum(tensor, job)
     options: dict[str, Any] = {} if workers is None else {"workers": workers}
     with place:
         if out is not None:
             options["out"] = library.from_dlpack(out)
         result = getattr(backend, name)(library.from_dlpack(tensor), job, **options)
-        return torch.from_dlpack(result) if out is None else out
+        if out is not None:
+            return out
+        made = torch.from_dlpack(result)
+        return made if library is np else made.clone()
 
 
 def _borrower(tensor: torch.Tensor) -> tuple[Any, Backend, AbstractContextManager[Any]]:
@@ -42,7 +51,7 @@ def _borrower(tensor: torch.Tensor) -> tuple[Any, Backend, AbstractContextManage
 
     from .. import cupy as cupy_module
 
-    stream = torch.cuda.current_stream(tensor.device)
+    stream = torch.cuda.current_stream(tensor.device).cuda_stream  # an address: streams say theirs to CuPy from 2.10 on
     return cupy, cupy_module.BACKEND, cupy_module.stream_of(stream, tensor.device.index)
 
 
