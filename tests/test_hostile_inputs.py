@@ -10,7 +10,7 @@ import hostile
 import numpy as np
 import pytest
 from hostile import BASE, GOOD, ROWS, Refused, spectrum
-from hostile_functions import FUNCTIONS, cases, holds
+from hostile_functions import FUNCTIONS, cases, holds, kind_of
 
 import xp_istft as xi
 from xp_istft import blocks
@@ -210,7 +210,7 @@ def test_what_a_single_function_refuses(case):
     call, kind, text = SINGLE[case]
     with pytest.raises(kind, match=f"^{text}") as caught:
         call()
-    assert type(caught.value) is kind
+    assert kind_of(caught.value) is kind
 
 
 PEERS_OWN = (
