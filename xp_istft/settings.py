@@ -29,11 +29,14 @@ class _Setting(Generic[_Value]):
         self._set: _Value | None = None
 
     def now(self) -> _Value:
+        value = self.chosen()
+        return self._default() if value is None else value
+
+    def chosen(self) -> _Value | None:
+        """The value, if it is not the default."""
         within = self._within.get()
         value = self._set if within is None else within[0]
-        if value is None:
-            value = self._started
-        return self._default() if value is None else value
+        return self._started if value is None else value
 
     @cached_property
     def _started(self) -> _Value | None:
@@ -122,8 +125,8 @@ def set_workers(workers: int | None) -> None:
     """Set how many threads each call may use on the CPU, from now on, in the whole process.
 
     Without it, the environment variable XP_ISTFT_NUM_THREADS decides, and without that, every CPU that this process
-    may run on. The argument `workers` of a single call, and `with workers(n):`, go before all of these. Results have
-    the same bits for any number.
+    may run on (for tensors of torch, torch.get_num_threads()). The argument `workers` of a single call, and
+    `with workers(n):`, go before all of these. Results have the same bits for any number.
 
     Parameters
     ----------
@@ -168,12 +171,19 @@ def get_workers() -> int:
     return _WORKERS.now()
 
 
+def chosen_workers() -> int | None:
+    """Threads, if a `with`, `set_workers` or the environment says how many."""
+    return _WORKERS.chosen()
+
+
 def _checked_workers(function: str, workers: int | None) -> int | None:
     return None if workers is None else integer(function, "workers", workers, 1)
 
 
 def fft_engine(engine: str | None) -> AbstractContextManager[None]:
-    """Have an engine compute the FFTs of NumPy arrays, and of torch's on the CPU, within a `with`.
+    """Have an engine compute the FFTs of NumPy arrays within a `with`.
+
+    Tensors of torch on a CPU have torch's own FFT, where that gives a frame the same bits whatever lies beside it.
 
     It holds for this thread, or this task of asyncio, alone; what other threads compute later, such as Dask's, takes
     what `set_fft_engine` chose.

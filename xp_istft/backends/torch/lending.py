@@ -14,6 +14,7 @@ from torch.autograd import forward_ad
 from ...jobs import Analysis, Synthesis
 from ..base import BASE, Backend, written
 from ..cpu.numpy import BACKEND as NUMPY
+from . import cpu
 
 
 def lent(
@@ -26,6 +27,9 @@ def lent(
     tensor = tensor.detach().resolve_conj().resolve_neg()
     if not lendable(tensor):
         return written(getattr(BASE, name)(tensor, job), out)
+    if name in ("synthesis", "analysis") and cpu.served(tensor, job):
+        with cpu.threads(workers):
+            return getattr(cpu, name)(tensor, job, out)
     library, backend, place = _borrower(tensor)
     if out is None and library is not np:
         if name == "synthesis":
