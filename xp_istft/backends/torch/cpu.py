@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,8 +24,8 @@ from ...settings import chosen_workers
 from ...tuning import tuning
 from ..cpu.overlap import Overlap, overlap_of
 
-_REAL = {torch.float32: np.dtype("f"), torch.float64: np.dtype("d")}
-_COMPLEX = {torch.complex64: np.dtype("F"), torch.complex128: np.dtype("D")}
+_REAL: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype("f"), torch.float64: np.dtype("d")}
+_COMPLEX: dict[torch.dtype, np.dtype[Any]] = {torch.complex64: np.dtype("F"), torch.complex128: np.dtype("D")}
 _COMPLEX_OF = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 
 
