@@ -165,8 +165,7 @@ def test_blocks_far_beyond_2_to_the_31_are_those_of_a_short_signal(padding):
         piece = np.zeros(hi - lo)
         piece[read : read + b - a] = tone(a, b)
         want = xi.stft(piece, 64, hop_length=frames.hop, center=False)
-        near = lambda lo, hi, at=first: tone(lo, hi)  # noqa: E731
-        got = far_blocks(job, near, first, 9)
+        got = far_blocks(job, tone, first, 9)
         np.testing.assert_allclose(got, want, atol=1e-9)
 
 

@@ -20,7 +20,6 @@ CASES = [
     {"n_fft": 64, "hop_length": 1, "scaling": "psd", "padding": "full"},
     {"n_fft": 128, "hop_length": 32, "max_gain": 2.0},
 ]
-SMALL = {"torch_whole_bytes": 0, "torch_block_bytes": 1, "torch_padded_items": 0, "torch_small_items": 0}
 
 
 @pytest.fixture(params=CASES, ids=str)
@@ -50,7 +49,7 @@ def test_blocks_batches_layouts_and_out_change_no_bit(transform, x, cut, bytes_,
     assert cpu.served(x, transform.analysis("stft", 1100, x))
     X = transform.stft(x)
     y = transform.istft(X, length=1050)
-    cut(torch_whole_bytes=0, torch_block_bytes=bytes_, torch_padded_items=small, torch_small_items=small)
+    cut(torch_whole_bytes=0, block_bytes=bytes_, torch_padded_items=small, torch_small_items=small)
     assert torch.equal(transform.stft(x), X)
     assert torch.equal(transform.istft(X, length=1050), y)
     assert torch.equal(transform.stft(x[1, 2]), X[1, 2])
@@ -120,7 +119,7 @@ def test_sizes_whose_bits_depend_on_other_frames_are_numpys(monkeypatch):
 
 @pytest.mark.parametrize("whole", [0, 1 << 30])
 def test_nan_stays_within_its_frames(cut, whole):
-    cut(torch_whole_bytes=whole, torch_block_bytes=1)
+    cut(torch_whole_bytes=whole, block_bytes=1)
     x = torch.zeros(2, 3000)
     x[0, 1500] = torch.nan
     X = xi.stft(x, 64)

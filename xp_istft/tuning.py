@@ -20,7 +20,6 @@ class Tuning:
     spectrum_bytes : spectrum of one block of a file; from 1 to 64 MiB, ten minutes of stereo took the same time but
         for the noise
     torch_whole_bytes : frames of tensors on a CPU that are transformed at once; more are, block by block
-    torch_block_bytes : frames of such a block
     torch_padded_items, torch_small_items : samples up to which a call more costs more than a copy of them
     gradient_items : samples of the frames that a gradient with respect to a window makes at a time
     equation_bytes : spectra between the two transforms of the normal equations
@@ -31,8 +30,7 @@ class Tuning:
     least_rows: int = 4
     threaded_seconds: float = 1.5e-3
     spectrum_bytes: int = 16 << 20
-    torch_whole_bytes: int = 1 << 21
-    torch_block_bytes: int = 1 << 19
+    torch_whole_bytes: int = 1 << 22
     torch_padded_items: int = 1 << 13
     torch_small_items: int = 1 << 15
     gradient_items: int = 1 << 20

@@ -2,8 +2,7 @@
 
 malloc gives large blocks back to the system as soon as they are free (glibc: of more than 32 MB, and smaller ones at
 its end), and each new one costs page faults: an stft of a minute took twice as long to a new array as to one that was
-there. So one block is kept for the next result of its size. The pages of others are asked for by one thread: two that
-write to them at the same time took up to twice as long.
+there. So one block is kept for the next result of its size.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ import numpy as np
 from ...arguments import error
 
 _LENT_BYTES = range(1 << 24, 1 << 26)  # smaller blocks malloc keeps itself, as a rule
-_HUGE_PAGE = 1 << 21
 
 _spare: deque[np.ndarray] = deque(maxlen=1)
 
@@ -41,7 +39,7 @@ def empty(function: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     size = math.prod(shape) * dtype.itemsize
     try:
         if size not in _LENT_BYTES:
-            return _touched(np.empty(shape, dtype))
+            return np.empty(shape, dtype)
         return np.asarray(_Lent(_block(size), shape, dtype))
     except MemoryError as cause:
         raise error(MemoryError, function, "memory", f"{size} bytes for the result of shape {shape}", cause) from cause
@@ -57,14 +55,7 @@ def _block(size: int) -> np.ndarray:
         if block.size == size:
             return block
         del block
-    return _touched(np.empty(size, np.uint8))
-
-
-def _touched(array: np.ndarray) -> np.ndarray:
-    """`array`, whose huge pages are there, if it has any."""
-    if array.nbytes > 2 * _HUGE_PAGE:
-        array.reshape(-1).view(np.uint8)[::_HUGE_PAGE] = 0
-    return array
+    return np.empty(size, np.uint8)
 
 
 # What each thread keeps, at most, of each kind. Larger buffers go back to the system after the call.

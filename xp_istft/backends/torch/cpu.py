@@ -264,7 +264,7 @@ def _continued(
 
 def _blocks(items: int, n_frames: int, frame_bytes: int) -> list[tuple[slice, int, int]]:
     """Items and frames [lo, hi) of blocks that stay in cache: several items, or a part of one."""
-    held = max(4, tuning().torch_block_bytes // frame_bytes)
+    held = max(4, tuning().block_bytes // frame_bytes)
     if n_frames <= held:
         together = held // n_frames
         return [(slice(b, min(items, b + together)), 0, n_frames) for b in range(0, items, together)]
