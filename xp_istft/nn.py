@@ -53,9 +53,8 @@ class _Module(torch.nn.Module):
 
     def __init__(self, transform: Transform, trainable_window: bool = False) -> None:
         super().__init__()
-        self._noted: dict[
-            str, tuple[Tensor | None, Any]
-        ] = {}  # the windows held, whatever a tracer puts in their place
+        # the windows held, whatever a tracer puts in their place
+        self._noted: dict[str, tuple[Tensor | None, Any]] = {}
         self._changes = 0  # of what is noted: graphs hold for one number of them
         self.function = type(self).__name__  # that errors name
         if not isinstance(transform, Transform):
