@@ -767,6 +767,12 @@ def forward(x: Any, transform: STFT, axis: int, axes: tuple[int, int], out: Any,
     else:
         x = backend.checked(function, "x", x)
     dtype = name_of(type(x.dtype), x.dtype)
+    n_samples = x.shape[-1] if x.shape else None
+    plain = out is None and workers is None and axes is LAST_TWO and type(axis) is int and axis == -1
+    if plain and type(n_samples) is int:
+        job = _plain_analysis(transform, dtype, n_samples)
+        if job is not None:
+            return backend.analysis(x, job)
     if dtype in COMPLEX:
         if transform.onesided:
             raise error(TypeError, function, "x", "a real signal", x.dtype, "for a complex one pass onesided=False")
@@ -811,6 +817,11 @@ def inverse(X: Any, transform: STFT, length: int | None, axes: tuple[int, int], 
     else:
         X = backend.checked(function, "X", X)
     dtype = name_of(type(X.dtype), X.dtype)
+    sizes = (*X.shape[-2:], length)
+    if out is None and workers is None and axes is LAST_TWO and tuple(map(type, sizes)) in _PLAIN_SIZES:
+        job = _plain_synthesis(transform, dtype, *sizes)
+        if job is not None:
+            return backend.synthesis(X, job)
     if dtype not in _SPECTRA:
         raise _no_spectrum(function, X, dtype)
     if axes is not LAST_TWO:
@@ -834,6 +845,28 @@ def inverse(X: Any, transform: STFT, length: int | None, axes: tuple[int, int], 
         result = real_dtype(dtype) if job.real else dtype
         return in_precision(lambda X, out: backend.synthesis(X, job, out, workers), X, result, out)
     return backend.synthesis(X, job, out, workers)
+
+
+_PLAIN_SIZES = ((int, int, int), (int, int, type(None)))
+
+
+@lru_cache(maxsize=128)
+def _plain_analysis(transform: STFT, dtype: str, n_samples: int) -> Analysis | None:
+    """The job of a plain `forward`, found again by the next one; None where more is to be said, or done."""
+    kinds = REAL if transform.onesided else (*REAL, *COMPLEX)
+    if transform.followed or transform.bins is not None or dtype not in kinds:
+        return None
+    return transform.analysis("stft", n_samples, None)
+
+
+@lru_cache(maxsize=128)
+def _plain_synthesis(transform: STFT, dtype: str, n_bins: int, n_frames: int, length: int | None) -> Synthesis | None:
+    """The same of `inverse`."""
+    if transform.followed or not transform.closed or dtype not in COMPLEX or n_bins != transform.n_bins or n_frames < 1:
+        return None
+    length = None if length is None else read_length("istft", length)
+    job, warning = transform.synthesis("istft", n_frames, length, dtype)
+    return job if warning is None else None
 
 
 # Each is one step of a compiled graph.

@@ -237,9 +237,9 @@ def test_parts_change_no_bit_and_bound_the_scratch(fake, random, monkeypatch, la
 
 
 def test_parts_of_the_forward_map_change_no_bit(fake, random, monkeypatch):
-    x = fake.on_device(noise(random, (5, 1000), "float32"))
+    x = fake.on_device(noise(random, (3, 300), "float32"))
     whole = xi.stft(x, n_fft=64, hop_length=12)
-    for limit in (40000, 20000, 1):
+    for limit in (10000, 5000, 1):
         monkeypatch.setenv("XP_ISTFT_SCRATCH_BYTES", str(limit))
         np.testing.assert_array_equal(xi.stft(x, n_fft=64, hop_length=12).host, whole.host)
         out = fake.empty(whole.shape, np.complex64)

@@ -14,8 +14,10 @@ from ...jobs import Analysis, Synthesis
 from ..base import Backend, written
 from ..cpu.numpy import BACKEND as NUMPY
 from . import exported, gradients, operators  # noqa: F401  operators: registered
-from .graphs import check_not_traced, one_step
+from .graphs import not_traced, one_step
 from .lending import followed, lent, wrapped
+
+_traced, _STRIDED = torch._C._get_tracing_state, torch.strided
 
 
 class TorchBackend(Backend):
@@ -116,8 +118,9 @@ class TorchBackend(Backend):
     # ---- checks
 
     def checked(self, function: str, name: str, array: torch.Tensor) -> torch.Tensor:
-        check_not_traced(function, name)
-        if array.layout is not torch.strided:
+        if _traced() is not None:
+            raise not_traced(function, name)
+        if array.layout is not _STRIDED:
             raise error(TypeError, function, name, "a dense tensor", f"layout {array.layout}")
         return array
 

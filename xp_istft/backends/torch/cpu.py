@@ -10,8 +10,6 @@ first. So a sample is the same sum however the work is cut, and has the same bit
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -22,23 +20,26 @@ from ...frames import padding_index
 from ...jobs import Analysis, Synthesis
 from ...settings import chosen_workers
 from ...tuning import tuning
+from ..cpu.memory import buffer, keep_views, known_views
 from ..cpu.overlap import Overlap, overlap_of
 
 _REAL: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype("f"), torch.float64: np.dtype("d")}
 _COMPLEX: dict[torch.dtype, np.dtype[Any]] = {torch.complex64: np.dtype("F"), torch.complex128: np.dtype("D")}
+_DTYPES = (*_REAL, *_COMPLEX)
 _COMPLEX_OF = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 
 
 def served(tensor: torch.Tensor, job: Synthesis | Analysis) -> bool:
     """Whether a map of this module makes the job: of one-sided spectra, by frames that torch transforms alike."""
-    kinds = _REAL if isinstance(job, Analysis) else _COMPLEX
+    return tensor.is_cpu and tensor.dtype in _DTYPES and _suits(job, tensor.dtype) and 0 not in tensor.shape
+
+
+@lru_cache(maxsize=256)
+def _suits(job: Synthesis | Analysis, dtype: torch.dtype) -> bool:
+    frames, analysed = job.frames, isinstance(job, Analysis)
+    kinds = _REAL if analysed else _COMPLEX
     return (
-        job.onesided
-        and tensor.is_cpu
-        and tensor.dtype in kinds
-        and 0 not in tensor.shape
-        and (isinstance(job, Analysis) or job.frames.start >= 0)
-        and _steady(job.frames.n_fft, tensor.dtype.to_real())
+        dtype in kinds and job.onesided and (analysed or frames.start >= 0) and _steady(frames.n_fft, dtype.to_real())
     )
 
 
@@ -56,23 +57,20 @@ def _steady(n_fft: int, dtype: torch.dtype) -> bool:
     )
 
 
-@contextmanager
-def threads(workers: int | None) -> Iterator[None]:
-    """Within, torch computes on so many threads: `workers`, or what the settings say, or as many as it has.
-
-    No autograd looks on: it would take views among the steps for views of the result.
-    """
+def served_map(
+    tensor: torch.Tensor, job: Synthesis | Analysis, out: torch.Tensor | None, workers: int | None
+) -> torch.Tensor:
+    """The map of a job, on as many threads of torch as `workers` or the settings say, or as it has."""
+    function: Any = analysis if type(job) is Analysis else synthesis
     before = torch.get_num_threads()
     wanted = workers or chosen_workers() or before
-    with torch._C._AutoDispatchBelowADInplaceOrView():
-        if wanted == before:
-            yield
-            return
-        torch.set_num_threads(wanted)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
+    if wanted == before:
+        return function(tensor, job, out)
+    torch.set_num_threads(wanted)
+    try:
+        return function(tensor, job, out)
+    finally:
+        torch.set_num_threads(before)
 
 
 # ---- signals to spectra
@@ -84,6 +82,18 @@ class _Framing(NamedTuple):
     window: torch.Tensor  # (n_fft,)
     first: int
     last: int
+    ends: _Ends | None
+
+
+class _Ends(NamedTuple):
+    """As many frames at the beginning as at the end, among them all that do not lie within the signal.
+
+    They are made together: of 2 x 2 frames of 512 samples a call takes longer than the work in it.
+    """
+
+    each: int  # frames at one end
+    samples: torch.Tensor  # (2 * each * n_fft,), which sample of the signal stands there
+    outside: torch.Tensor | None  # (2 * each * n_fft,), where none does: zeros
 
 
 @lru_cache(maxsize=128)
@@ -92,48 +102,90 @@ def _framing(job: Analysis, dtype: torch.dtype) -> _Framing:
     window = np.ones(frames.n_fft) if job.window is None else job.window
     first = min(frames.n_frames, max(0, -(-frames.start // frames.hop)))
     last = max(first, min(frames.n_frames, (frames.stop - frames.n_fft) // frames.hop + 1))
-    return _Framing(torch.tensor(window, dtype=dtype), first, last)
+    return _Framing(torch.tensor(window, dtype=dtype), first, last, _ends(job, max(first, frames.n_frames - last)))
+
+
+def _ends(job: Analysis, count: int) -> _Ends | None:
+    """None where there are none, or so many that they are better made one after the other."""
+    frames = job.frames
+    n_fft, n_frames = frames.n_fft, frames.n_frames
+    sizes = tuning()
+    long = frames.span > sizes.torch_whole_bytes
+    if not 0 < 2 * count <= n_frames or 2 * count * n_fft > sizes.torch_small_items or long:
+        return None
+    which = np.r_[:count, n_frames - count : n_frames]
+    samples = np.add.outer(which * frames.hop, np.arange(n_fft)).ravel()
+    if job.pad_mode == "constant":
+        samples -= frames.start
+        inside = samples.clip(0, frames.n_samples - 1)
+        return _Ends(count, torch.from_numpy(inside), torch.from_numpy(inside != samples))
+    axis = padding_index(-frames.start, frames.span - frames.start, frames.n_samples, job.pad_mode)
+    return _Ends(count, torch.from_numpy(axis[samples]), None)
 
 
 def analysis(signal: torch.Tensor, job: Analysis, out: torch.Tensor | None = None) -> torch.Tensor:
     """Spectrum (..., n_bins, n_frames) of signal (..., n_samples), frame after frame in memory."""
     frames, batch = job.frames, signal.shape[:-1]
     n_fft, n_frames, size = frames.n_fft, frames.n_frames, signal.itemsize
-    signals = signal.reshape(-1, signal.shape[-1])
-    items = len(signals)
+    signals = signal if signal.ndim == 2 else signal.reshape(-1, signal.shape[-1])
+    items = signals.shape[0]
     if out is None and items * n_frames * n_fft * size <= tuning().torch_whole_bytes:
-        spectra = torch.fft.rfft(_framed(signals, job, 0, n_frames))
-        return spectra.reshape(*batch, n_frames, spectra.shape[-1]).mT
+        spectra = torch.fft.rfft(_framed(signals, job, 0, n_frames)).mT
+        return spectra if signal.ndim == 2 else spectra.view(*batch, *spectra.shape[1:])
     shape = (items, n_frames, n_fft // 2 + 1)
     given = out is not None and out.mT.is_contiguous()
     spectra = out.mT.view(shape) if given else signal.new_empty(shape, dtype=_COMPLEX_OF[signal.dtype])  # type: ignore[union-attr]
-    for b, lo, hi in _blocks(items, n_frames, n_fft * size):
-        torch.fft.rfft(_framed(signals[b], job, lo, hi), out=spectra[b, lo:hi])
+    _, first, last, _ = _framing(job, signal.dtype)
+    memory = None
+    for lo, hi in ((first, last), (0, first), (last, n_frames)):
+        for b, p, q in _blocks(items, lo, hi, n_fft * size):
+            segments = _framed(signals[b], job, p, q, memory)
+            memory = segments if memory is None else memory
+            torch.fft.rfft(segments, out=spectra[b, p:q])
     result = spectra.view(*batch, *shape[1:]).mT
     if out is None:
         return result
     return out if given else out.copy_(result)
 
 
-def _framed(signals: torch.Tensor, job: Analysis, lo: int, hi: int) -> torch.Tensor:
-    """Frames [lo, hi) of signals (items, n_samples), windowed: (items, hi - lo, n_fft)."""
-    frames = job.frames
-    n_fft, hop, items = frames.n_fft, frames.hop, len(signals)
-    window, first, last = _framing(job, signals.dtype)
-    a = min(max(lo, first), hi)  # frames [a, b) are views of the signal
-    b = max(a, min(hi, last))
-    if items * frames.span <= tuning().torch_padded_items and (lo < a or b < hi):
-        a = b = hi  # calls cost more than memory
-    if (a, b) == (lo, hi):
-        return _views(signals, a * hop - frames.start, b - a, n_fft, hop) * window
-    if a == b:
-        return _views(_piece(signals, job, lo, hi), 0, hi - lo, n_fft, hop) * window
-    segments = signals.new_empty((items, hi - lo, n_fft))
-    torch.mul(_views(signals, a * hop - frames.start, b - a, n_fft, hop), window, out=segments[:, a - lo : b - lo])
-    for p, q in ((lo, a), (b, hi)):
-        if p < q:
-            views = _views(_piece(signals, job, p, q), 0, q - p, n_fft, hop)
-            torch.mul(views, window, out=segments[:, p - lo : q - lo])
+def _framed(signals: torch.Tensor, job: Analysis, lo: int, hi: int, memory: torch.Tensor | None = None) -> torch.Tensor:
+    """Frames [lo, hi) of signals (items, n_samples), windowed: (items, hi - lo, n_fft); in memory, if it is enough.
+
+    They are all of the frames, or all lie within the signal, or none does.
+    """
+    frames, items, count = job.frames, signals.shape[0], hi - lo
+    n_fft, hop = frames.n_fft, frames.hop
+    window, first, last, _ = _framing(job, signals.dtype)
+    if first <= lo and hi <= last:
+        views = _views(signals, lo * hop - frames.start, count, n_fft, hop)
+    elif first >= hi or last <= lo or first == last or items * frames.span <= tuning().torch_padded_items:
+        views = _views(_piece(signals, job, lo, hi), 0, count, n_fft, hop)
+    else:
+        return _framed_apart(signals, job)
+    if memory is None or memory.numel() < items * count * n_fft:
+        return views * window
+    return torch.mul(views, window, out=memory.as_strided(views.shape, (count * n_fft, n_fft, 1)))
+
+
+def _framed_apart(signals: torch.Tensor, job: Analysis) -> torch.Tensor:
+    """All frames, windowed, of which [first, last) lie within the signal."""
+    frames, items = job.frames, signals.shape[0]
+    n_fft, hop, n_frames = frames.n_fft, frames.hop, frames.n_frames
+    window, first, last, ends = _framing(job, signals.dtype)
+    segments = signals.new_empty((items, n_frames, n_fft))
+    inner = _views(signals, first * hop - frames.start, last - first, n_fft, hop)
+    torch.mul(inner, window, out=segments.narrow(1, first, last - first))
+    if ends is None:
+        for p, q in ((0, first), (last, n_frames)):
+            if p < q:
+                outer = _views(_piece(signals, job, p, q), 0, q - p, n_fft, hop)
+                torch.mul(outer, window, out=segments.narrow(1, p, q - p))
+        return segments
+    samples = signals.index_select(1, ends.samples)
+    if ends.outside is not None:
+        samples.masked_fill_(ends.outside, 0)
+    shape, strides = (items, 2, ends.each, n_fft), (n_frames * n_fft, (n_frames - ends.each) * n_fft, n_fft, 1)
+    torch.mul(samples.view(shape), window, out=segments.as_strided(shape, strides))
     return segments
 
 
@@ -171,15 +223,18 @@ def synthesis(spectrum: torch.Tensor, job: Synthesis, out: torch.Tensor | None =
     frames, batch, kind = job.frames, spectrum.shape[:-2], spectrum.dtype.to_real()
     n_fft, n_frames, size = frames.n_fft, frames.n_frames, spectrum.itemsize // 2
     plan = overlap_of(job, _REAL[kind], 1, 1 / n_fft)
-    weights = _weights(plan, kind)
     spectra = spectrum.mT.reshape(-1, n_frames, n_fft // 2 + 1)
-    items = len(spectra)
+    items = spectra.shape[0]
+    if out is None and plan.hop > 1 and items * (plan.rows + n_frames) * n_fft <= tuning().torch_small_items:
+        signal = torch.from_numpy(_small_synthesis(spectra, plan))
+        return signal if spectrum.ndim == 3 else signal.view(*batch, frames.n_samples)
+    weights = _weights(plan, kind)
     if out is None and items * n_frames * n_fft * size <= tuning().torch_whole_bytes:
         signal = _added(_windowed(spectra, weights), plan)
     else:
         signal = spectrum.new_empty((items, frames.n_samples), dtype=kind)
         carried = None
-        for b, lo, hi in _blocks(items, n_frames, n_fft * size):
+        for b, lo, hi in _blocks(items, 0, n_frames, n_fft * size):
             segments = _windowed(spectra[b, lo:hi], weights)
             if (lo, hi) == (0, n_frames):
                 signal[b] = _added(segments, plan)
@@ -188,6 +243,51 @@ def synthesis(spectrum: torch.Tensor, job: Synthesis, out: torch.Tensor | None =
     plan.finish(signal.numpy())
     signal = signal.view(*batch, frames.n_samples)
     return signal if out is None else out.copy_(signal)
+
+
+class _Small(NamedTuple):
+    """Views of this thread's memory for the segments of a few frames, and frames of zeros before and after them."""
+
+    zeros: tuple[np.ndarray, ...]
+    inside: np.ndarray  # (items, n_frames, n_fft)
+    summands: np.ndarray  # (items, rows, overlap, hop), the earliest frame first
+
+
+def _small_synthesis(spectra: torch.Tensor, plan: Overlap) -> np.ndarray:
+    """Signal (items, n_samples) of spectra (items, n_frames, n_bins): as all others, in fewer calls."""
+    key = "small", plan, spectra.shape[0]
+    small = known_views(key) or _small(key, plan, spectra.shape[0])
+    segments = torch.fft.irfft(spectra.contiguous(), len(plan.weights), norm="forward").numpy()
+    np.multiply(segments, plan.weights, small.inside)
+    for each in small.zeros:
+        each.fill(0)
+    rows = np.add.reduce(small.summands, axis=2).reshape(len(segments), -1)  # in order, but where rows have one sample
+    signal = rows if rows.shape[1] == plan.size else rows[:, plan.shift : plan.shift + plan.size].copy()
+    plan.finish(signal)
+    return signal
+
+
+def _small(key: Any, plan: Overlap, items: int) -> _Small:
+    n_fft, hop, n_frames, dtype = plan.width, plan.hop, plan.n_frames, plan.weights.dtype
+    overlap = -(-n_fft // hop)
+    width, before, rows = overlap * hop, overlap - 1, -(-(plan.shift + plan.size) // hop)
+    total = before + max(n_frames, plan.first + rows)
+    memory = buffer("segments", items * total * width * dtype.itemsize)
+    around = np.ndarray((items, total, width), dtype, memory)
+    zeros = (around[:, :before], around[:, before + n_frames :], around[..., n_fft:])
+    steps = (total * width, width, width - hop, 1)
+    offset = plan.first * width + before * hop
+    summands = np.ndarray(
+        (items, rows, overlap, hop),
+        dtype,
+        memory,
+        offset * dtype.itemsize,
+        tuple(dtype.itemsize * step for step in steps),
+    )
+    inside = around[:, before : before + n_frames, :n_fft]
+    small = _Small(tuple(each for each in zeros if each.size), inside, summands)
+    keep_views(key, small, memory)
+    return small
 
 
 @lru_cache(maxsize=128)
@@ -206,25 +306,9 @@ def _added(segments: torch.Tensor, plan: Overlap) -> torch.Tensor:
     hop, start = plan.hop, plan.first * plan.hop + plan.shift
     overlap = -(-n_fft // hop)
     rows = max(n_frames + overlap - 1, -(-(start + plan.size) // hop))
-    if items * rows * overlap * hop <= tuning().torch_small_items:
-        axis = _summed(segments, hop, rows)
-    else:
-        axis = segments.new_zeros((items, rows, hop))
-        _add(segments, axis)
+    axis = segments.new_zeros((items, rows, hop))
+    _add(segments, axis)
     return axis.view(items, -1)[:, start : start + plan.size].contiguous()
-
-
-def _summed(segments: torch.Tensor, hop: int, rows: int) -> torch.Tensor:
-    """As `_add` to zeros, in one call, with zeros around the segments: calls cost more than memory."""
-    items, n_frames, n_fft = segments.shape
-    overlap = -(-n_fft // hop)
-    width, before = overlap * hop, overlap - 1
-    around = np.zeros((items, rows + before, width), _REAL[segments.dtype])
-    around[:, before : before + n_frames, :n_fft] = segments.numpy()
-    size = around.itemsize
-    strides = tuple(size * step for step in ((rows + before) * width, width, width - hop, 1))
-    summands = np.ndarray((items, rows, overlap, hop), around.dtype, around, size * before * hop, strides)
-    return torch.from_numpy(np.add.reduce(summands, axis=2))
 
 
 def _add(segments: torch.Tensor, axis: torch.Tensor) -> None:
@@ -262,11 +346,12 @@ def _continued(
 # ---- both
 
 
-def _blocks(items: int, n_frames: int, frame_bytes: int) -> list[tuple[slice, int, int]]:
-    """Items and frames [lo, hi) of blocks that stay in cache: several items, or a part of one."""
+def _blocks(items: int, lo: int, hi: int, frame_bytes: int) -> list[tuple[slice, int, int]]:
+    """Items, and frames [p, q) of [lo, hi), of blocks that stay in cache: several items, or a part of one."""
     held = max(4, tuning().block_bytes // frame_bytes)
+    n_frames = hi - lo
     if n_frames <= held:
-        together = held // n_frames
-        return [(slice(b, min(items, b + together)), 0, n_frames) for b in range(0, items, together)]
+        together = held // max(1, n_frames)
+        return [(slice(b, min(items, b + together)), lo, hi) for b in range(0, items if n_frames else 0, together)]
     count = -(-n_frames // -(-n_frames // held))
-    return [(slice(b, b + 1), lo, min(n_frames, lo + count)) for b in range(items) for lo in range(0, n_frames, count)]
+    return [(slice(b, b + 1), p, min(hi, p + count)) for b in range(items) for p in range(lo, hi, count)]

@@ -163,22 +163,28 @@ def as_tensor(values: Any) -> torch.Tensor:
     return values if isinstance(values, torch.Tensor) else torch.tensor(values, dtype=torch.float64)
 
 
+def _lent_unseen(*given: Any) -> torch.Tensor:
+    """`lent`, of which autograd sees no step: it would take a view among them for a view of the result."""
+    with torch._C._AutoDispatchBelowADInplaceOrView():
+        return lent(*given)
+
+
 def signal_of(X: torch.Tensor, form: Form, workers: int | None = None) -> torch.Tensor:
     """dT/du on the memory of X."""
     if isinstance(form.job, Synthesis):
-        return lent("synthesis", X, form.to_signal, None, workers)
+        return _lent_unseen("synthesis", X, form.to_signal, None, workers)
     if form.job.onesided:
         X = X.clone()
         _end_bins(X, form).mul_(2)
-    return _folded(lent("synthesis", X, form.to_signal, None, workers), form.job)
+    return _folded(_lent_unseen("synthesis", X, form.to_signal, None, workers), form.job)
 
 
 def spectrum_of(u: torch.Tensor, form: Form, workers: int | None = None, out: Any = None) -> torch.Tensor:
     """dT/dX on the memory of u."""
     job = form.job
     if isinstance(job, Analysis):
-        return lent("analysis", u, job, out, workers)
-    X = lent("analysis", _gained(u, job), form.to_spectrum, out, workers)
+        return _lent_unseen("analysis", u, job, out, workers)
+    X = _lent_unseen("analysis", _gained(u, job), form.to_spectrum, out, workers)
     if job.onesided:
         _end_bins(X, form).mul_(0.5)
     return X

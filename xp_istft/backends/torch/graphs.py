@@ -56,6 +56,11 @@ _name_of._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as torc
 def check_not_traced(function: str, name: str) -> None:
     """NotImplementedError within torch.jit.trace."""
     if torch._C._get_tracing_state() is not None:
-        need = "torch.export.export or torch.compile, which follow sizes"
-        hint = "torch.jit.trace takes the modules of xp_istft.nn with export=True"
-        raise error(NotImplementedError, function, name, need, "torch.jit.trace", hint)
+        raise not_traced(function, name)
+
+
+def not_traced(function: str, name: str) -> Exception:
+    """What to say to torch.jit.trace."""
+    need = "torch.export.export or torch.compile, which follow sizes"
+    hint = "torch.jit.trace takes the modules of xp_istft.nn with export=True"
+    return error(NotImplementedError, function, name, need, "torch.jit.trace", hint)

@@ -24,12 +24,11 @@ def lent(
 
     On a device results lie in memory of torch's own allocator, which knows the streams that use it.
     """
+    if name in ("synthesis", "analysis") and cpu.served(tensor, job):
+        return cpu.served_map(tensor, job, out, workers)
     tensor = tensor.detach().resolve_conj().resolve_neg()
     if not lendable(tensor):
         return written(getattr(BASE, name)(tensor, job), out)
-    if name in ("synthesis", "analysis") and cpu.served(tensor, job):
-        with cpu.threads(workers):
-            return getattr(cpu, name)(tensor, job, out)
     library, backend, place = _borrower(tensor)
     if out is None and library is not np:
         if name == "synthesis":
@@ -70,20 +69,21 @@ def _cupy_installed() -> bool:
 
 # ---- what follows a tensor
 
+_C, _functorch, _PLAIN = torch._C, torch._C._functorch, (torch.Tensor, torch.nn.Parameter)
+
 
 def followed(tensor: torch.Tensor) -> bool:
     """Whether autograd (either mode), a transformation of torch.func, the compiler or a mode follows this tensor."""
-    return (tensor.requires_grad and torch.is_grad_enabled()) or wrapped(tensor) or forward_ad._current_level >= 0
+    return wrapped(tensor) or (tensor.requires_grad and torch.is_grad_enabled()) or forward_ad._current_level >= 0
 
 
 def wrapped(tensor: torch.Tensor) -> bool:
     """Whether the values of this tensor are not simply there."""
     return (
-        type(tensor) not in (torch.Tensor, torch.nn.Parameter)
-        or torch._C._functorch.peek_interpreter_stack() is not None  # within torch.func, for plain tensors too
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._get_tracing_state() is not None
-        or torch.compiler.is_compiling()
+        type(tensor) not in _PLAIN
+        or _functorch.peek_interpreter_stack() is not None  # within torch.func, for plain tensors too
+        or _C._len_torch_dispatch_stack() > 0
+        or _C._get_tracing_state() is not None
         or tensor.is_meta
     )
 
