@@ -60,6 +60,12 @@ def test_phase_ramp_turns_the_frame(rng, n_fft, origin, onesided):
     np.testing.assert_allclose(t.stft(x) * ramp, expected, atol=1e-13)
 
 
+def test_phase_ramps_are_exact_at_any_origin():
+    """Whole turns are taken off in integers: k origin / n_fft turns would cost 7e-13 here."""
+    for origin in (1024, 1024 + 2048 * 10**30, 1024 - 2048 * 10**30):
+        np.testing.assert_allclose(xi.phase_ramp(2048, origin), np.resize([1, -1], 1025), atol=1e-15)
+
+
 @pytest.mark.parametrize("mode", ["constant", "reflect", "edge", "symmetric", "wrap", "odd", "replicate", "even"])
 @pytest.mark.parametrize(("n_samples", "before", "after"), [(20, 5, 7), (5, 12, 23), (20, 0, 0), (1, 3, 2), (2, 5, 5)])
 def test_pad_is_numpys(xp, rng, mode, n_samples, before, after):

@@ -149,6 +149,20 @@ def test_long_chunks_of_any_number_of_axes(rng, shape):
     np.testing.assert_array_equal(lazy.compute(), xi.istft(X))
 
 
+def test_frames_may_reach_no_sample():
+    x = np.ones((3, 7))
+    due = xi.stft(x, 8, hop_length=21, padding="same")
+    assert not due.any()
+    np.testing.assert_array_equal(xi.stft(da.from_array(x, chunks=(1, 3)), 8, hop_length=21, padding="same"), due)
+
+
+@pytest.mark.parametrize("chunks", [(1, 5, 9), (2, 16, 1), (3, 1, -1)])
+def test_bins_may_lie_in_chunks(X, chunks):
+    lazy = da.from_array(X, chunks=chunks)
+    np.testing.assert_array_equal(xi.istft(lazy).compute(), xi.istft(X))
+    np.testing.assert_array_equal(xi.overlap_add(lazy, 4).compute(), xi.overlap_add(X, 4))
+
+
 def test_other_bins_are_solved_for_whole_signals(X):
     options = dict(n_fft=32, frequencies=xi.linear_frequencies(17, 0, 4000, 8000))
     lazy = xi.istft(da.from_array(X, chunks=(1, 5, 9)), **options)

@@ -166,6 +166,7 @@ def ones(*shape):
 @pytest.mark.parametrize(("win_length", "hop"), [(1, 1), (2, 1), (3, 1), (4, 1), (7, 1), (8, 2), (11, 2), (12, 3)])
 def test_the_hop_is_a_quarter_of_the_window_and_at_least_one(win_length, hop):
     assert xi.STFT(12, win_length=win_length, window="boxcar").hop_length == hop
+    assert xi.STFT(12, window=np.ones(win_length)).hop_length == hop
 
 
 def test_nothing_makes_nothing():
@@ -174,12 +175,20 @@ def test_nothing_makes_nothing():
         assert transform.n_frames(0) == 0
         assert transform.n_samples(0) == 0
     assert Placement(8, 2, 4, 4, whole=False).n_samples(0) == 0
+    assert xi.STFT(8, 2, padding=9).n_samples(1) == 0
     assert xi.STFT(8).frame_times(0).size == 0
 
 
 def test_one_sample_makes_one_frame_where_frames_are_whole():
     for padding, hop, count in (("same", 3, 1), ("same", 8, 1), ("full", 8, 1), ("full", 11, 1), ("full", 3, 2)):
         assert xi.STFT(8, hop, padding=padding).n_frames(1) == count
+
+
+def test_full_placement_of_frames_that_do_not_overlap_has_no_padding():
+    for hop in (8, 11):
+        transform = xi.STFT(8, hop, padding="full")
+        assert (transform.placement.left, transform.placement.right) == (0, 0)
+        assert transform.n_samples(3) == 2 * hop + 8
 
 
 def test_two_frames_further_apart_than_their_size():
@@ -203,6 +212,9 @@ def test_how_many_frames_a_padding_needs():
     with pytest.raises(ValueError, match=r"^istft: X: need 4 frames or a length= .*, got 2 frames$"):
         xi.istft(ones(129, 2), hop_length=64, padding=200)
     assert xi.istft(ones(129, 4), hop_length=64, padding=200).size == 256 + 3 * 64 - 400
+    with pytest.raises(ValueError, match=r"^istft: X: need 3 frames or a length= with 200 \+ 183 .*, got 2 frames$"):
+        xi.istft(ones(129, 2), hop_length=64, padding=(200, 183))
+    assert xi.istft(ones(129, 3), hop_length=64, padding=(200, 183)).size == 1
     with pytest.raises(ValueError, match=r"^istft: X: need 2 frames .*, got 1 frame$"):
         xi.istft(ones(129, 1), hop_length=64)
 
@@ -247,6 +259,9 @@ def test_least_values_are_taken():
     X = ones(2, 5)  # n_fft 2
     assert xi.istft(X, window="boxcar", hop_length=1).size == 4
     assert xi.istft(X, window="boxcar", hop_length=1, max_gain=1, workers=1, length=1).size == 1
+    for shape in ((), (5,)):
+        with pytest.raises(ValueError, match=r"^istft: X: need at least 2 dimensions \(..., bins, frames\)"):
+            xi.istft(ones(*shape))
     with pytest.raises(ValueError, match="^istft: X: need at least 2 bins, or n_fft=, got 1"):
         xi.istft(ones(1, 5))
     with pytest.raises(ValueError, match="^istft: X: need at least 2 bins, or n_fft=, got 1"):

@@ -216,6 +216,8 @@ def test_tol_ends_the_iterations_of_a_stage():
     np.testing.assert_array_equal(ended, every[:due])
     assert len(convergences(n_iter=64, tol=1.0)) == 3  # two of the first half, one of the second
     assert (np.diff(every) < 1e-12).all()  # Griffin & Lim: it never goes up
+    S *= 0
+    assert convergences(n_iter=2).tolist() == [0, 0]
 
 
 # ---- PGHI

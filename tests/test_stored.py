@@ -81,6 +81,10 @@ def test_read_and_written_block_by_block_with_the_bits_of_one_call(stored, layou
     got = xi.stft(stored(x), 256, **shared)
     assert type(got) is np.ndarray
     np.testing.assert_array_equal(got, X)
+    for source in (stored(x), x):
+        out = Sliced(np.zeros_like(X))
+        assert xi.stft(source, 256, out=out, **shared) is out
+        np.testing.assert_array_equal(out[...], X)
     for length in (None, N_SAMPLES - 100):
         whole = xi.istft(X, length=length, **layout)
         got = xi.istft(spectrum, length=length, **layout)
@@ -110,6 +114,33 @@ def test_only_blocks_are_read(x):
     spectrum = Sliced(X)
     xi.istft(spectrum)
     assert spectrum.most < 3 * (1 << 15) < X.nbytes / 2
+
+
+@pytest.mark.parametrize(
+    ("chunks", "step"),
+    [
+        ((1, 129, 53), 53),  # frames of a block: whole chunks, at least four overlaps,
+        ((1, 129, 7), 21),
+        ((1, 129, 0), 16),  # or what makes a block where chunks are given in another form
+        (((1, 1), (129,), (70, 71)), 16),
+        ((53,), 16),
+        ("auto", 16),
+    ],
+    ids=str,
+)
+def test_blocks_are_whole_chunks_where_these_are_known(chunks, step, x):
+    starts = []
+
+    class Chunked(Sliced):
+        def __getitem__(self, index):
+            starts.append(index[-1].start)
+            return super().__getitem__(index)
+
+    X = xi.stft(x, 256)
+    spectrum = Chunked(X)
+    spectrum.chunks = chunks
+    np.testing.assert_array_equal(xi.istft(spectrum), xi.istft(X))
+    assert set(np.diff(starts)[1:]) == {step}
 
 
 def test_half_precision_is_widened(x):

@@ -103,6 +103,16 @@ def test_scalings_take_part(scaling):
     check(lambda x, w: xi.stft(x, 8, hop_length=2, window=w, scaling=scaling), (x, w))
 
 
+def test_the_analysis_follows_its_window_beside_a_plain_synthesis_window():
+    x, due = torch.linspace(-1, 1, 90, dtype=torch.float64), []
+    for synthesis_window in (None, "hamming"):
+        window = torch.hann_window(16, dtype=torch.float64).requires_grad_()
+        X = xi.STFT(16, 4, window=window, synthesis_window=synthesis_window).stft(x)
+        due.append(torch.autograd.grad(X.abs().square().sum(), window)[0])
+    assert due[0].any()
+    torch.testing.assert_close(due[1], due[0])
+
+
 def test_max_gain_takes_part():
     X, w = spectrum(8), window(8)
     check(lambda X, w: xi.istft(X, hop_length=2, window=w, center=False, max_gain=1.0), (X, w))

@@ -64,7 +64,7 @@ def test_other_fields_make_other_values():
 )
 def test_copies_are_equal_and_make_the_same_bits(rng, fields):
     t = xi.STFT(**{"n_fft": 32, "nola": "zero", **fields})
-    x = rng.standard_normal(4 * t.n_fft)
+    x = rng.standard_normal(4 * t.n_fft + 3)  # no whole hops
     X = t.stft(x)
     y = t.istft(X, length=x.size)
     for other in (copy.copy(t), copy.deepcopy(t), pickle.loads(pickle.dumps(t)), dataclasses.replace(t)):
@@ -105,12 +105,17 @@ def test_the_fields_hold_what_was_read():
     assert (t.n_fft, t.hop_length, t.win_length, t.padding, t.pad_mode, t.max_gain) == (32, 5, 20, (3, 4), "edge", 2.0)
     assert all(type(size) is int for size in (t.n_fft, t.hop_length, t.win_length, *t.padding))
     assert (t.window.dtype, t.window.shape) == (np.float64, (20,))
+    assert [xi.STFT(32, padding=padding).padding for padding in (None, "same", 3)] == [None, "same", (3, 3)]
     np.testing.assert_array_equal(t.samples(), np.pad(HANN, 6))
     assert (xi.STFT(9).n_bins, xi.STFT(9, onesided=False).n_bins, xi.STFT(32, frequencies=GRID).n_bins) == (5, 9, 40)
     assert xi.STFT(512, 128) in (xi.STFT(), xi.STFT(512))
     for fields in ({}, {"n_fft": 32, "hop_length": 7, "padding": "same", "solver": xi.Dual(tol=0.1)}):
         t = xi.STFT(**fields)
         assert eval(repr(t), {"STFT": xi.STFT, "Dual": xi.Dual}) == t
+    usual = {"win_length": 512, "window": "".join("hann"), "center": np.True_, "solver": xi.Dual()}
+    assert repr(xi.STFT(512, 100, **usual)) == "STFT(n_fft=512, hop_length=100)"
+    t = xi.STFT(512, 100, 400, np.ones(400), max_gain=3)
+    assert repr(t) == "STFT(n_fft=512, hop_length=100, win_length=400, window=<ndarray (400,)>, max_gain=3.0)"
 
 
 def test_eight_threads_share_a_value(rng):
@@ -175,6 +180,20 @@ def test_solve_is_the_inverse_and_its_report(xp, rng):
     closed = xi.STFT(64)
     found = closed.solve(closed.stft(xp.asarray(x)), length=500)
     np.testing.assert_allclose(xp.to_numpy(found.signal), x, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("fields", "name", "got"),
+    [
+        ({"onesided": False}, "onesided", "False"),
+        ({"synthesis_window": "hamming"}, "synthesis_window", "hamming"),
+        ({"onesided": False, "synthesis_window": "hamming"}, "onesided", "False"),
+    ],
+)
+def test_solve_is_for_real_signals_and_least_squares(fields, name, got):
+    t = xi.STFT(32, **fields)
+    with pytest.raises(ValueError, match=f"^solve: {name}: need its default: .*, got {got}$"):
+        t.solve(t.stft(np.ones(99)))
 
 
 @pytest.mark.parametrize("made", [{}, {"window": np.hanning(32)}, {"onesided": False}], ids=str)

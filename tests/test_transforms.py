@@ -69,6 +69,20 @@ def test_out_is_written_in_place(xp, rng):
     np.testing.assert_array_equal(xp.to_numpy(spectrum), xp.to_numpy(X))
 
 
+def test_out_may_be_a_batch_of_one_with_any_stride(rng):
+    """A new axis of NumPy has stride 0: no rows overlap."""
+    X = xi.stft(rng.standard_normal(200), 32)
+    y, Z = np.empty(200 - 200 % 8), np.empty(X.shape, complex)
+    assert y[None].strides[0] == Z[None].strides[0] == 0
+    xi.istft(X[None], out=y[None])
+    np.testing.assert_array_equal(y, xi.istft(X))
+    xi.stft(y[None], 32, out=Z[None])
+    np.testing.assert_array_equal(Z, xi.stft(y, 32))
+    for out in (np.broadcast_to(y, (2, y.size)), np.lib.stride_tricks.as_strided(y, (2, y.size), (0, 8))):
+        with pytest.raises(ValueError, match="^istft: out: need "):
+            xi.istft(np.stack([X, X]), out=out)
+
+
 def test_inputs_are_not_changed(xp, rng):
     x = rng.standard_normal((2, 200))
     window = np.hanning(32)
@@ -190,6 +204,15 @@ def test_out_has_its_axes_where_the_result_would_have_them(axes, rng):
     np.testing.assert_array_equal(out, due)
     with pytest.raises(ValueError, match=r"stft: out: need shape \(\d+, \d+, \d+\), got \(1, 2, 3\)"):
         xi.stft(x, 32, axes=axes, out=np.empty((1, 2, 3), complex))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, -1, -2, np.int64(1)])
+def test_the_samples_may_lie_along_any_axis(xp, axis, rng):
+    x = rng.standard_normal((40, 50, 45))
+    due = xi.stft(np.ascontiguousarray(np.moveaxis(x, axis, -1)), 16)
+    np.testing.assert_allclose(xp.to_numpy(xi.stft(xp.asarray(x), 16, axis=axis)), due, atol=1e-12)
+    frames = xi.frame(np.ascontiguousarray(np.moveaxis(x, axis, -1)), 16, 4)
+    np.testing.assert_array_equal(xp.to_numpy(xi.frame(xp.asarray(x), 16, 4, axis=axis)), frames)
 
 
 @pytest.mark.parametrize("wrong", [5, (0, 0), (-4, 1), np.array([0, 1]), {"a": 1}, (True, 0)], ids=str)

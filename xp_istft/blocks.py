@@ -102,7 +102,7 @@ def _checked(function: str, name: str, block: Any, kinds: tuple[str, ...]) -> An
 
 def _padded(read: Read, lo: int, hi: int, n_samples: int, mode: str) -> tuple[Any, int]:
     """Samples [lo, hi) of the padded signal, and how many zeros are left out before them."""
-    inside = min(max(lo, 0), n_samples), max(0, min(hi, n_samples))
+    inside = max(lo, 0), min(hi, n_samples)
     if mode == "constant":
         if inside[0] >= inside[1]:  # frames of zeros alone: any sample, but outside of them
             return read(0, 1)[..., :0], 0

@@ -88,15 +88,20 @@ class Running:
     @cached_property
     def steady(self) -> int:
         """Frames after which each more is treated alike, and ends alike."""
-        frames, gain = self.job.frames, self.job.gain
-        head = 0 if gain is None else gain.head.size
-        return max(frames.overlap, -((self.edge - head) // frames.hop))
+        frames = self.job.frames
+        return max(frames.overlap, -((self.edge - self.gain.head.size) // frames.hop))
+
+    @cached_property
+    def gain(self) -> HopPeriodic:
+        """That of the job, which has one."""
+        assert self.job.gain is not None
+        return self.job.gain
 
     def gains(self, frame: int, count: int) -> np.ndarray:
         """float64 (count * hop,): the gain of the samples that frames [frame, frame + count) make final."""
         hop = self.job.frames.hop
         lo = frame * hop + self.edge
-        return np.ones(count * hop) if self.job.gain is None else self.job.gain.samples(lo, lo + count * hop)
+        return self.gain.samples(lo, lo + count * hop)
 
 
 @dataclass(frozen=True, eq=False)

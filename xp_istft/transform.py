@@ -576,7 +576,7 @@ def _remade(given: dict[str, Any]) -> STFT:
 
 
 def _same(value: Any, usual: Any) -> bool:
-    return value is usual or (not hasattr(value, "shape") and not hasattr(usual, "shape") and value == usual)
+    return value is usual or (not hasattr(value, "shape") and value == usual)
 
 
 # ---- reading
@@ -610,7 +610,7 @@ def _read_window(function: str, name: str, window: Any, win_length: int) -> tupl
 
 def _at_hand(window: Any) -> Any:
     """A window for the host: its values, where they are at hand, else ones."""
-    backend = None if window is None or isinstance(window, (str, tuple, np.ndarray)) else backend_for(window)
+    backend = backend_for(window)
     if backend is None:
         return window
     values = backend.at_hand(window)
@@ -653,7 +653,7 @@ def _analysis(transform: STFT, function: str, n_samples: int) -> Analysis:
     placement, pad_mode = transform.placement, transform.pad_mode or "constant"
     n_frames = placement.n_frames(n_samples)
     if n_frames < 1:
-        least = 1 if placement.whole else max(1, transform.n_fft - placement.left - placement.right)
+        least = 1 if placement.whole else transform.n_fft - placement.left - placement.right
         raise error(ValueError, function, "x", f"at least {least} samples for n_fft={transform.n_fft}", n_samples)
     if n_samples < 1 and pad_mode != "constant":
         raise error(ValueError, function, "x", f"at least 1 sample for pad_mode={pad_mode!r}", n_samples)

@@ -382,7 +382,7 @@ def frame(
     x = moved("frame", "axis", x, axis, LAST)
     made = STFT.made_by(
         "frame", n_fft=n_fft, hop_length=hop_length, window="boxcar" if window is None else window, center=center,
-        padding=padding, pad_mode=pad_mode, onesided=False,
+        padding=padding, pad_mode=pad_mode,
     )  # fmt: skip
     if pad_mode is None:
         raise error(TypeError, "frame", "pad_mode", "a name", None)
@@ -448,7 +448,7 @@ def overlap_add(
         raise error(ValueError, function, "segments", "at least 1 frame", f"shape {tuple(segments.shape)}")
     made = STFT.made_by(
         function, n_fft=n_fft, hop_length=hop_length, window="boxcar" if window is None else window, center=center,
-        padding=padding, onesided=False,
+        padding=padding,
     )  # fmt: skip
     laid = laid_out(function, "segments", made.placement, n_frames, read_length(function, length))
     windows = None if window is None else made.analysis(function, made.n_fft, segments).window

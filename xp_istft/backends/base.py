@@ -96,7 +96,8 @@ class Backend:
         inside = sums[..., skip : skip + job.frames.stop - lo]
         beyond = self._zeros(sums, *sums.shape[:-1], job.frames.stop - lo - inside.shape[-1])
         signal = self.namespace(sums).concat([inside, beyond], axis=-1)
-        return signal if job.gain is None else self._normalised(signal, job.gain.samples(lo, job.frames.stop))
+        assert job.gain is not None
+        return self._normalised(signal, job.gain.samples(lo, job.frames.stop))
 
     # ---- loops
 

@@ -431,10 +431,8 @@ def _pair_weights(plan: Overlap, lo: int) -> np.ndarray:
     return np.stack([np.ones_like(plan.weights), plan.weights])[:, lo:]
 
 
-def with_true_gain(signal: np.ndarray, gain: HopPeriodic | None, lo: int) -> np.ndarray:
+def with_true_gain(signal: np.ndarray, gain: HopPeriodic, lo: int) -> np.ndarray:
     """Signal (..., count), made with the steady gain, with that of samples [lo, lo + count) of the padded axis."""
-    if gain is None:
-        return signal
     steady, whole = _steady(gain)
     hi = lo + signal.shape[-1]
     if whole and gain.head.size <= lo and hi <= gain.tail_start:

@@ -43,7 +43,7 @@ def continued(spectrum: np.ndarray, sums: np.ndarray, frame: int, running: Runni
             total = np.empty((*sums.shape[:-1], held + count * hop), sums.dtype)
             total[..., :held] = reached
             overlap_added(spectrum, many, inverse, total[..., held:], None)
-        signal = with_true_gain(_of_groups(total[..., : count * hop], plan), job.gain, frame * hop + running.edge)
+        signal = with_true_gain(_of_groups(total[..., : count * hop], plan), running.gain, frame * hop + running.edge)
     sums = total[..., count * hop :]
     return signal, sums if many is None else sums.copy()
 
@@ -53,6 +53,7 @@ def ended(sums: np.ndarray, job: Synthesis, lo: int, skip: int, running: Running
     signal = np.zeros((*sums.shape[:-1], job.frames.stop - lo), sums.dtype)
     inside = sums[..., skip : skip + signal.shape[-1]]
     signal[..., : inside.shape[-1]] = inside
+    assert job.gain is not None
     with np.errstate(all="ignore"):
         return with_true_gain(signal, job.gain, lo)
 
@@ -65,10 +66,8 @@ def _beyond_the_sums(running: Running, count: int, kind: np.dtype) -> Synthesis 
     """
     job, laid = running.job, running.job.frames
     frames = Frames(laid.n_fft, laid.hop, count, laid.n_fft - laid.hop, laid.n_fft + laid.hop * (count - 1))
-    gain = job.gain
-    if gain is not None:
-        none = np.zeros(0)
-        gain = HopPeriodic(none, np.where(gain.period == 0, 1, gain.period), none, frames.stop)
+    period, none = running.gain.period, np.zeros(0)
+    gain = HopPeriodic(none, np.where(period == 0, 1, period), none, frames.stop)
     many = replace(job, frames=frames, gain=gain)
     return None if count < _MANY_OVERLAPS * laid.overlap or plan_of(many, kind).group else many
 
