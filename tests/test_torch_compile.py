@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import pytest
 
@@ -28,7 +29,8 @@ def compiler():
     with warnings.catch_warnings():
         for kind in (DeprecationWarning, FutureWarning, ResourceWarning):
             warnings.simplefilter("ignore", kind)
-        warnings.filterwarnings("ignore", message="Torchinductor does not support")
+        for message in ("Torchinductor does not support", "The .grad attribute of a Tensor that is not a leaf"):
+            warnings.filterwarnings("ignore", message=message)
         yield torch.compile
     torch._dynamo.reset()
 
@@ -319,6 +321,9 @@ def test_transformations_agree_with_the_plain_calls():
 
 
 T = xi.STFT(16, 4)
+OTHER = xi.linear_frequencies(9, 0, 3000, 8000)
+DUAL, ADJOINT = replace(T, frequencies=OTHER), replace(T, frequencies=OTHER, solver=xi.Adjoint())
+PER_FRAME = replace(T, frequencies=xi.linear_frequencies(18, 0, 4000, 8000), solver=xi.PerFrame())
 LENGTHS = (2, 3, 8, 9, 10, 11, 12, 13, 15, 18, 21, 27)  # frames: fewer than overlap, and more
 
 
@@ -359,7 +364,14 @@ OPEN = {
     ),
     "max_gain": (lambda X: xi.istft(X, max_gain=2.0, window="hamming", center=False), of_frames, 2),
     "griffin_lim": (lambda S: xi.griffin_lim(S, T, n_iter=2, init="zero"), lambda n: of_frames(n).abs(), 2),
-}
+    "stft at other frequencies": (lambda x: xi.stft(x, 16, frequencies=OTHER), of_samples, 1),
+    "nn.STFT with trained kernels": (
+        nn.STFT(DUAL, trainable_kernels=True, trainable_window=True).double(), of_samples, 1,
+    ),
+    "Adjoint": (lambda X: ADJOINT.istft(X), of_frames, 2),
+    "Adjoint, so many samples": (lambda X: ADJOINT.istft(X, length=9), of_frames, 2),
+    "PerFrame": (lambda X: PER_FRAME.istft(X), lambda n: torch.cat([of_frames(n), of_frames(n)], 1), 2),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("dynamic", [None, True])
@@ -383,6 +395,49 @@ def test_one_exported_program_is_right_for_every_batch_and_length(compiler, way)
     for n in LENGTHS:
         x = torch.cat([argument(n), 2 * argument(n)])
         torch.testing.assert_close(program(x), function(x))
+
+
+ITERATING = {
+    "istft": lambda X: xi.istft(2 * X, n_fft=16, frequencies=OTHER) + 1,
+    "STFT.istft": lambda X: DUAL.istft(2 * X) + 1,
+    "nn.ISTFT": nn.ISTFT(DUAL).double(),
+    "nn.ISTFT with trained kernels": nn.ISTFT(DUAL, trainable_kernels=True, trainable_window=True).double(),
+}
+
+
+@pytest.mark.parametrize("way", ITERATING)
+def test_iterations_run_between_two_graphs_and_are_refused_in_one(compiler, way):
+    function, X = ITERATING[way], of_frames(9).requires_grad_()
+    due = function(X)
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    y = compiler(function, backend=counter)(X)
+    assert torch.equal(y, due)
+    assert counter.frame_count <= 2
+    ours, plain = (torch.autograd.grad(each.square().sum(), X)[0] for each in (y, due))
+    torch.testing.assert_close(ours, plain)
+    with pytest.raises(Exception, match=r"istft: solver: need xp_istft\.Adjoint.*, got Dual, which iterates"):
+        compiler(function, fullgraph=True, backend="eager")(X)
+    module = function if isinstance(function, torch.nn.Module) else _Calling(function)
+    with pytest.raises(NotImplementedError, match=r"istft: solver: need xp_istft\.Adjoint"):
+        torch.export.export(module, (X.detach(),))
+    for transformed in (torch.vmap(function), torch.func.grad(lambda X: function(X).sum())):
+        with pytest.raises(NotImplementedError, match=r"istft: solver: need xp_istft\.Adjoint"):
+            transformed(X.detach())
+
+
+@pytest.mark.parametrize("way", ["frame", "overlap_add", "axis", "axes", "other frequencies", "Adjoint", "PerFrame"])
+def test_vmap_is_a_batch(way):
+    x, X = randn(3, 40), of_frames(6)
+    function, argument = {
+        "frame": (lambda x: xi.frame(x, 8, 2), x),
+        "overlap_add": (lambda y: xi.overlap_add(y, 2), randn(3, 8, 5)),
+        "axis": (lambda x: xi.stft(x, 16, axis=0), randn(3, 40, 2)),
+        "axes": (lambda X: xi.istft(X, axes=(0, 1)), X.mT),
+        "other frequencies": (lambda x: xi.stft(x, 16, frequencies=OTHER), x),
+        "Adjoint": (ADJOINT.istft, X),
+        "PerFrame": (PER_FRAME.istft, torch.cat([X, X], 1)),
+    }[way]
+    torch.testing.assert_close(torch.vmap(function)(argument), torch.stack([function(each) for each in argument]))
 
 
 def test_gradients_of_open_sizes_are_those_of_the_plain_calls(compiler):

@@ -1,5 +1,6 @@
 """Programs that leave Python: exported to operators of ATen alone, as ONNX, loaded where xp_istft never was."""
 
+import io
 import os
 import subprocess
 import sys
@@ -21,7 +22,7 @@ LENGTHS = (2, 3, 9, 20, 31)  # frames: fewer than overlap, and more
 def quiet():
     """What torch says of itself while it exports is none of ours."""
     with warnings.catch_warnings():
-        for kind in (DeprecationWarning, FutureWarning, UserWarning, ResourceWarning):
+        for kind in (DeprecationWarning, FutureWarning, UserWarning, ResourceWarning, torch.jit.TracerWarning):
             warnings.simplefilter("ignore", kind)
         yield
 
@@ -111,6 +112,32 @@ def test_exported_programs_load_where_xp_istft_never_was(tmp_path, name):
     subprocess.run([sys.executable, "-c", LOADED], cwd=tmp_path, check=True)
 
 
+COMPILED = """
+import sys, torch
+model = torch._inductor.aoti_load_package("model.pt2")
+for x, due in torch.load("data.pt"):
+    y = model(x)
+    assert y.shape == due.shape and (y - due).abs().max() < 2e-6 * due.abs().max()
+assert not any(name.startswith("xp_istft") for name in sys.modules)
+"""
+
+
+def test_compiled_packages_are_right_for_every_length_where_xp_istft_never_was(tmp_path, monkeypatch):
+    """AOTInductor: a wave-to-wave model as machine code."""
+    from torch._inductor import cpp_builder, exc
+
+    try:
+        cpp_builder.get_cpp_compiler()
+    except exc.InvalidCxxCompiler:
+        pytest.skip("no C++ compiler")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", os.fspath(tmp_path))
+    module, argument, _ = MODELS["masked"]
+    torch._inductor.aoti_compile_and_package(exported("masked"), package_path=os.fspath(tmp_path / "model.pt2"))
+    pairs = [(x, module(x)) for x in (argument(n, batch) for n, batch in zip(LENGTHS, (3, 2, 5, 3, 2), strict=True))]
+    torch.save(pairs, tmp_path / "data.pt")
+    subprocess.run([sys.executable, "-c", COMPILED], cwd=tmp_path, check=True)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_onnx_programs_are_right_for_every_batch_and_length(tmp_path, name):
     pytest.importorskip("onnxscript")
@@ -123,6 +150,54 @@ def test_onnx_programs_are_right_for_every_batch_and_length(tmp_path, name):
         x = argument(n, 3)
         (y,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
         assert_near(torch.asarray(y), module(x))
+
+
+class InRealNumbers(torch.nn.Module):
+    """Wave to wave by the modules that compute with real numbers alone."""
+
+    def __init__(self, **layout):
+        super().__init__()
+        transform = xi.STFT(64, **layout)
+        self.forth, self.back = nn.STFT(transform, export=True), nn.ISTFT(transform, export=True)
+
+    def forward(self, x):
+        X = self.forth(x)
+        return self.back(X * torch.sigmoid(X.square().sum(-1, keepdim=True)), length=x.shape[-1])
+
+
+IN_REAL_NUMBERS = {
+    "nn.ISTFT": (nn.ISTFT(xi.STFT(64), export=True), of_pairs, 2),
+    "magnitudes": (nn.STFT(xi.STFT(64), output_format="magnitude", export=True), of_samples, 1),
+    "wave to wave": (InRealNumbers(), of_samples, 1),
+    "reflected, hops that do not divide": (InRealNumbers(hop_length=24, pad_mode="reflect"), of_samples, 1),
+    "full, symmetric": (InRealNumbers(padding="full", pad_mode="symmetric"), of_samples, 1),
+    "same, edge": (InRealNumbers(padding="same", win_length=50, pad_mode="edge"), of_samples, 1),
+    "wrapped": (InRealNumbers(padding=(48, 16), pad_mode="wrap"), of_samples, 1),
+}
+
+
+@pytest.mark.parametrize("name", IN_REAL_NUMBERS)
+def test_the_old_exporter_to_onnx_takes_modules_in_real_numbers(name):
+    """dynamo=False: one file is right for every batch and length, and holds no size of the run that was recorded."""
+    pytest.importorskip("onnxscript")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    module, argument, axis = IN_REAL_NUMBERS[name]
+    file = io.BytesIO()
+    options = {"input_names": ["x"], "output_names": ["y"], "dynamic_axes": {"x": {0: "batch", axis: "size"}}}
+    torch.onnx.export(module, (argument(20),), file, dynamo=False, **options)
+    session = onnxruntime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
+    for n in LENGTHS:
+        x = argument(n, 3)
+        (y,) = session.run(None, {"x": x.numpy()})
+        assert_near(torch.asarray(y), module(x))
+
+
+def test_the_old_exporter_to_onnx_is_refused_by_name_where_complex_numbers_are():
+    pytest.importorskip("onnxscript")
+    with pytest.raises(
+        NotImplementedError, match=r"stft: x: need torch\.export.*, got torch\.jit\.trace; .*export=True"
+    ):
+        torch.onnx.export(Masked(), (of_samples(9),), io.BytesIO(), dynamo=False)
 
 
 def test_the_compiler_keeps_the_operators():

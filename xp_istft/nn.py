@@ -350,7 +350,8 @@ class ISTFT(_Module):
             X = self._pairs(X, phase)
         if self.export:
             _needs_tensor(self.function, "X", X)
-            length = read_length(self.function, length)
+            if not (isinstance(length, Tensor) and torch.jit.is_tracing()):  # there sizes are tensors, and stay open
+                length = read_length(self.function, length)
             basis, envelope = self._shown_constants()
             return onnx.inverse(self.function, X, self.transform, (basis, envelope), length)
         return self._inverted(X, length)

@@ -90,7 +90,8 @@ def forward(function: str, x: Tensor, transform: STFT, basis: Tensor) -> Tensor:
     n_fft, hop = transform.n_fft, placement.hop
     spare = n_samples + placement.left + placement.right - n_fft + (hop - 1 if placement.whole else 0)
     segments = framed(x, n_fft, hop, 1 + spare // hop, placement.left, transform.pad_mode or "constant")
-    return (segments @ basis.to(x.dtype).mT).unflatten(-1, (transform.n_bins, 2)).transpose(-3, -2)
+    pairs = segments @ basis.to(x.dtype).mT
+    return pairs.reshape(*pairs.shape[:-1], transform.n_bins, 2).transpose(-3, -2)
 
 
 def forward_basis(n_fft: int) -> tuple[np.ndarray, np.ndarray]:

@@ -460,7 +460,7 @@ class STFT:
 
     def analysis(self, function: str, n_samples: int, like: Any) -> Analysis:
         """The job that makes the frames of a signal of n_samples samples, an array like this one."""
-        if type(n_samples) in SYMBOLS and self.bins is None:  # which cannot be looked up
+        if type(n_samples) in SYMBOLS:  # which cannot be looked up
             job = _analysis.__wrapped__(self.host, function, n_samples)
         else:
             job = _analysis(self.host, function, int(n_samples))
@@ -484,7 +484,7 @@ class STFT:
         precision = PRECISION[WIDENED.get(name, name)]
         floor = None if (self.closed and closed) or not isinstance(self.solver, Dual) else CLIP[precision]
         given = precision, nola or self.nola, floor
-        if (type(n_frames) in SYMBOLS or type(length) in SYMBOLS) and self.closed and closed:
+        if (type(n_frames) in SYMBOLS or type(length) in SYMBOLS) and floor is None:
             made = _synthesis_of_any(self.host, function, n_frames, length, *given)
         else:
             length = None if length is None else int(length)

@@ -7,7 +7,7 @@ cost of one more solution. `PerFrame` and `Adjoint` take one pass. How TOLERANCE
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -289,7 +289,11 @@ def inverse(
     job      : the synthesis of the closed form: windows, gain, place of the signal
     pad_mode : what the padding of the analysis was, where it is known and the signal has its length
     """
-    equations, solver = NormalEquations(X, transform, job, pad_mode, workers), transform.solver
+    solver, problem = transform.solver, job
+    if not isinstance(solver, Dual):  # every frame alone: what one needs, any number of them needs
+        frame = replace(job.frames, n_frames=1, start=0, stop=job.frames.n_fft)
+        problem, pad_mode = replace(job, frames=frame), None
+    equations = NormalEquations(X, transform, problem, pad_mode, workers)
     segments = equations.basis.adjoint(X, equations.weights)
     if not isinstance(solver, Dual):
         if isinstance(solver, PerFrame):

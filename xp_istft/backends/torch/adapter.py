@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
-import array_api_compat.torch as namespace
+import array_api_compat.torch
 import numpy as np
 import torch
 
@@ -14,8 +15,12 @@ from ...jobs import Analysis, Synthesis
 from ..base import Backend, written
 from ..cpu.numpy import BACKEND as NUMPY
 from . import exported, gradients, operators  # noqa: F401  operators: registered
-from .graphs import not_traced, one_step
+from .graphs import check_values_at_hand, not_traced, one_step
 from .lending import followed, lent, wrapped
+
+# torch.vmap knows movedim, but not its other name.
+NAMESPACE = ModuleType(array_api_compat.torch.__name__)
+vars(NAMESPACE).update({**vars(array_api_compat.torch), "moveaxis": torch.movedim})
 
 _traced, _STRIDED = torch._C._get_tracing_state, torch.strided
 
@@ -41,11 +46,15 @@ class TorchBackend(Backend):
 
     def overlap_add(self, segments: torch.Tensor, job: Synthesis) -> torch.Tensor:
         if job.followed or followed(segments):
+            if _left_open(job):
+                return exported.overlap_add(segments, job)
             return super().overlap_add(segments, job)
         return lent("overlap_add", segments, job)
 
     def frame(self, signal: torch.Tensor, job: Analysis) -> torch.Tensor:
         if job.followed or followed(signal):
+            if _left_open(job):
+                return exported.frame(signal, job)
             return super().frame(signal, job)
         return lent("frame", signal, job)
 
@@ -70,6 +79,7 @@ class TorchBackend(Backend):
         self, operator: Callable, solver: Callable, loop: Callable, right: Any, parameters: Sequence[Any]
     ) -> Any:
         tensors = [each for each in (right, *parameters) if each is not None]
+        check_values_at_hand("istft", right)
         if not any(each.requires_grad for each in tensors) or not torch.is_grad_enabled():
             return solver(right, loop, *parameters)
         return gradients.Solution.apply(
@@ -79,7 +89,7 @@ class TorchBackend(Backend):
     # ---- tensors and their values
 
     def namespace(self, *arrays: torch.Tensor) -> Any:
-        return namespace
+        return NAMESPACE
 
     def device(self, array: torch.Tensor) -> torch.device:
         return array.device
@@ -132,6 +142,11 @@ class TorchBackend(Backend):
             raise error(ValueError, function, "out", "memory of its own", "rows that overlap")
         if out.untyped_storage().data_ptr() == array.untyped_storage().data_ptr():
             raise error(ValueError, function, "out", "memory of its own", "one that overlaps the input")
+
+
+def _left_open(job: Synthesis | Analysis) -> bool:
+    """Whether the compiler leaves sizes open."""
+    return type(job.frames.n_frames) in SYMBOLS or type(job.frames.stop) in SYMBOLS
 
 
 BACKEND = TorchBackend()

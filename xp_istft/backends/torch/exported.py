@@ -17,26 +17,35 @@ from .lending import real_of
 
 
 def synthesis(X: torch.Tensor, job: Synthesis) -> torch.Tensor:
-    if not job.followed:
-        form = form_of(job)
-        job = Form.of_operands(*form.operands, own_window(form)).with_gain.job  # type: ignore[assignment]
-    segments = _segments(X, job)
-    if job.real:
-        return _overlap_added(segments, job)
-    made = _overlap_added(torch.stack([segments.real, segments.imag]), job)  # ONNX pads real numbers alone
-    return torch.complex(made[0], made[1])
+    return _overlap_added(_segments(X, job), job)
+
+
+def overlap_add(segments: torch.Tensor, job: Synthesis) -> torch.Tensor:
+    """The signal of segments (..., n_fft, n_frames)."""
+    return _overlap_added(segments.mT, job)
 
 
 def analysis(u: torch.Tensor, job: Analysis) -> torch.Tensor:
-    frames = job.frames
-    window = job.window if job.followed else own_window(form_of(job))
-    segments = framed(u, frames.n_fft, frames.hop, frames.n_frames, frames.start, job.pad_mode)
-    segments = segments * as_tensor(window).to(u.device, real_of(u))
+    segments = frame(u, job).mT
     return (torch.fft.rfft(segments) if job.onesided else torch.fft.fft(segments)).mT
 
 
+def frame(u: torch.Tensor, job: Analysis) -> torch.Tensor:
+    """The windowed frames (..., n_fft, n_frames)."""
+    frames = job.frames
+    window = job.window if job.followed else own_window(form_of(job))
+    segments = framed(u, frames.n_fft, frames.hop, frames.n_frames, frames.start, job.pad_mode)
+    return (segments * as_tensor(window).to(u.device, real_of(u))).mT
+
+
 def _overlap_added(segments: torch.Tensor, job: Synthesis) -> torch.Tensor:
-    """The signal (..., n_samples) of real segments (..., n_frames, n_fft)."""
+    """The signal (..., n_samples) of segments (..., n_frames, n_fft)."""
+    if segments.is_complex():  # ONNX pads real numbers alone
+        made = _overlap_added(torch.stack([segments.real, segments.imag]), job)
+        return torch.complex(made[0], made[1])
+    if not job.followed:
+        form = form_of(job)
+        job = Form.of_operands(*form.operands, own_window(form)).with_gain.job  # type: ignore[assignment]
     frames = job.frames
     hop, rows = frames.hop, frames.overlap
     segments = torch.nn.functional.pad(
@@ -90,7 +99,7 @@ def _padding_index(t: torch.Tensor, n_samples: Any, pad_mode: str) -> torch.Tens
 
 def overlap_added(segments: torch.Tensor, rows: int, hop: int) -> torch.Tensor:
     """(..., n_frames, rows * hop) -> (..., (n_frames + rows - 1) * hop), frames added by shifted sums of whole hops."""
-    pieces = segments.unflatten(-1, (rows, hop))
+    pieces = segments.reshape(*segments.shape[:-1], rows, hop)  # the old exporter to ONNX keeps sizes of unflatten
     pad = torch.nn.functional.pad
     total = sum(pad(pieces[..., row, :], (0, 0, row, rows - 1 - row)) for row in reversed(range(rows)))
     return total.flatten(-2)  # type: ignore[union-attr]

@@ -419,7 +419,7 @@ class Solution(torch.autograd.Function):
     """x with operator(x, *parameters) = right, of a symmetric operator.
 
     With z the solution for the gradient g, the derivatives are those of <z, right - operator(x, *parameters)> with z
-    and x held. x is linear in `right`, in which there are derivatives of any order.
+    and x held. z and x are solutions of this kind themselves, so there are derivatives of any order.
     """
 
     @staticmethod
@@ -438,15 +438,11 @@ class Solution(torch.autograd.Function):
         needed = ctx.needs_input_grad[3:]
         if not any(needed):
             return z, None, None, *(None for _ in parameters)
-        if torch.is_grad_enabled():
-            need = "first derivatives with respect to a basis or window, of bins that are not those of the DFT"
-            raise error(NotImplementedError, "istft", "frequencies", need, "create_graph=True")
+        again = torch.is_grad_enabled()
         with torch.enable_grad():
-            held = [
-                each if each is None else each.detach().requires_grad_(wanted)
-                for each, wanted in zip(parameters, needed, strict=True)
-            ]
-            value = -(z * ctx.operator(x.detach(), *held)).sum()
+            # Views, because x and z depend on the parameters, too, and are held in this derivative.
+            held = [None if each is None else each.view_as(each) for each in parameters]
+            value = -(z * ctx.operator(x if again else x.detach(), *held)).sum()
             followed: list[Any] = [each for each, wanted in zip(held, needed, strict=True) if wanted]
-            found = iter(torch.autograd.grad(value, followed))
+            found = iter(torch.autograd.grad(value, followed, create_graph=again))
         return z, None, None, *(next(found) if wanted else None for wanted in needed)

@@ -11,31 +11,37 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakValueDictionary
 
+import numpy as np
 import torch
+from torch._C._dynamo import eval_frame
+from torch._subclasses.fake_tensor import FakeTensor
 
 from ...arguments import error
 
-_transforms: WeakValueDictionary[str, Any] = WeakValueDictionary()
+_values: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
 
 def one_step(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Register `function`; a `transform` among its arguments stands in the graph by a name."""
+    """Register `function`; a `transform` or `frequencies` among its arguments stand in the graph by their names."""
     parameters = list(inspect.signature(function).parameters)
-    if "transform" not in parameters:
+    named = [name for name in ("transform", "frequencies") if name in parameters]
+    _run_as_it_is(function)
+    if not named:
         return torch.compiler.allow_in_graph(function)
-    place = parameters.index("transform")
+    places = [parameters.index(name) for name in named]
 
     def step(*arguments: Any, **options: Any) -> Any:
-        return function(*_replaced(_transforms.get, arguments, options), **options)
+        return function(*_replaced(_value_of, arguments, options), **options)
 
     def traced(*arguments: Any, **options: Any) -> Any:
         return step(*_replaced(_name_of, arguments, options), **options)
 
     def _replaced(by: Callable[[Any], Any], arguments: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...]:
-        if len(arguments) > place:
-            return *arguments[:place], by(arguments[place]), *arguments[place + 1 :]
-        if "transform" in options:
-            options["transform"] = by(options["transform"])
+        for name, place in zip(named, places, strict=True):
+            if len(arguments) > place:
+                arguments = *arguments[:place], by(arguments[place]), *arguments[place + 1 :]
+            elif name in options:
+                options[name] = by(options[name])
         return arguments
 
     torch.compiler.allow_in_graph(step)
@@ -43,14 +49,30 @@ def one_step(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def _name_of(transform: Any) -> str:
-    name = str(id(transform))
-    if transform is not None:
-        _transforms[name] = transform
+def _run_as_it_is(function: Callable[..., Any]) -> None:
+    """Keep the compiler out of `function` where it runs between two graphs; it would make dozens of what this calls."""
+    if hasattr(eval_frame, "set_code_exec_strategy"):  # not in torch 2.5
+        skip = eval_frame._FrameAction.SKIP
+        eval_frame.set_code_exec_strategy(function.__code__, eval_frame._FrameExecStrategy(skip, skip))
+
+
+def _name_of(value: Any) -> Any:
+    if value is None or isinstance(value, (torch.Tensor, np.ndarray)):
+        return value
+    return _name_of_constant(value)
+
+
+def _value_of(name: Any) -> Any:
+    return _values.get(name) if isinstance(name, str) else name
+
+
+def _name_of_constant(value: Any) -> str:
+    name = str(id(value))
+    _values[name] = value
     return name
 
 
-_name_of._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as torch.compiler.assume_constant_result
+_name_of_constant._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as torch.compiler.assume_constant_result
 
 
 def check_not_traced(function: str, name: str) -> None:
@@ -64,3 +86,16 @@ def not_traced(function: str, name: str) -> Exception:
     need = "torch.export.export or torch.compile, which follow sizes"
     hint = "torch.jit.trace takes the modules of xp_istft.nn with export=True"
     return error(NotImplementedError, function, name, need, "torch.jit.trace", hint)
+
+
+def check_values_at_hand(function: str, array: torch.Tensor) -> None:
+    """NotImplementedError where no loop can look at values: in graphs, and where torch.func differentiates or maps.
+
+    With fullgraph=False the compiler leaves the graph for it.
+    """
+    interpreter = torch._C._functorch.peek_interpreter_stack()
+    transformed = interpreter is not None and interpreter.key() is not torch._C._functorch.TransformType.Jvp
+    if transformed or isinstance(array, FakeTensor):
+        need = "xp_istft.Adjoint() or PerFrame() in whole graphs, torch.export and torch.func"
+        hint = "torch.autograd and torch.compile with fullgraph=False take it"
+        raise error(NotImplementedError, function, "solver", need, "Dual, which iterates until values say so", hint)
