@@ -23,6 +23,8 @@ class Tuning:
     torch_padded_items, torch_small_items : samples up to which a call more costs more than a copy of them
     gradient_items : samples of the frames that a gradient with respect to a window makes at a time
     equation_bytes : spectra between the two transforms of the normal equations
+    grid_bins : bins of the frames whose phases are integrated at a time; of 1/2 and 2 times as many, ten seconds at
+        1024/256 took up to a third more time
     wav_bytes : of a recording, more than a WAV header can count
     """
 
@@ -35,6 +37,7 @@ class Tuning:
     torch_small_items: int = 1 << 15
     gradient_items: int = 1 << 20
     equation_bytes: int = 1 << 23
+    grid_bins: int = 1 << 15
     wav_bytes: int = (1 << 32) - (1 << 16)
 
 

@@ -186,12 +186,10 @@ class ADMM(Algorithm):
         return do.zeros(start)
 
     def step(self, z: Any, magnitude: Any, proposal: Any, memory: Any, do: Any) -> tuple[Any, Any]:
-        near = do.add(do.multiply(z, 1 / self.rho, out=z), proposal, out=z)
-        near = do.multiply(near, self.rho / (1 + self.rho), out=near)
-        rest = do.subtract(proposal, near, out=proposal)
-        near = do.subtract(near, rest, out=near)
+        rest = do.multiply(do.subtract(proposal, z, out=z), 1 / (1 + self.rho), out=z)  # c - u
+        near = do.subtract(do.subtract(proposal, rest, out=proposal), rest, out=proposal)  # 2 u - c
         memory = do.onto(magnitude, near, out=memory)
-        return do.add(rest, memory, out=rest), memory
+        return do.add(rest, memory, out=near), memory
 
     def estimate(self, proposal: Any, memory: Any, do: Any) -> Any:
         return memory

@@ -8,14 +8,27 @@ frame, with the middle of the window at sample c) follows from the magnitude A:
 
 (Prusa, Balazs & Sondergaard, "A noniterative method for reconstruction of phase from STFT magnitude", IEEE/ACM TASLP
 25(5), 2017.) There the gradient is integrated from bin to bin in the order of a heap, largest magnitude first. Here
-the path is the spanning forest whose edges have the largest products of neighbouring magnitudes, which Boruvka's
-algorithm finds in a few passes over whole arrays: no loop over bins, and no compiler. The consistency of what comes
-out is that of the heap's order, or better (benchmarks/phase_retrieval.py).
+the path is the spanning forest whose edges have the largest products of neighbouring magnitudes (`forest`): a few
+passes over whole arrays, no loop over bins, and no compiler. The consistency of what comes out is that of the heap's
+order, or better (benchmarks/phase_retrieval.py).
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from typing import NamedTuple
+
 import numpy as np
+
+from ..backends.cpu.tasks import threads_for
+from ..backends.cpu.threads import Share, run
+from ..dtypes import COMPLEX_OF
+from ..tuning import tuning
+from .forest import Patch, grown, heights
+
+_TURN_BITS = 52  # phases are whole numbers of 2**-52 turns: their sums are exact, however long a path is
+_SECONDS = 1e-7  # of a bin
+_LEAST_ROWS = 8  # of a patch: two more on each side are read
 
 
 def equivalent_gaussian(window: np.ndarray) -> tuple[float, float]:
@@ -32,118 +45,111 @@ def equivalent_gaussian(window: np.ndarray) -> tuple[float, float]:
     return middle, 4 * np.pi * max(spread, 1 / 12)  # a window of one sample is as wide as that
 
 
-def integrated_phase(
-    magnitude: np.ndarray, hop: int, window: np.ndarray, tol: float, rng: np.random.Generator
-) -> np.ndarray:
-    """Phases in radians of one magnitude (n_frames, n_bins), float64, counted from the start of each frame.
+class Gradient(NamedTuple):
+    """The slopes of the phase, as formulas of the magnitude."""
 
-    Bins below `tol` times the largest get random phases: their gradient says nothing.
-    """
-    floor = tol * magnitude.max(initial=0)
-    audible = magnitude > floor
-    phase = rng.uniform(0, 2 * np.pi, magnitude.shape)
-    if not audible.any():
-        return phase
-    level = np.log(np.maximum(magnitude, floor or 1), dtype=np.float64)
-    along_frames, along_bins = _gradients(level, hop, window)
-    np.copyto(phase, _along_forest(level, audible, along_frames, along_bins), where=audible)
-    return phase
+    hop: int
+    n_fft: int
+    middle: float  # of the window
+    ratio: float  # gamma / (h N)
 
+    @classmethod
+    def of(cls, hop: int, window: np.ndarray) -> Gradient:
+        middle, gamma = equivalent_gaussian(window)
+        return cls(hop, window.size, middle, gamma / (hop * window.size))
 
-def _gradients(level: np.ndarray, hop: int, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The slopes d phi / d m and d phi / d k of log magnitudes (n_frames, n_bins)."""
-    n_fft = window.size
-    middle, gamma = equivalent_gaussian(window)
-    slope = gamma / (hop * n_fft)
-    k = np.arange(level.shape[1])
-    along_frames = 2 * np.pi * hop / n_fft * k + _differences(level, 1) / slope
-    along_frames[:, 0] = 0  # a real signal's bin 0 is real
-    along_bins = -2 * np.pi * middle / n_fft - slope * _differences(level, 0)
-    return along_frames, along_bins
+    def slopes(self, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The slopes d phi / d k and d phi / d m in turns, of log magnitudes (n_frames, n_bins)."""
+        along_bins = _differences(level, 0)
+        along_bins *= -self.ratio / (2 * np.pi)
+        along_bins -= self.middle / self.n_fft
+        along_frames = _differences(level, 1)
+        along_frames *= 1 / (2 * np.pi * self.ratio)
+        along_frames += self.hop / self.n_fft * np.arange(level.shape[1])
+        along_frames[:, 0] = 0  # a real signal's bin 0 is real
+        return along_bins, along_frames
 
 
 def _differences(values: np.ndarray, axis: int) -> np.ndarray:
     return np.gradient(values, axis=axis) if values.shape[axis] > 1 else np.zeros_like(values)
 
 
-def _along_forest(
-    level: np.ndarray, audible: np.ndarray, along_frames: np.ndarray, along_bins: np.ndarray
+def integrated(
+    magnitude: np.ndarray, gradient: Gradient, tol: float, seed: int, workers: int | None = None
 ) -> np.ndarray:
-    """The gradient integrated along the maximum spanning forest of the audible bins; 0 at the root of each tree.
+    """Spectra (..., n_frames, n_bins) of magnitudes (..., n_bins, n_frames), with a phase of 0 where each is loudest.
 
-    Boruvka: every bin takes its best edge, then every tree its best edge to another tree, all at once, until no edge
-    is left between two trees. Trees become the nodes of the next round.
+    Bins up to `tol` times the largest of an item get random phases, the same in each: their gradient says nothing. The
+    same bits for any number of threads.
     """
-    shape, index = level.shape, np.arange(level.size).reshape(level.shape)
-    before_after = (
-        ((slice(None), slice(None, -1)), (slice(None), slice(1, None)), along_bins),
-        ((slice(None, -1), slice(None)), (slice(1, None), slice(None)), along_frames),
-    )
-    best, parent, offset = np.full(shape, -np.inf, level.dtype), index.copy(), np.zeros(shape)
-    edges = []
-    for one, other, slope in before_after:
-        weight = np.where(audible[one] & audible[other], level[one] + level[other], -np.inf)
-        rise = 0.5 * (slope[one] + slope[other])
-        edges.append((one, other, weight, rise))
-        # Of equal edges the first in memory is taken, by both of its ends: a cycle would need an order that turns.
-        for here, there, step in ((other, one, rise), (one, other, -rise)):
-            better = weight > best[here]
-            np.copyto(best[here], weight, where=better)
-            np.copyto(parent[here], index[there], where=better)
-            np.copyto(offset[here], step, where=better)
-    rounds = [_joined(parent.ravel(), offset.ravel())]
+    batch, (n_bins, n_frames) = magnitude.shape[:-2], magnitude.shape[-2:]
+    spectra = np.empty((*batch, n_frames, n_bins), COMPLEX_OF[magnitude.dtype])
+    items = list(np.ndindex(batch)) if spectra.size else []
+    threads = threads_for(spectra.size * _SECONDS, workers)
+    at_once, within = (threads, 1) if len(items) >= threads else (1, threads)
 
-    tree, offset = (each.reshape(shape) for each in rounds[0])
-    parts = []
-    for one, other, weight, rise in edges:
-        between = (tree[one] != tree[other]) & (weight > -np.inf)
-        rise = rise + offset[one] - offset[other]
-        parts.append((tree[one][between], tree[other][between], rise[between], weight[between]))
-    first, second, rise, weight = map(np.concatenate, zip(*parts, strict=True))
-    best_first = np.argsort(-weight)
-    first, second, rise = first[best_first], second[best_first], rise[best_first]
-    while first.size:
-        tree, offset = _joined(*_best_edges(first, second, rise, int(rounds[-1][0].max()) + 1))
-        rounds.append((tree, offset))
-        rise = rise + offset[first] - offset[second]
-        first, second = tree[first], tree[second]
-        between = first != second
-        first, second, rise = first[between], second[between], rise[between]
+    def work(item: tuple[int, ...], share: Share) -> None:
+        _integrate(magnitude[item], spectra[item], gradient, tol, seed, within)
 
-    phase = np.zeros(int(rounds[-1][0].max()) + 1)
-    for tree, offset in reversed(rounds):
-        phase = offset + phase[tree]
-    return phase.reshape(shape)
+    run(work, items, at_once, nullcontext)
+    return spectra
 
 
-def _best_edges(first: np.ndarray, second: np.ndarray, rise: np.ndarray, n_nodes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of each node, the other end of its best edge, and how far its phase lies above that of the other end.
+def _integrate(
+    magnitude: np.ndarray, spectrum: np.ndarray, gradient: Gradient, tol: float, seed: int, threads: int
+) -> None:
+    """Of one item."""
+    n_bins, n_frames = magnitude.shape
+    rows = max(_LEAST_ROWS, tuning().grid_bins // n_bins)
+    spans = [(lo, min(lo + rows, n_frames)) for lo in range(0, n_frames, rows)]
+    floor = tol * magnitude.max()
+    least = floor or magnitude.min(where=magnitude > 0, initial=magnitude.max()) or 1
+    patches: dict[int, Patch] = {}
 
-    Edges come best first. A node without any is its own parent.
-    """
-    best = np.full(n_nodes, first.size)
-    for ends in (first, second):
-        earliest = np.full(n_nodes, first.size)
-        earliest[ends[::-1]] = np.arange(first.size - 1, -1, -1)  # of several values for a node, the last stays
-        np.minimum(best, earliest, out=best)
-    nodes = np.flatnonzero(best < first.size)
-    edge = best[nodes]
-    is_first = first[edge] == nodes
-    parent, offset = np.arange(n_nodes), np.zeros(n_nodes)
-    parent[nodes] = np.where(is_first, second[edge], first[edge])
-    offset[nodes] = np.where(is_first, -rise[edge], rise[edge])
-    return parent, offset
+    def grow(i: int, share: Share) -> None:
+        patches[i] = grown(*_grid(magnitude, gradient, floor, least, *spans[i]))
+
+    def write(i: int, share: Share) -> None:
+        lo, hi = spans[i]
+        sizes = np.ascontiguousarray(magnitude[:, lo:hi].T)
+        phase = 2 * np.pi * _random(seed, lo * n_bins, sizes.shape)
+        if patches[i].n_trees:
+            turns = roots[i].take(patches[i].tree[:, :-1])
+            turns += patches[i].height[:, :-1]
+            turns <<= 64 - _TURN_BITS  # whole turns go
+            np.multiply(turns, 2 * np.pi / (1 << 64), out=phase, where=sizes > floor)
+        phase = phase.astype(sizes.dtype)
+        np.multiply(np.cos(phase), sizes, out=spectrum[lo:hi].real)
+        np.multiply(np.sin(phase), sizes, out=spectrum[lo:hi].imag)
+
+    run(grow, range(len(spans)), threads, nullcontext)
+    roots = heights([patches[i] for i in range(len(spans))])
+    run(write, range(len(spans)), threads, nullcontext)
 
 
-def _joined(parent: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The trees that `parent` makes, numbered, of each node; and its offset from the root instead of the parent."""
-    index = np.arange(parent.size)
-    roots = (parent[parent] == index) & (index <= parent)  # of an edge that both ends chose, the lower end
-    parent, offset = np.where(roots, index, parent), np.where(roots, 0, offset)
-    while True:  # twice as far up with each pass
-        farther = parent[parent]
-        if (farther == parent).all():
-            break
-        offset += offset[parent]
-        parent = farther
-    return (np.cumsum(roots) - 1)[parent], offset
+def _grid(
+    magnitude: np.ndarray, gradient: Gradient, floor: float, least: float, lo: int, hi: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What `grown` takes, of frames [lo, hi)."""
+    n_bins, n_frames = magnitude.shape
+    first, last = max(0, lo - 2), min(n_frames, hi + 2)  # for differences between frames lo - 1 ... hi
+    sizes = np.ascontiguousarray(magnitude[:, first:last].T)
+    level = np.log(np.maximum(sizes, least), dtype=np.float64)
+    loudness = np.full((hi - lo + 2, n_bins + 1), -np.inf)
+    halves = np.zeros((2, *loudness.shape), np.int64)
+    a, b = max(0, lo - 1), min(n_frames, hi + 1)
+    there, here = slice(a - lo + 1, b - lo + 1), slice(a - first, b - first)
+    np.copyto(loudness[there, :-1], level[here], where=sizes[here] > floor)
+    for half, slope in zip(halves, gradient.slopes(level), strict=True):
+        turns = slope[here]
+        turns *= 0.5
+        turns -= np.rint(turns)
+        np.multiply(turns, 1 << _TURN_BITS, out=half[there, :-1], casting="unsafe")
+    return loudness, halves
+
+
+def _random(seed: int, start: int, shape: tuple[int, int]) -> np.ndarray:
+    """Turns from place `start` on in one sequence of random numbers."""
+    generator = np.random.PCG64(seed)
+    generator.advance(start)
+    return np.random.Generator(generator).random(shape)

@@ -17,7 +17,7 @@ from ..frames import bin_multiplicity
 from ..transform import STFT, forward, inverse, read_length
 from ..windows import CoverageWarning
 from .algorithms import NAMED, Algorithm, Functional, convergence, iterate, norm, quotient
-from .integration import integrated_phase
+from .integration import Gradient, integrated
 
 STARTS = ("pghi", "random", "zero")
 MAX_GAIN = 10.0
@@ -411,7 +411,7 @@ def _start(function: str, magnitude: Any, init: Any, generator: Any, pair: _Pair
         return _start_of_array(function, magnitude, init, pair, axes)
     choice(function, "init", init, STARTS)
     if init == "pghi" and pair.transform.bins is None:
-        return _integrated(function, magnitude, pair.transform, 1e-4, generator)
+        return _integrated(function, magnitude, pair.transform, 1e-4, generator, pair.workers)
     if init == "zero":
         return backend.as_complex(magnitude, xp.zeros_like(magnitude))
     generator = np.random.default_rng() if generator is None else generator
@@ -460,13 +460,14 @@ def _analysed(function: str, signal: Any, pair: _Pair, shape: tuple[int, ...]) -
     return forward(signal, transform, -1, LAST_TWO, None, pair.workers)
 
 
-def _integrated(function: str, magnitude: Any, transform: STFT, tol: float, generator: Any) -> Any:
+def _integrated(function: str, magnitude: Any, transform: STFT, tol: float, generator: Any, workers: Any = None) -> Any:
     """`pghi` of magnitudes (..., n_bins, n_frames)."""
     backend = required_backend(magnitude)
     generator = np.random.default_rng(0) if generator is None else generator
     seed = int(generator.integers(1 << 62))  # one for all: an item does not depend on the others
+    gradient = Gradient.of(transform.hop_length, transform.samples())
     try:
-        return backend.on_host(magnitude, partial(_integrated_items, function, transform, tol, seed))
+        return backend.on_host(magnitude, partial(_integrated_items, function, gradient, tol, seed, workers))
     except (TypeError, RuntimeError) as cause:
         hint = f"under a transformation (jit, grad, vmap) make the start outside of it ({type(cause).__name__})"
         name = "S" if function == "pghi" else "init"
@@ -474,19 +475,12 @@ def _integrated(function: str, magnitude: Any, transform: STFT, tol: float, gene
         raise error(ValueError, function, name, "values, not a trace, for PGHI", got, hint) from cause
 
 
-def _integrated_items(function: str, transform: STFT, tol: float, seed: int, magnitude: np.ndarray) -> np.ndarray:
-    """Spectra of magnitudes (..., n_bins, n_frames), item by item; frame after frame in memory."""
+def _integrated_items(
+    function: str, gradient: Gradient, tol: float, seed: int, workers: int | None, magnitude: np.ndarray
+) -> np.ndarray:
+    """Spectra of magnitudes (..., n_bins, n_frames), frame after frame in memory."""
     _check_values(function, magnitude)
-    kind = SPECTRUM[dtype_name(magnitude)]
-    hop, window = transform.hop_length, transform.samples()
-    spectrum = np.empty((*magnitude.shape[:-2], magnitude.shape[-1], magnitude.shape[-2]), kind)
-    for item in np.ndindex(magnitude.shape[:-2]):
-        sizes = np.ascontiguousarray(magnitude[item].T)
-        turns = integrated_phase(sizes, hop, window, tol, np.random.default_rng(seed)) / (2 * np.pi)
-        phase = (2 * np.pi * (turns - np.rint(turns))).astype(magnitude.dtype)
-        np.multiply(np.cos(phase), sizes, out=spectrum[item].real)
-        np.multiply(np.sin(phase), sizes, out=spectrum[item].imag)
-    return spectrum.swapaxes(-1, -2)
+    return integrated(magnitude, gradient, tol, seed, workers).swapaxes(-1, -2)
 
 
 def _check_values_at_hand(function: str, magnitude: Any) -> None:
