@@ -14,6 +14,7 @@ FOLDER = Path(__file__).parent / "results"
 PACKAGES = (
     "numpy",
     "scipy",
+    "ducc0",
     "mkl_fft",
     "torch",
     "librosa",

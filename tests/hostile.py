@@ -192,6 +192,13 @@ def unaligned(X: np.ndarray) -> np.ndarray:
     return view
 
 
+def field(X: np.ndarray) -> np.ndarray:
+    """Of records: the strides are no multiples of a number's size."""
+    records = np.zeros(X.shape, [("quality", np.int32), ("value", X.dtype)])
+    records["value"] = X
+    return records["value"]
+
+
 def read_only(X: np.ndarray) -> np.ndarray:
     X = X.copy()
     X.flags.writeable = False
@@ -208,6 +215,7 @@ LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "rows of 4096 bytes": lambda X: np.pad(X, [(0, 0)] * (X.ndim - 1) + [(0, 512 - X.shape[-1])])[..., : X.shape[-1]],
     "strided": strided,
     "unaligned": unaligned,
+    "field of records": field,
     "read-only": read_only,
     "of another byte order": lambda X: X.astype(X.dtype.newbyteorder()),
 }

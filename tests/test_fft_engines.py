@@ -6,11 +6,12 @@ import itertools
 import math
 import sys
 import types
+from functools import partial
 
 import numpy as np
 import pytest
 import scipy.fft
-from hostile import LAYOUTS
+from hostile import LAYOUTS, strided
 from test_cpu_maps import COMPLEX, TOLERANCE, check_synthesis, spectrum_of, synthesis_job, wide
 
 import xp_istft as xi
@@ -45,21 +46,62 @@ def with_mkls_interface(monkeypatch):
     return allowed
 
 
-@pytest.fixture(params=["numpy", "scipy", "mkl", "as mkl"])
-def engine(request, monkeypatch):
-    if request.param == "mkl":
-        pytest.importorskip("mkl_fft")
-        pytest.importorskip("mkl")
+C_TRANSFORMS = "scipy.fft._duccfft.pyduccfft"
+
+
+def with_duccs_interface(monkeypatch, module, lanes=4, **others):
+    """NumPy's arithmetic as ducc0's, or SciPy's C module; of frames left over from whole vectors, other roundings."""
+
+    def in_lanes(transform):
+        def made(x, axes, *arguments):
+            *_, out, threads = arguments
+            assert (axes, threads) == ((-1,), 1)
+            if any(stride % array.itemsize for array in (x, out) for stride in array.strides):
+                raise RuntimeError("bad strides")
+            out[...] = transform(x, *arguments)
+            frames = math.prod(x.shape[:-1])
+            left = np.arange(frames).reshape(x.shape[:-1]) >= frames // lanes * lanes
+            out[left] *= 1 + 4 * np.finfo(out.dtype).eps
+
+        return made
+
+    ways = {True: np.fft.fft, False: lambda x: np.fft.ifft(x, norm="forward")}
+    functions = {
+        "r2c": in_lanes(lambda x, forward, *_: np.fft.rfft(x)),
+        "c2r": in_lanes(lambda x, n, *_: np.fft.irfft(x, n, norm="forward")),
+        "c2c": in_lanes(lambda x, forward, *_: ways[forward](x)),
+    }
+    stand_in = types.SimpleNamespace(**{k: f for k, f in (functions | others).items() if f is not None})
+    if module == "ducc0":
+        package = types.ModuleType(module)
+        package.fft = stand_in
+        monkeypatch.setitem(sys.modules, module, package)
+    else:
+        monkeypatch.setitem(sys.modules, module, stand_in)
+    return stand_in
+
+
+@pytest.fixture
+def engines_anew(monkeypatch):
+    """What was found out about engines is forgotten, before and after."""
+    known = (fft.engine_named, fft._is_installed, fft._engine_for)
+    for cache in known:
+        cache.cache_clear()
+    yield
+    monkeypatch.undo()
+    for cache in known:
+        cache.cache_clear()
+
+
+@pytest.fixture(params=["numpy", "scipy", "ducc", "as ducc", "mkl", "as mkl"])
+def engine(request, monkeypatch, engines_anew):
     name = request.param.removeprefix("as ")
-    known = (fft.engine_named, fft._engine_for)
     if name != request.param:
-        with_mkls_interface(monkeypatch)
-        for cache in known:
-            cache.cache_clear()
+        with_mkls_interface(monkeypatch) if name == "mkl" else with_duccs_interface(monkeypatch, "ducc0")
+    for library in {"ducc": ("ducc0",), "mkl": ("mkl_fft", "mkl")}.get(name, ()):
+        pytest.importorskip(library)
     with xi.fft_engine(name):
         yield name
-    for cache in known if name != request.param else ():
-        cache.cache_clear()
 
 
 @pytest.mark.parametrize("dtype", ["f", "d"])
@@ -86,7 +128,7 @@ def test_every_engine_is_the_definition(engine, geometry, dtype):
 
 
 @pytest.mark.parametrize("onesided", [True, False])
-@pytest.mark.parametrize("n_fft", [64, 320, 512, 16384])
+@pytest.mark.parametrize("n_fft", [64, 320, 511, 512, 16384])
 def test_threads_and_blocks_change_no_bit_of_any_engine(engine, n_fft, onesided, cut):
     job = synthesis_job((n_fft, n_fft // 4, 40, n_fft // 2, n_fft // 4 * 39), onesided=onesided)
     forward = Analysis(job.frames, job.window, onesided)
@@ -138,39 +180,69 @@ def test_float32_is_computed_in_float32(engine):
     assert 0 < np.abs(single - double).max() < 1e-5
 
 
+def test_frames_left_over_from_a_vector_have_the_bits_of_the_others(engine):
+    """Whatever their number, the items of the batch, and the layout of both sides."""
+    rng = np.random.default_rng(5)
+    layouts = (np.copy, partial(np.copy, order="F"), strided) if engine != "mkl" else (np.copy,)
+    for n_fft, dtype, onesided in itertools.product((15, 64, 320), "fd", (True, False)):
+        kind = np.dtype(COMPLEX[dtype])
+        transforms = fft.engine_for(n_fft, kind, onesided)
+        forward = transforms.rfft if onesided else transforms.fft
+        inverse = partial(in_order, transforms.irfft, n_fft) if onesided else transforms.ifft
+        x = rng.standard_normal((3, 67, n_fft)).astype(dtype if onesided else kind)
+        X, y = np.empty((3, 67, n_fft // 2 + 1 if onesided else n_fft), kind), np.empty_like(x)
+        with transforms.on_this_thread():
+            forward(x, X)
+            inverse(X, y)
+            for count, items, lay in itertools.product((1, 2, 3, 5, 16, 17, 33), (1, 2, 3), layouts):
+                some = slice(0, items), slice(7, 7 + count)
+                part, place = lay(x[some]), lay(np.zeros_like(X[some]))
+                forward(part, place)
+                assert np.array_equal(place, X[some])
+                inverse(place, part)
+                assert np.array_equal(part, y[some])
+
+
+def in_order(irfft, n, x, out):
+    irfft(x, n, out)
+
+
 def test_mkl_takes_the_sizes_it_is_faster_at():
     mkl = pytest.importorskip("mkl_fft") and fft.engine_named("mkl")
-    assert [n for n in (64, 400, 1000, 4096, 511, 1009, 243, 1022) if mkl.suits(n, True)] == [64, 400, 1000, 4096]
+    sizes = (64, 400, 1000, 4096, 511, 1009, 243, 1022)
+    assert [n for n in sizes if mkl.variants(n, np.dtype("F"), True)] == [64, 400, 1000, 4096]
 
 
-@pytest.mark.parametrize(
-    ("version", "vectors"),
-    [("1.10.1", False), ("1.17.9", False), ("1.18.0", True), ("1.18.0rc1", True), ("1.20.2", True), ("2.0.0", True)],
-)
-def test_scipy_has_vectors_from_version_1_18_on(version, vectors, monkeypatch):
-    """Its real transforms are the faster ones then; its complex ones are left to NumPy."""
-    monkeypatch.setattr(scipy, "__version__", version)
-    engine = fft.ScipyEngine()
-    sizes = (16, 32, 400, 511, 1018, 1024, 1040, 2048, 16384, 65536)
-    fast = [16, 32, 400, 1024, 1040, 2048, 16384] if vectors else []
-    assert [n for n in sizes if engine.is_fastest(n, True)] == fast
-    assert not engine.is_fastest(512, False)
-    assert engine.suits(512, True)
-    assert engine.suits(512, False) is not vectors
-
-
-def test_auto_asks_scipy_for_what_it_makes_faster_alone(monkeypatch):
-    monkeypatch.setattr(fft.engine_named("scipy"), "_vectors", True)
-    monkeypatch.setattr(fft, "_is_steady", lambda *_: True)
-    fft._engine_for.cache_clear()
+@pytest.mark.parametrize("ducc", [False, True])
+@pytest.mark.parametrize("placed", [False, True])
+def test_auto_takes_what_is_installed_and_fastest(ducc, placed, monkeypatch, engines_anew):
+    monkeypatch.setitem(sys.modules, "ducc0", None)
+    monkeypatch.setitem(sys.modules, C_TRANSFORMS, None)
+    for module, there in (("ducc0", ducc), (C_TRANSFORMS, placed)):
+        if there:
+            with_duccs_interface(monkeypatch, module)
     single, double = np.dtype("F"), np.dtype("D")
-    taken = [(512, single), (2048, single), (512, double)]
-    others = [(32768, single), (512, single, False), (509, double)]
-    try:
-        assert {fft.engine_for(*case).name for case in taken} == {"scipy"}
-        assert {fft.engine_for(*case).name for case in others} == {"numpy"}
-    finally:
-        fft._engine_for.cache_clear()
+    others = {(False, False): "numpy", (False, True): "numpy", (True, False): "ducc", (True, True): "ducc"}
+    copies = {**others, (False, True): "scipy"}  # SciPy's copy where there is no ducc0,
+    fastest = {**copies, (True, True): "scipy"}  # and where it is the faster of the two
+    with xi.fft_engine("auto"):
+        for name, cases in (
+            (others, [(511, single), (509, double), (32768, single), (243, single, False)]),
+            (copies, [(2048, single), (512, double), (16384, double), (512, double, False)]),
+            (fastest, [(16, single), (512, single), (1024, single), (4000, single, False)]),
+        ):
+            assert {fft.engine_for(*case).name for case in cases} == {name[ducc, placed]}
+
+
+@pytest.mark.usefixtures("engines_anew")
+def test_ducc_is_not_given_rows_that_share_sets_of_the_cache(monkeypatch):
+    with_duccs_interface(monkeypatch, "ducc0")
+    single, double = np.dtype("F"), np.dtype("D")
+    with xi.fft_engine("ducc"):
+        left = [(512, single, False), (2048, single, False)]
+        taken = [(512, single), (512, double, False), (640, single, False)]
+        assert {fft.engine_for(*case).name for case in left} == {"numpy"}
+        assert {fft.engine_for(*case).name for case in taken} == {"ducc"}
 
 
 def test_smooth_sizes_are_even_and_have_small_factors():
@@ -193,18 +265,26 @@ def _with_other_bits(transform):
 
 
 @pytest.mark.parametrize("map_", ["irfft", "rfft", "ifft", "fft"])
-def test_an_engine_whose_bits_depend_on_the_number_of_frames_is_not_taken(map_, monkeypatch):
+def test_an_engine_whose_bits_depend_on_the_number_of_frames_is_not_taken(map_, monkeypatch, engines_anew):
+    monkeypatch.setitem(sys.modules, C_TRANSFORMS, None)
     scipy = fft.engine_named("scipy")
     onesided = map_ in ("irfft", "rfft")
     assert fft._is_steady(scipy, 16, np.dtype("F"), onesided)
     monkeypatch.setattr(scipy, map_, _with_other_bits(getattr(scipy, map_)))
     assert not fft._is_steady(scipy, 16, np.dtype("F"), onesided)
-    monkeypatch.setattr(scipy, "_vectors", False)
-    fft._engine_for.cache_clear()
     with xi.fft_engine("scipy"):
         assert fft.engine_for(16, np.dtype("F"), onesided).name == "numpy"
         assert fft.engine_for(16, np.dtype("F"), not onesided).name == "scipy"
-    fft._engine_for.cache_clear()
+
+
+@pytest.mark.parametrize(("lanes", "name"), [(1, "ducc"), (4, "ducc"), (16, "ducc"), (64, "ducc"), (3, "numpy")])
+def test_vectors_are_as_long_as_the_engine_has_them(lanes, name, monkeypatch, engines_anew):
+    """Where no whole vectors are found, NumPy's transforms are taken."""
+    with_duccs_interface(monkeypatch, "ducc0", lanes)
+    with xi.fft_engine("ducc"):
+        for n_fft, onesided in itertools.product((15, 64, 2048), (True, False)):
+            engine = fft.engine_for(n_fft, np.dtype("D"), onesided)
+            assert (engine.name, getattr(engine, "_lanes", lanes)) == (name, lanes)
 
 
 class RefusedError(Exception):
@@ -224,7 +304,8 @@ def test_mkl_works_on_one_thread_and_gives_the_others_back(monkeypatch):
     with pytest.raises(RefusedError):
         refused()
     assert allowed == [4]
-    assert [n for n in (64, 400, 511, 1009, 1022) if engine.suits(n, True)] == [64, 400]
+    kind = np.dtype("F")
+    assert [n for n in (64, 400, 511, 1009, 1022) if engine.variants(n, kind, True)] == [64, 400]
     x = np.random.default_rng(3).standard_normal((3, 16))
     for name, source, shape, arguments in (
         ("rfft", x, (3, 9), ()), ("fft", x + 0j, (3, 16), ()), ("ifft", x + 0j, (3, 16), ()),
@@ -235,27 +316,6 @@ def test_mkl_works_on_one_thread_and_gives_the_others_back(monkeypatch):
         getattr(numpy, name)(source, *arguments, due)
         assert (numpy.divides, engine.divides) == (True, False)
         np.testing.assert_array_equal(made, due * 16)
-
-
-C_TRANSFORMS = "scipy.fft._duccfft.pyduccfft"
-
-
-def with_c_transforms(monkeypatch, **others):
-    """A SciPy 1.18 whose C module has these functions, and for the rest those of its public ones."""
-    module = types.ModuleType(C_TRANSFORMS)
-
-    def r2c(x, axes, forward, scale, out):
-        out[...] = scipy.fft.rfft(x, axis=axes[0])
-
-    def c2r(x, axes, n, forward, scale, out):
-        out[...] = scipy.fft.irfft(x, n, axes[0], norm="forward")
-
-    for name, function in ({"r2c": r2c, "c2r": c2r} | others).items():
-        if function is not None:
-            setattr(module, name, function)
-    monkeypatch.setitem(sys.modules, C_TRANSFORMS, module)
-    monkeypatch.setattr(scipy, "__version__", "1.18.0")
-    return module
 
 
 def check_engine(engine):
@@ -271,10 +331,10 @@ def check_engine(engine):
         np.testing.assert_allclose(out, due, atol=1e-13)
 
 
-def test_scipys_c_transforms_are_taken_where_they_take_a_place(monkeypatch):
-    module = with_c_transforms(monkeypatch)
-    engine = fft.ScipyEngine()
-    assert (engine._placed, engine.makes) == (module, False)
+def test_scipys_c_transforms_are_taken_where_they_take_a_place(monkeypatch, engines_anew):
+    with_duccs_interface(monkeypatch, C_TRANSFORMS)
+    engine = fft.engine_named("scipy")
+    assert not engine.makes
     check_engine(engine)
 
 
@@ -283,30 +343,30 @@ def test_scipys_c_transforms_are_taken_where_they_take_a_place(monkeypatch):
     [
         {"c2r": None},
         {"r2c": lambda x, out: None},
-        {"c2r": lambda x, axes, n, forward, scale, out: None},
-        {"c2r": lambda x, axes, n, forward, scale, out: np.copyto(out, np.fft.irfft(x, n))},
-        {"r2c": lambda x, axes, forward, scale, out: np.copyto(out, np.fft.rfft(x) / x.shape[-1])},
+        {"c2r": lambda x, axes, n, forward, scale, out, threads: None},
+        {"c2r": lambda x, axes, n, forward, scale, out, threads: np.copyto(out, np.fft.irfft(x, n))},
+        {"r2c": lambda x, axes, forward, scale, out, threads: np.copyto(out, np.fft.rfft(x) / x.shape[-1])},
+        {"c2c": lambda x, axes, forward, scale, out, threads: np.copyto(out, np.fft.fft(x))},
     ],
-    ids=["missing", "other arguments", "no place", "scaled back", "scaled"],
+    ids=["missing", "other arguments", "no place", "scaled back", "scaled", "one way"],
 )
-def test_scipys_c_transforms_of_another_form_are_not_taken(others, monkeypatch):
-    with_c_transforms(monkeypatch, **others)
-    engine = fft.ScipyEngine()
-    assert (engine._placed, engine.makes) == (None, True)
+def test_scipys_c_transforms_of_another_form_are_not_taken(others, monkeypatch, engines_anew):
+    with_duccs_interface(monkeypatch, C_TRANSFORMS, **others)
+    engine = fft.engine_named("scipy")
+    assert engine.makes
     check_engine(engine)
 
 
-def test_scipy_without_its_c_transforms(monkeypatch):
-    monkeypatch.setattr(scipy, "__version__", "1.18.0")
+def test_scipy_without_its_c_transforms(monkeypatch, engines_anew):
     monkeypatch.setitem(sys.modules, C_TRANSFORMS, None)
-    engine = fft.ScipyEngine()
-    assert (engine._placed, engine.makes) == (None, True)
+    engine = fft.engine_named("scipy")
+    assert engine.makes
     check_engine(engine)
 
 
 def test_the_newest_scipy_is_called_without_a_copy():
-    engine = fft.ScipyEngine()
-    if not engine.is_fastest(512, True):
+    if tuple(map(int, scipy.__version__.split(".")[:2])) < (1, 18):
         pytest.skip("SciPy before 1.18")
+    engine = fft.engine_named("scipy")
     assert not engine.makes
     check_engine(engine)

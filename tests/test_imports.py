@@ -20,7 +20,7 @@ def run(code: str) -> str:
 
 
 def test_importing_imports_no_array_library_but_numpy():
-    code = f"import sys, xp_istft; print([name for name in {OPTIONAL!r} if name in sys.modules])"
+    code = f"import sys, xp_istft; print([name for name in {(*OPTIONAL, 'ducc0')!r} if name in sys.modules])"
     assert run(code).strip() == "[]"
 
 
@@ -29,7 +29,7 @@ def test_importing_leaves_scipys_signal_for_when_it_is_needed():
 
 
 @pytest.mark.parametrize("failure", ["ModuleNotFoundError('absent')", "RuntimeError('broken')"])
-@pytest.mark.parametrize("name", ["torch", "cupy", "jax", "dask", "mlx", "array_api_strict"])
+@pytest.mark.parametrize("name", ["torch", "cupy", "jax", "dask", "mlx", "array_api_strict", "ducc0"])
 def test_numpy_works_where_others_are_absent_or_broken(name, failure):
     code = f"""
 import sys

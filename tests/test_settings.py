@@ -13,10 +13,17 @@ import pytest
 
 import xp_istft as xi
 from xp_istft.backends.cpu import tasks
+from xp_istft.backends.cpu.fft import engine_named
 
 SETTINGS = {  # name: two values, the environment variable, a wrong value and its error
     "workers": (3, 5, "XP_ISTFT_NUM_THREADS", 0, "need >= 1, got 0"),
-    "fft_engine": ("numpy", "scipy", "XP_ISTFT_FFT_ENGINE", "fftw", "need 'auto' or 'numpy' or 'scipy' or 'mkl'"),
+    "fft_engine": (
+        "numpy",
+        "scipy",
+        "XP_ISTFT_FFT_ENGINE",
+        "fftw",
+        "need 'auto' or 'numpy' or 'scipy' or 'ducc' or 'mkl'",
+    ),
     "gpu_engine": ("fused", "cufft", "XP_ISTFT_GPU_ENGINE", "fft", "need 'cufft' or 'fused'"),
 }
 
@@ -122,13 +129,14 @@ def test_wrong_values_are_refused_before_they_hold(name):
     assert of(name, "get_")() == before
 
 
-def test_an_engine_that_is_not_installed_is_named(monkeypatch):
-    if "mkl_fft" in sys.modules:
-        pytest.skip("MKL is there, and has been asked for")
-    monkeypatch.setitem(sys.modules, "mkl_fft", None)
+@pytest.mark.parametrize(("engine", "library"), [("ducc", "ducc0"), ("mkl", "mkl_fft")])
+def test_an_engine_that_is_not_installed_is_named(engine, library, monkeypatch):
+    engine_named.cache_clear()
+    monkeypatch.setitem(sys.modules, library, None)
     for function in (xi.fft_engine, xi.set_fft_engine):
-        with pytest.raises(ImportError, match=rf"^{function.__name__}: engine: need .*'mkl'.*xp-istft\[mkl\]"):
-            function("mkl")
+        match = rf"^{function.__name__}: engine: need .*'{engine}'.*xp-istft\[{engine}\]"
+        with pytest.raises(ImportError, match=match):
+            function(engine)
 
 
 def test_a_calls_argument_goes_before_all(monkeypatch, cut):

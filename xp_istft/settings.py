@@ -190,7 +190,7 @@ def fft_engine(engine: str | None) -> AbstractContextManager[None]:
 
     Parameters
     ----------
-    engine : "auto", "numpy", "scipy", "mkl" or None
+    engine : "auto", "numpy", "scipy", "ducc", "mkl" or None
         As `set_fft_engine` has it.
 
     Returns
@@ -222,10 +222,10 @@ def set_fft_engine(engine: str | None) -> None:
 
     Parameters
     ----------
-    engine : "auto", "numpy", "scipy", "mkl" or None
-        "auto" is numpy.fft, and scipy.fft from SciPy 1.18 on for the transforms that it makes faster.
-        "mkl" needs the extra [mkl]. Transforms that an engine makes slower, or with other roundings for
-        several frames than for one, stay with numpy.fft in any case. None: as at the start.
+    engine : "auto", "numpy", "scipy", "ducc", "mkl" or None
+        "auto" is the fastest for each size and dtype: ducc0's where it is installed (extra [ducc]), scipy.fft from
+        SciPy 1.18 on, numpy.fft for the rest. "mkl" needs the extra [mkl]. Transforms that an engine makes slower, or
+        with other roundings for several frames than for one, stay with numpy.fft in any case. None: as at the start.
 
     Raises
     ------
@@ -243,7 +243,7 @@ def set_fft_engine(engine: str | None) -> None:
 
 
 def get_fft_engine() -> str:
-    """Who computes the FFTs of NumPy arrays here: "auto", "numpy", "scipy" or "mkl".
+    """Who computes the FFTs of NumPy arrays here: "auto", "numpy", "scipy", "ducc" or "mkl".
 
     Returns
     -------

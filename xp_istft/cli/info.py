@@ -32,6 +32,7 @@ def show() -> int:
     table.add_section()
     table.add_row("FFT engine numpy.fft", f"pocketfft {version_of('numpy')}")
     table.add_row("FFT engine scipy.fft", version_of("scipy"))
+    table.add_row("FFT engine ducc0", version_of("ducc0"))
     table.add_row("FFT engine mkl_fft", version_of("mkl_fft"))
     table.add_row("FFT engine in use", xp_istft.get_fft_engine())
     table.add_section()

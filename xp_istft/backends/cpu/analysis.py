@@ -13,7 +13,7 @@ from ...jobs import Analysis
 from ...tuning import tuning
 from .fft import Engine
 from .framing import Framed, padded_frames
-from .memory import keep_views, known_views, scratch
+from .memory import keep_views, known_views, pitch, scratch
 from .overlap import seconds
 from .synthesis import Around, quiet
 from .tasks import Task, cut, threads_for
@@ -47,7 +47,7 @@ class Forward(NamedTuple):
     """What makes spectra of frames."""
 
     kind: np.dtype  # of the segments
-    windows: np.ndarray  # copies of the window, one after the other, as real numbers
+    windows: np.ndarray  # copies of the window as rows of segments lie, one after the other, as real numbers
     transform: Callable[[np.ndarray, np.ndarray], Any]  # (segments (items, frames, n_fft), place of their spectra)
     around: Around
     buffers: int  # arrays of a block's size that it takes
@@ -63,7 +63,7 @@ def forward_of(job: Analysis, engine: Engine, kind: np.dtype) -> Forward:
 
 
 def _windows(job: Analysis, kind: np.dtype, divided: bool) -> np.ndarray:
-    """Copies of the window one after the other, as real numbers for segments of this dtype.
+    """Copies of the window, as real numbers, at the distance of segments of this dtype.
 
     divided : whether the transform divides by n_fft, so that the window is as much larger
     """
@@ -71,6 +71,7 @@ def _windows(job: Analysis, kind: np.dtype, divided: bool) -> np.ndarray:
     window = (1 if job.window is None else job.window) * np.full(n_fft, float(n_fft if divided else 1))
     real = REAL_OF.get(kind, kind)
     window = np.repeat(window, kind.itemsize // real.itemsize).astype(real)
+    window = np.pad(window, (0, pitch(window.size, window.itemsize) - window.size))
     return np.tile(window, max(1, _WINDOWS_BYTES // window.nbytes))
 
 
@@ -88,11 +89,12 @@ def _segments(forward: Forward, items: int, count: int, n_fft: int) -> _Segments
     known = known_views(key)
     if known is not None:
         return known
-    frames = scratch(_SEGMENTS, (items, count, n_fft), kind)
-    numbers = frames.reshape(-1).view(windows.dtype)
+    memory = scratch(_SEGMENTS, (items, count, pitch(n_fft, kind.itemsize)), kind)
+    frames = memory[:, :, :n_fft]
+    numbers = memory.reshape(-1).view(windows.dtype)
     whole = numbers.size // windows.size * windows.size
     segments = _Segments(frames, numbers[:whole].reshape(-1, windows.size), numbers[whole:])
-    keep_views(key, segments, frames)
+    keep_views(key, segments, memory)
     return segments
 
 

@@ -89,6 +89,15 @@ def scratch(kind: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarr
     return np.ndarray(shape, dtype, buffer(kind, math.prod(shape) * dtype.itemsize))
 
 
+def pitch(width: int, itemsize: int) -> int:
+    """Numbers from one row of `width` numbers to the next: frames of several rows must not share sets of the cache.
+
+    With rows of 4096 bytes ducc0 took 1.6 to 3 times the time of its inverse FFT; with those of 1024 and 2048 bytes it
+    took 1.05 to 1.4 times, numpy's 1 to 1.1.
+    """
+    return width + 64 // itemsize if width * itemsize % 1024 == 0 else width
+
+
 def known_views(key: Any) -> Any:
     """What this thread made of its buffers for `key`, or None. Views take longer to make than a small block."""
     return _kept.views.get(key)

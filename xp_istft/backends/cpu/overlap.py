@@ -25,7 +25,7 @@ import numpy as np
 
 from ...jobs import Running, Synthesis
 from ...windows import HopPeriodic
-from .memory import buffer, keep_views, known_views, scratch
+from .memory import buffer, keep_views, known_views, pitch, scratch
 from .threads import Share
 
 # With many short hops whole frames are summed, which needs no history. Rows below 16 samples are too short for einsum's
@@ -216,18 +216,20 @@ def _block(plan: Overlap, items: int, rows: int) -> _Block:
     known = known_views(key)
     if known is not None:
         return known
-    dtype, hop, width = plan.weights.dtype, plan.hop, plan.width
+    dtype, hop = plan.weights.dtype, plan.hop
     size = dtype.itemsize
-    pitch = (plan.history + rows) * width
-    memory = buffer("segments", items * pitch * size)
+    apart = pitch(plan.width, size)
+    count = plan.history + rows
+    memory = buffer("segments", items * count * apart * size)
     sums = []
     for each in plan.columns:
         parts, n_columns = each.weights.shape
-        offset = (plan.oldest - each.oldest) * width + each.sample
-        strides = tuple(size * step for step in (pitch, width, width - hop, 1))
+        offset = (plan.oldest - each.oldest) * apart + each.sample
+        strides = tuple(size * step for step in (count * apart, apart, apart - hop, 1))
         summands = np.ndarray((items, rows, parts, n_columns), dtype, memory, offset * size, strides)
         sums.append((summands, each.weights, None if n_columns == hop else slice(each.lo, each.hi)))
-    segments = np.ndarray((items, plan.history + rows, width), dtype, memory)
+    strides = (count * apart * size, apart * size, size)
+    segments = np.ndarray((items, count, plan.width), dtype, memory, 0, strides)
     block = _Block(segments, segments[:, : plan.history], segments[:, plan.history :], segments[:, rows:], tuple(sums))
     keep_views(key, block, memory)
     return block
@@ -354,7 +356,7 @@ def scatter(
     dtype, hop, width, group = plan.weights.dtype, plan.hop, plan.width, plan.group
     size = dtype.itemsize
     lead = (group - 1) * hop
-    pitch = width + lead
+    apart = pitch(width + lead, size)
     lo, hi = span
     signal[lo:hi] = 0
     offset = plan.first * hop + plan.shift  # of the signal on the padded axis
@@ -362,14 +364,14 @@ def scatter(
     last = min(plan.n_frames, (hi - 1 + offset) // hop + 1)
     if first >= last:
         return
-    groups = max(1, min(_GROUP_BYTES // (group * pitch * size), -(-(last - first) // group)))
-    memory = buffer("segments", (groups * group * pitch + lead) * size)
-    np.ndarray(groups * group * pitch + lead, dtype, memory).fill(0)
-    rows = np.ndarray((1, groups * group, width), dtype, memory, lead * size, (0, pitch * size, size))
+    groups = max(1, min(_GROUP_BYTES // (group * apart * size), -(-(last - first) // group)))
+    memory = buffer("segments", (groups * group * apart + lead) * size)
+    np.ndarray(groups * group * apart + lead, dtype, memory).fill(0)
+    rows = np.ndarray((1, groups * group, width), dtype, memory, lead * size, (0, apart * size, size))
     skewed = np.ndarray(
-        (groups, group, pitch), dtype, memory, lead * size, (group * pitch * size, (pitch - hop) * size, size)
+        (groups, group, apart), dtype, memory, lead * size, (group * apart * size, (apart - hop) * size, size)
     )
-    sums = scratch("rows", (groups, pitch), dtype)
+    sums = scratch("rows", (groups, apart), dtype)
     frame = (first + plan.origin) // group * group - plan.origin
     while frame < last:
         if share is not None and share.stopped:
@@ -382,7 +384,7 @@ def scatter(
         np.add.reduce(skewed, axis=1, out=sums)
         for j in range(-(-(b - frame) // group)):
             start = (frame + j * group) * hop - offset
-            p, q = max(start, lo), min(start + pitch, hi)
+            p, q = max(start, lo), min(start + apart, hi)
             if p < q:
                 part = signal[p:q]
                 np.add(part, sums[j, p - start : q - start], part)

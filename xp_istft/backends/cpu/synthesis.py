@@ -23,7 +23,7 @@ from ...dtypes import REAL_OF
 from ...jobs import Synthesis
 from ...tuning import tuning
 from .fft import Engine, engine_for
-from .memory import known_views, scratch
+from .memory import known_views, pitch, scratch
 from .overlap import Overlap, Transform, Whole, gather, gather_whole, overlap_of, scatter, whole_of
 from .tasks import TASKS_PER_THREAD, Task, batches, cut, threads_for
 from .threads import Share, run
@@ -64,7 +64,8 @@ def _inverse(job: Synthesis, engine: Engine, prepared: Callable[[Any], np.ndarra
 
         def transform(spectra: np.ndarray, segments: np.ndarray) -> None:
             ready = prepared(spectra)
-            full = scratch("spectra", ready.shape, ready.dtype)
+            items, count, _ = ready.shape
+            full = scratch("spectra", (items, count, pitch(n_fft, ready.itemsize)), ready.dtype)[:, :, :n_fft]
             engine.ifft(ready, full)
             segments[...] = full.real
 
