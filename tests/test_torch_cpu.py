@@ -49,6 +49,8 @@ def test_blocks_batches_layouts_and_out_change_no_bit(transform, x, cut, bytes_,
     assert cpu.served(x, transform.analysis("stft", 524, x))
     X = transform.stft(x)
     y = transform.istft(X, length=504)
+    cut(torch_padded_items=0, torch_small_items=small)
+    assert torch.equal(transform.stft(x), X)
     cut(torch_whole_bytes=0, block_bytes=bytes_, torch_padded_items=small, torch_small_items=small)
     assert torch.equal(transform.stft(x), X)
     assert torch.equal(transform.istft(X, length=504), y)

@@ -82,7 +82,15 @@ class _Framing(NamedTuple):
     window: torch.Tensor  # (n_fft,)
     first: int
     last: int
-    ends: _Ends | None
+
+
+@lru_cache(maxsize=128)
+def _framing(job: Analysis, dtype: torch.dtype) -> _Framing:
+    frames = job.frames
+    window = np.ones(frames.n_fft) if job.window is None else job.window
+    first = min(frames.n_frames, max(0, -(-frames.start // frames.hop)))
+    last = max(first, min(frames.n_frames, (frames.stop - frames.n_fft) // frames.hop + 1))
+    return _Framing(torch.tensor(window, dtype=dtype), first, last)
 
 
 class _Ends(NamedTuple):
@@ -96,31 +104,22 @@ class _Ends(NamedTuple):
     outside: torch.Tensor | None  # (2 * each * n_fft,), where none does: zeros
 
 
-@lru_cache(maxsize=128)
-def _framing(job: Analysis, dtype: torch.dtype) -> _Framing:
+@lru_cache(maxsize=32)
+def _ends(job: Analysis, each: int, most: int) -> _Ends | None:
+    """None where they would have more than `most` samples, or frames in common."""
     frames = job.frames
-    window = np.ones(frames.n_fft) if job.window is None else job.window
-    first = min(frames.n_frames, max(0, -(-frames.start // frames.hop)))
-    last = max(first, min(frames.n_frames, (frames.stop - frames.n_fft) // frames.hop + 1))
-    return _Framing(torch.tensor(window, dtype=dtype), first, last, _ends(job, max(first, frames.n_frames - last)))
-
-
-def _ends(job: Analysis, count: int) -> _Ends | None:
-    """None where there are none, or so many that they are better made one after the other."""
-    frames = job.frames
-    n_fft, n_frames = frames.n_fft, frames.n_frames
-    sizes = tuning()
-    long = frames.span > sizes.torch_whole_bytes
-    if not 0 < 2 * count <= n_frames or 2 * count * n_fft > sizes.torch_small_items or long:
+    n_fft, hop, n_samples = frames.n_fft, frames.hop, frames.n_samples
+    if 2 * each > frames.n_frames or 2 * each * n_fft > most:
         return None
-    which = np.r_[:count, n_frames - count : n_frames]
-    samples = np.add.outer(which * frames.hop, np.arange(n_fft)).ravel()
-    if job.pad_mode == "constant":
-        samples -= frames.start
-        inside = samples.clip(0, frames.n_samples - 1)
-        return _Ends(count, torch.from_numpy(inside), torch.from_numpy(inside != samples))
-    axis = padding_index(-frames.start, frames.span - frames.start, frames.n_samples, job.pad_mode)
-    return _Ends(count, torch.from_numpy(axis[samples]), None)
+    views = np.add.outer(np.arange(each) * hop, np.arange(n_fft)).ravel()
+    constant, parts = job.pad_mode == "constant", []
+    for first in (0, frames.n_frames - each):
+        lo = first * hop - frames.start
+        hi = lo + (each - 1) * hop + n_fft
+        parts.append((np.arange(lo, hi) if constant else padding_index(lo, hi, n_samples, job.pad_mode))[views])
+    samples = np.concatenate(parts)
+    inside = samples.clip(0, n_samples - 1)
+    return _Ends(each, torch.from_numpy(inside), torch.from_numpy(inside != samples) if constant else None)
 
 
 def analysis(signal: torch.Tensor, job: Analysis, out: torch.Tensor | None = None) -> torch.Tensor:
@@ -135,7 +134,7 @@ def analysis(signal: torch.Tensor, job: Analysis, out: torch.Tensor | None = Non
     shape = (items, n_frames, n_fft // 2 + 1)
     given = out is not None and out.mT.is_contiguous()
     spectra = out.mT.view(shape) if given else signal.new_empty(shape, dtype=_COMPLEX_OF[signal.dtype])  # type: ignore[union-attr]
-    _, first, last, _ = _framing(job, signal.dtype)
+    _, first, last = _framing(job, signal.dtype)
     memory = None
     for lo, hi in ((first, last), (0, first), (last, n_frames)):
         for b, p, q in _blocks(items, lo, hi, n_fft * size):
@@ -155,7 +154,7 @@ def _framed(signals: torch.Tensor, job: Analysis, lo: int, hi: int, memory: torc
     """
     frames, items, count = job.frames, signals.shape[0], hi - lo
     n_fft, hop = frames.n_fft, frames.hop
-    window, first, last, _ = _framing(job, signals.dtype)
+    window, first, last = _framing(job, signals.dtype)
     if first <= lo and hi <= last:
         views = _views(signals, lo * hop - frames.start, count, n_fft, hop)
     elif first >= hi or last <= lo or first == last or items * frames.span <= tuning().torch_padded_items:
@@ -171,7 +170,8 @@ def _framed_apart(signals: torch.Tensor, job: Analysis) -> torch.Tensor:
     """All frames, windowed, of which [first, last) lie within the signal."""
     frames, items = job.frames, signals.shape[0]
     n_fft, hop, n_frames = frames.n_fft, frames.hop, frames.n_frames
-    window, first, last, ends = _framing(job, signals.dtype)
+    window, first, last = _framing(job, signals.dtype)
+    ends = _ends(job, max(first, n_frames - last), tuning().torch_small_items)
     segments = signals.new_empty((items, n_frames, n_fft))
     inner = _views(signals, first * hop - frames.start, last - first, n_fft, hop)
     torch.mul(inner, window, out=segments.narrow(1, first, last - first))
