@@ -28,7 +28,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ...settings import get_fft_engine
-from .memory import scratch
+from .memory import keep_views, known_views, scratch
 
 Transform = Callable[[np.ndarray, np.ndarray], Any]  # (of these frames (..., frames, numbers), to this place)
 
@@ -177,6 +177,8 @@ class DuccEngine:
 def _in_vectors(transform: Transform, lanes: int, x: np.ndarray, out: np.ndarray) -> None:
     """Transform frames x (..., frames, numbers) in whole vectors of so many lanes."""
     count, total = x.shape[-2], math.prod(x.shape[:-1])
+    if not total:
+        return  # which ducc0 refuses
     if total % lanes == 0:
         _to_place(transform, x, out)
     elif count >= lanes:
@@ -184,14 +186,25 @@ def _in_vectors(transform: Transform, lanes: int, x: np.ndarray, out: np.ndarray
         _to_place(transform, x[..., :whole, :], out[..., :whole, :])
         _to_place(transform, x[..., -lanes:, :], out[..., -lanes:, :])
     else:
-        padded = -(-total // lanes) * lanes
-        frames = scratch("lanes", (padded, x.shape[-1]), x.dtype)
-        made = scratch("made in lanes", (padded, out.shape[-1]), out.dtype)
-        frames[...] = x[(0,) * (x.ndim - 1)]
+        key = "lanes", lanes, x.shape, x.dtype, out.shape
+        frames, made, first, results = known_views(key) or _left_over(key, out.dtype)
+        np.copyto(frames, x[(0,) * (x.ndim - 1)])
         if total > 1:
-            frames[:total] = x.reshape(total, -1)
+            np.copyto(first, x)
         transform(frames, made)
-        out[...] = made[:total].reshape(out.shape)
+        np.copyto(out, results)
+
+
+def _left_over(key: tuple[str, int, tuple[int, ...], np.dtype, tuple[int, ...]], kind: np.dtype) -> Any:
+    """Scratch for frames that make no whole vectors: all that is transformed, and the views of what was asked for."""
+    _, lanes, shape, dtype, made_shape = key
+    total = math.prod(shape[:-1])
+    padded = -(-total // lanes) * lanes
+    frames = scratch("lanes", (padded, shape[-1]), dtype)
+    made = scratch("made in lanes", (padded, made_shape[-1]), kind)
+    views = frames, made, frames[:total].reshape(shape), made[:total].reshape(made_shape)
+    keep_views(key, views, frames, made)
+    return views
 
 
 def _to_place(transform: Transform, x: np.ndarray, out: np.ndarray) -> None:

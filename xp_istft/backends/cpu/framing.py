@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -71,15 +72,19 @@ class Framed:
 
     def copy_to(self, segments: np.ndarray, batch: slice, lo: int) -> None:
         """Frames from `lo` on of some items to segments (items, frames, n_fft)."""
-        hi = lo + segments.shape[1]
+        for a, b, frames in self.pieces(batch, lo, lo + segments.shape[1]):
+            np.copyto(segments[:, a - lo : b - lo], frames)
+
+    def pieces(self, batch: slice, lo: int, hi: int) -> Iterator[tuple[int, int, np.ndarray]]:
+        """Frames [lo, hi) of some items in up to three pieces: the first and last frame, and a view of all."""
         a = min(max(lo, self._first), hi)
         b = max(a, min(hi, self._last))
         if lo < a:
-            np.copyto(segments[:, : a - lo], self._padded(batch, lo, a))
+            yield lo, a, self._padded(batch, lo, a)
         if a < b:
-            np.copyto(segments[:, a - lo : b - lo], self._within[batch, a - self._first : b - self._first])
+            yield a, b, self._within[batch, a - self._first : b - self._first]
         if b < hi:
-            np.copyto(segments[:, b - lo :], self._padded(batch, b, hi))
+            yield b, hi, self._padded(batch, b, hi)
 
     def _padded(self, batch: slice, lo: int, hi: int) -> np.ndarray:
         frames, pad_mode = self._job.frames, self._job.pad_mode

@@ -13,8 +13,8 @@ from ...dtypes import COMPLEX_OF, REAL_OF, dtype_name
 from ...jobs import Analysis, Running, Synthesis
 from ...settings import get_fft_engine
 from ..base import Backend
-from . import streams
-from .analysis import copied_frames, forward_of, transformed
+from . import products, streams
+from .analysis import copied_frames, forward_of, transformed, whole_spectrum
 from .fft import engine_for
 from .memory import empty, keep_views, known_views
 from .retrieval import retrieve
@@ -22,6 +22,8 @@ from .synthesis import COPY, inverse_of, overlap_added, plan_of, whole_signal
 from .tasks import batches
 
 _SMALL = "small"
+_SMALL_SAMPLES = 1 << 14  # of all frames
+_FEW = 2048  # frames: to find out anew what is known of more takes little of their time
 
 
 class NumPyBackend(Backend):
@@ -38,22 +40,34 @@ class NumPyBackend(Backend):
             out = empty("istft", (*spectrum.shape[:-2], job.frames.n_samples), REAL_OF[kind] if job.real else kind)
         inverse = inverse_of(spectrum, job)
         overlap_added(spectrum, job, inverse, out, workers)
-        if out.ndim == 1 and (whole := known_views((plan_of(job, out.dtype, inverse.factor), 1))):
-            keep_views(key, partial(whole_signal, inverse, whole, out.dtype), whole.inside)
+        if out.ndim == 1:
+            plan = plan_of(job, out.dtype, inverse.factor)
+            if inverse.short and plan.n_frames <= _FEW:
+                keep_views(key, partial(products.whole_signal, plan))
+            elif not inverse.short and (whole := known_views((plan, 1))):
+                keep_views(key, partial(whole_signal, inverse, whole, out.dtype), whole.inside)
         return out
 
     def analysis(
         self, signal: np.ndarray, job: Analysis, out: np.ndarray | None = None, workers: int | None = None
     ) -> np.ndarray:
+        key = (_SMALL, job, signal.ndim, signal.dtype, get_fft_engine())
+        if out is None and (small := known_views(key)):
+            return small(signal)
         frames = job.frames
         kind = COMPLEX_OF[signal.dtype]
+        n_bins = frames.n_fft // 2 + 1 if job.onesided else frames.n_fft
+        if products.served("to spectra", frames.n_fft, kind, job.onesided):
+            make = partial(products.analysed, job)
+        else:
+            make = partial(transformed, job, forward_of(job, engine_for(frames.n_fft, kind, job.onesided), kind))
         if out is None:  # frames one after the other in memory, as librosa and torch lay them
-            n_bins = frames.n_fft // 2 + 1 if job.onesided else frames.n_fft
             out = empty("stft", (*signal.shape[:-1], frames.n_frames, n_bins), kind).swapaxes(-1, -2)
-        forward = forward_of(job, engine_for(frames.n_fft, kind, job.onesided), kind)
+            if signal.ndim == 1 and 0 < frames.n_frames * frames.n_fft <= _SMALL_SAMPLES:
+                keep_views(key, partial(whole_spectrum, make, (frames.n_frames, n_bins), kind))
         for one, result in batches(signal.ndim - 1, signal, out):
             if len(one):
-                transformed(one, job, forward, result.transpose(0, 2, 1), workers)
+                make(one, result.transpose(0, 2, 1), workers)
         return out
 
     def overlap_add(self, segments: np.ndarray, job: Synthesis) -> np.ndarray:

@@ -11,6 +11,7 @@ from ...dtypes import REAL_OF
 from ...frames import Frames
 from ...jobs import Running, Synthesis
 from ...windows import HopPeriodic
+from . import products
 from .overlap import Overlap, add_frames, with_true_gain
 from .synthesis import inverse_of, overlap_added, plan_of
 
@@ -37,7 +38,11 @@ def continued(spectrum: np.ndarray, sums: np.ndarray, frame: int, running: Runni
     with inverse.around():
         total = np.zeros((*sums.shape[:-1], held + one_by_one * hop), sums.dtype)
         total[..., :held] = sums
-        add_frames(plan, running, inverse.transform, frames[:, :one_by_one], total.view(plan.weights.dtype), frame)
+        numbers, some = total.view(plan.weights.dtype), frames[:, :one_by_one]
+        if inverse.short:
+            products.add_frames(plan, running, some, numbers)
+        else:
+            add_frames(plan, running, inverse.transform, some, numbers, frame)
         if many is not None:
             reached = total[..., :held]
             total = np.empty((*sums.shape[:-1], held + count * hop), sums.dtype)

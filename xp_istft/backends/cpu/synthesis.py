@@ -22,6 +22,7 @@ import numpy as np
 from ...dtypes import REAL_OF
 from ...jobs import Synthesis
 from ...tuning import tuning
+from . import products
 from .fft import Engine, engine_for
 from .memory import known_views, pitch, scratch
 from .overlap import Overlap, Transform, Whole, gather, gather_whole, overlap_of, scatter, whole_of
@@ -43,11 +44,15 @@ class Inverse(NamedTuple):
     around: Around
     buffers: int  # arrays of a block's size that it takes, the segments among them
     factor: float  # that the segments still want
+    short: bool = False  # segments are products, windowed and scaled
 
 
 def inverse_of(spectrum: np.ndarray, job: Synthesis) -> Inverse:
     """The inverse FFTs of spectra that lie in memory as this one does."""
-    engine = engine_for(job.frames.n_fft, spectrum.dtype, job.onesided)
+    n_fft = job.frames.n_fft
+    if products.served("to signals", n_fft, spectrum.dtype, job.onesided):
+        return Inverse(_copied, quiet, 1, 1 / n_fft, short=True)
+    engine = engine_for(n_fft, spectrum.dtype, job.onesided)
     return _inverse(job, engine, _packed(spectrum) if engine.packed else _as_they_lie)
 
 
@@ -161,13 +166,17 @@ def whole_signal(inverse: Inverse, whole: Whole, dtype: np.dtype, spectrum: np.n
 def overlap_added(source: np.ndarray, job: Synthesis, inverse: Inverse, out: np.ndarray, workers: int | None) -> None:
     plan = plan_of(job, out.dtype, inverse.factor)
     for frames, signal in batches(out.ndim - 1, source, out):
-        if signal.size:
+        if signal.size and inverse.short:
+            products.added(plan, frames.transpose(0, 2, 1), signal, workers)
+            with inverse.around():
+                plan.finish(signal)
+        elif signal.size:
             _one_batch(plan, inverse, frames.transpose(0, 2, 1), signal, workers)
 
 
 def _one_batch(plan: Overlap, inverse: Inverse, frames: np.ndarray, signal: np.ndarray, workers: int | None) -> None:
     """Signal (items, n_samples) of frames (items, n_frames, bins)."""
-    transform, around, buffers, _ = inverse
+    transform, around, buffers, *_ = inverse
     items = signal.shape[0]
     packed = signal.strides[1] == signal.itemsize
     if packed and (whole := known_views((plan, items))):
