@@ -170,6 +170,29 @@ def test_a_call_like_an_earlier_one_gives_the_same_bits():
             np.testing.assert_array_equal(out, t.istft(X[index]))
 
 
+@pytest.mark.parametrize("n_samples", [60, 6000])
+@pytest.mark.parametrize("onesided", [True, False])
+@pytest.mark.parametrize("sizes", [(16, 4), (17, 5), (64, 1)], ids=str)
+def test_results_may_lie_anywhere_in_memory(sizes, onesided, n_samples):
+    """With whole hops and without; (64, 1) adds frames in groups."""
+    t = xi.STFT(*sizes, onesided=onesided)
+    x = np.random.default_rng(10).standard_normal((2, n_samples))
+    X = t.stft(x)
+    y = t.istft(X)
+    for out in (np.zeros((2, y.shape[1], 3), y.dtype)[..., 1], np.zeros(y.shape[::-1], y.dtype).T):
+        for i in (0, slice(None)):
+            out[...] = 0
+            t.istft(X[i], out=out[i])
+            np.testing.assert_array_equal(out[i], y[i])
+    for out in (
+        np.zeros((*X.shape, 3), complex)[..., 1],
+        np.zeros(X.shape, complex),
+        np.zeros(X.shape[::-1], complex).T,
+    ):
+        t.stft(x, out=out)
+        np.testing.assert_array_equal(out, X)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("geometry", [(16, 4, 900, 7, 3500), (17, 5, 700, 8, 3400), (64, 1, 900, 32, 890)], ids=str)
 def test_nan_stays_in_the_samples_of_its_frame(geometry, value, cut):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import numpy as np
@@ -144,3 +145,19 @@ def test_few_frames_determine_at_their_start_what_many_do():
         transform = xi.STFT(8, 1, window=window, center=False)
         for n_frames in (1, 2, 7, 8, 50):
             assert transform.coverage(n_frames).determined[0] == known
+
+
+@pytest.mark.parametrize("padding", [None, 0, (3, 5), (5, 0)])
+@pytest.mark.parametrize("extra", [0, 1, 7])
+def test_the_warning_names_the_samples_that_are_not_determined(padding, extra):
+    t = xi.STFT(8, 2, padding=padding)
+    length = t.n_samples(9) + extra
+    known = np.flatnonzero(t.coverage(9, length).determined)
+    ends = (0, known[0]), (known[-1] + 1, length)
+    ranges = " and ".join(f"[{lo}, {hi})" for lo, hi in ends if lo < hi)
+    X = np.ones((5, 9), complex)
+    if ranges:
+        with pytest.warns(xi.CoverageWarning, match=re.escape(f": samples {ranges} of {length} lie under no window")):
+            t.istft(X, length=length)
+    else:
+        t.istft(X, length=length)  # in silence

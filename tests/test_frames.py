@@ -169,6 +169,11 @@ def test_the_hop_is_a_quarter_of_the_window_and_at_least_one(win_length, hop):
     assert xi.STFT(12, window=np.ones(win_length)).hop_length == hop
 
 
+def test_a_window_of_no_samples_is_refused_as_a_window():
+    with pytest.raises(ValueError, match="^STFT: window: need length 12, got 0"):
+        xi.STFT(12, window=np.ones(0))
+
+
 def test_nothing_makes_nothing():
     for padding in ("same", "full", 0):
         transform = xi.STFT(8, 2, padding=padding)

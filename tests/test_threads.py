@@ -50,6 +50,16 @@ def test_long_signals_keep_every_thread_busy():
     few, per_block = tasks.cut(1, 40, 4, 500, 8)  # a part has four histories of rows at least
     assert (len(few), per_block) == (1, 40)
     assert len(tasks.cut(8, 40, 4, 5000, 8)[0]) == 8  # an item a thread, though all would make one block
+    assert [len(tasks.cut(1, 1000, history, history + 40, 8)[0]) for history in (100, 250, 300)] == [2, 1, 1]
+    for items, rows, held, workers, count in ((40, 3, 3000, 1, 1), (40, 3, 3000, 5, 5), (40, 3, 30, 1, 4)):
+        assert len(tasks.cut(items, rows, 0, held, workers)[0]) == count  # short signals share a block
+
+
+def test_little_work_has_one_thread():
+    for factor, threads_ in ((0, 1), (0.99, 1), (1, 5), (9, 5)):
+        assert tasks.threads_for(factor * tuning().threaded_seconds, 5) == threads_
+    with xi.workers(3):
+        assert tasks.threads_for(tuning().threaded_seconds, None) == 3
 
 
 def test_axes_that_lie_evenly_are_one():
@@ -132,6 +142,23 @@ def test_no_more_threads_start_than_have_work():
         assert sorted(done) == list(range(n_tasks))
         assert len(helpers()) == max(before, needed)
     assert all(thread.daemon for thread in helpers())
+
+
+CALLS = {
+    "stft": lambda x, X, **workers: xi.stft(x, 64, **workers),
+    "istft": lambda x, X, **workers: xi.istft(X, **workers),
+    "griffin_lim": lambda x, X, **workers: xi.griffin_lim(np.abs(X), xi.STFT(64), n_iter=1, **workers),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_short_calls_start_no_thread_and_long_ones_as_many_as_are_asked_for(call):
+    before = len(helpers())
+    workers = before + 3
+    for n_samples, due in ((100, before), (100_000, workers - 1)):
+        x = np.ones((2 * workers, n_samples))
+        call(x, xi.stft(x, 64, workers=1), workers=workers)
+        assert len(helpers()) == due
 
 
 def test_the_work_is_done_where_no_thread_starts(monkeypatch):

@@ -196,6 +196,15 @@ def test_solve_is_for_real_signals_and_least_squares(fields, name, got):
         t.solve(t.stft(np.ones(99)))
 
 
+def test_solve_warns_of_samples_that_iterations_do_not_determine(rng):
+    t = xi.STFT(64, 16, window=("kaiser", 14.0), center=False)
+    X = t.stft(rng.standard_normal(400))
+    t.istft(X)  # the closed form determines all of them, and is silent
+    for each in (t, dataclasses.replace(t, solver=xi.Dual("uniform"))):
+        with pytest.warns(xi.CoverageWarning, match=r"^solve: window: samples \[0, 2\) and \[399, 400\) of 400 lie"):
+            each.solve(X)
+
+
 @pytest.mark.parametrize("made", [{}, {"window": np.hanning(32)}, {"onesided": False}], ids=str)
 def test_a_value_with_another_nola_and_max_gain_is_that_value(made):
     t = xi.STFT(32, **made)
