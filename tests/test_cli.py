@@ -29,7 +29,6 @@ for library in ("click", "h5py", "rich", "matplotlib"):
 h5py = pytest.importorskip("h5py")
 soundfile = pytest.importorskip("soundfile")
 
-from xp_istft.backends.stored import Stored  # noqa: E402
 from xp_istft.cli import commands, many, recordings, spectrogram_files, speech, whole_files  # noqa: E402  what they need was asked for first
 
 RATE = 8000
@@ -635,6 +634,22 @@ def test_a_spectrogram_file_says_what_its_inverse_needs(cli):
     np.testing.assert_array_equal(heard("z.wav"), heard("y.wav"))
 
 
+@pytest.mark.parametrize(
+    "layout",
+    [{"chunks": (2, 33, 7)}, {"chunks": (1, 33, 1)}, {"chunks": (1, 5, 500)}, {"chunks": None}, {"dtype": ">c8"}],
+    ids=str,
+)
+def test_other_programs_may_lay_a_spectrogram_file_out_anew(cli, tiny_blocks, layout):
+    written()
+    assert cli("stft", "in.wav", "X.h5", "--n-fft", 64)[0] == 0
+    assert cli("istft", "X.h5", "due.wav")[0] == 0
+    with h5py.File("X.h5") as file, h5py.File("Y.h5", "w") as other:
+        X = file["spectrum"]
+        other.create_dataset("spectrum", data=X[...], **{"chunks": X.chunks, **layout}).attrs.update(X.attrs)
+    assert cli("istft", "Y.h5", "out.wav")[0] == 0
+    np.testing.assert_array_equal(heard("out.wav"), heard("due.wav"))
+
+
 def test_a_window_larger_than_the_headers_of_hdf5(cli):
     x = written()
     np.save("w.npy", np.hanning(20001)[1:])
@@ -758,7 +773,9 @@ class BrokenError(Exception):
 def test_a_failure_half_way_leaves_nothing(cli, monkeypatch, tiny_blocks, command, cause):
     written()
     cli("stft", "in.wav", "X.h5", "--n-fft", 64)
-    target, kind = ("Y.h5", Stored) if command == "stft" else ("out.wav", recordings.NewRecording)
+    writers = {"Y.h5": spectrogram_files.WholeChunks, "out.wav": recordings.NewRecording}
+    target = "Y.h5" if command == "stft" else "out.wav"
+    kind = writers[target]
     Path(target).write_text("precious")
     write, calls = kind.write, []
 
@@ -855,10 +872,10 @@ def test_the_main_job_imports_no_array_library_and_no_plots():
 KILLED_AT_BLOCK_3 = """
 import os, signal, sys
 from xp_istft.tuning import tuned
-from xp_istft.backends.stored import Stored
+from xp_istft.cli.spectrogram_files import WholeChunks
 from xp_istft.cli import commands, recordings
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let background jobs ignore it
-for writer in (Stored, recordings.NewRecording):
+for writer in (WholeChunks, recordings.NewRecording):
     def write(self, *block, write=writer.write, count=[0]):
         write(self, *block)
         count[0] += 1

@@ -167,7 +167,7 @@ def test_a_file_that_kills_every_worker_is_one_failure(client, tmp_path):
 
 
 def test_no_scheduler_answers(cli, monkeypatch):
-    monkeypatch.setattr(many, "_SECONDS", 0.2)
+    monkeypatch.setattr(many, "ANSWER_SECONDS", 0.2)
     written("a.wav")
     code, _, err = cli("stft", "a.wav", "X.h5", "--scheduler", "tcp://127.0.0.1:9")
     assert code == 2

@@ -382,8 +382,8 @@ def test_cuda_tensors_go_to_cupy_on_the_stream_of_torch(monkeypatch):
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
     X = spectrum(8).detach()
     on_cuda = types.SimpleNamespace(is_cpu=False, device=types.SimpleNamespace(index=3))
-    borrower = lending._borrower
-    monkeypatch.setattr(lending, "_borrower", lambda tensor: borrower(on_cuda))
+    borrower = lending.borrower
+    monkeypatch.setattr(lending, "borrower", lambda tensor: borrower(on_cuda))
     monkeypatch.setattr(cpu, "served", lambda tensor, job: False)
     plain = xi.istft(X.numpy(), hop_length=2)
     assert np.array_equal(xi.istft(X, hop_length=2).numpy(), plain)

@@ -16,7 +16,7 @@ from .whole_files import remove_parts
 
 Work = Callable[[Path, Path], str]
 
-_SECONDS = 10  # that a scheduler has to answer
+ANSWER_SECONDS = 10  # within which a scheduler must answer
 
 
 class Outcome(NamedTuple):
@@ -145,7 +145,7 @@ def _executor(scheduler: str | None, workers: int) -> Iterator[Executor]:
     except ModuleNotFoundError as cause:
         raise Failure(Exit.USAGE, "--scheduler needs Dask: pip install 'xp-istft[distributed]'") from cause
     try:
-        client = Client(scheduler, timeout=_SECONDS)
+        client = Client(scheduler, timeout=ANSWER_SECONDS)
     except (OSError, ValueError) as cause:
         raise Failure(Exit.USAGE, f"{scheduler}: no scheduler answers there: {one_line(cause)}") from cause
     with client:

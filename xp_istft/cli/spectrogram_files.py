@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -132,7 +133,7 @@ def new_spectrogram(
         with h5py.File(disk, "w", libver=("v110", "v110")) as file:  # since 1.10 its headers have checksums
             dataset = file.create_dataset("spectrum", shape, dtype, chunks=(1, shape[1], chunk_frames(shape, dtype)))
             dataset.attrs.update(parameters.attributes())
-            stored, end = Stored(dataset), 0
+            stored, end = WholeChunks(dataset), 0
 
             def write(spectrum: np.ndarray) -> None:
                 nonlocal end
@@ -144,7 +145,34 @@ def new_spectrogram(
         disk.check()
 
 
-def chunk_frames(shape: tuple[int, int, int], dtype: str) -> int:
+class WholeChunks(Stored):
+    """A dataset in the chunks that `new_spectrogram` makes, which are taken as they lie in the file.
+
+    HDF5 would gather a block bin by bin, and the transforms want it frame by frame: so the work of the two commands
+    took 1.3 and 1.2 times as long as with frames one after the other.
+    """
+
+    def read(self, lo: int, hi: int) -> np.ndarray:
+        channels, n_bins, _ = self.shape
+        spectrum = np.empty((channels, hi - lo, n_bins), self.dtype).swapaxes(-1, -2)
+        for channel, first in product(range(channels), range(lo - lo % self.chunk, hi, self.chunk)):
+            _, data = self.array.id.read_direct_chunk((channel, 0, first))
+            piece = np.frombuffer(data, self.dtype).reshape(n_bins, self.chunk)
+            a, b = max(lo, first), min(hi, first + self.chunk)
+            spectrum[channel, :, a - lo : b - lo] = piece[:, a - first : b - first]
+        return spectrum
+
+    def write(self, lo: int, hi: int, piece: np.ndarray) -> None:
+        for a in range(lo, hi, self.chunk):
+            b = min(a + self.chunk, hi)
+            if lo % self.chunk or b - a < self.chunk:
+                super().write(a, b, piece[..., a - lo : b - lo])
+                continue
+            for channel, spectrum in enumerate(piece):
+                self.array.id.write_direct_chunk((channel, 0, a), np.ascontiguousarray(spectrum[:, a - lo : b - lo]))
+
+
+def chunk_frames(shape: tuple[int, int, int], dtype: Any) -> int:
     """Frames in a chunk of a spectrogram file: at most a MiB of one channel, and such that the last is nearly full."""
     most = max(1, tuning().spectrum_bytes // (16 * shape[1] * np.dtype(dtype).itemsize))
     return -(-shape[2] // -(-shape[2] // most))
@@ -172,6 +200,8 @@ class Spectrogram:
             ours = key is None and h5py.is_hdf5(path)
             array: Any = _opened(stack, path) if ours else load_spectrum(path, key)
             self._stored = _laid_out(array, path, frames_first)
+            if ours and _is_our_layout(array) and not frames_first:
+                self._stored = WholeChunks(array)
             self.chunk, self.dtype = self._stored.chunk, self._stored.dtype.name
             *leading, n_bins, n_frames = self._stored.shape
             self.shape = (math.prod(leading), n_bins, n_frames)
@@ -209,6 +239,13 @@ def _opened(stack: ExitStack, path: Path) -> h5py.Dataset:
         if not n_bytes <= there <= path.stat().st_size:
             raise Failure(Exit.INPUT, f"{path}: truncated: {n_bytes:,} bytes of spectrum, {there:,} are there")
         return dataset
+
+
+def _is_our_layout(dataset: h5py.Dataset) -> bool:
+    """Whether its chunks are those that `new_spectrogram` makes: of any other size one may not fit into memory."""
+    if dataset.ndim != 3 or not dataset.dtype.isnative:
+        return False
+    return dataset.chunks == (1, dataset.shape[1], chunk_frames(dataset.shape, dataset.dtype))
 
 
 def _laid_out(array: Any, path: Path, frames_first: bool) -> Stored:

@@ -129,7 +129,8 @@ def pghi(
 
     Phase gradient heap integration (Prusa, Balazs & Sondergaard, 2017), with a maximum spanning forest in place of
     the heap. It is exact for a Gaussian window and small hops; any other window counts as the Gaussian whose square
-    has the same variance. Computed on the host, whatever the device of S.
+    has the same variance. Computed on the host, whatever the device of S, on the threads that `set_workers` allows: the
+    same bits for any number.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ def lent(
     tensor = tensor.detach().resolve_conj().resolve_neg()
     if not lendable(tensor):
         return written(getattr(BASE, name)(tensor, job), out)
-    library, backend, place = _borrower(tensor)
+    library, backend, place = borrower(tensor)
     if out is None and library is not np:
         if name == "synthesis":
             out = empty_signal(tensor, job.frames.n_samples, job.real)  # type: ignore[union-attr]
@@ -46,7 +46,7 @@ def lent(
         return made if library is np else made.clone()
 
 
-def _borrower(tensor: torch.Tensor) -> tuple[Any, Backend, AbstractContextManager[Any]]:
+def borrower(tensor: torch.Tensor) -> tuple[Any, Backend, AbstractContextManager[Any]]:
     """The library that shares the tensor's memory, its backend, and where the work goes: on CUDA, torch's stream."""
     if tensor.is_cpu:
         return np, NUMPY, nullcontext()
