@@ -37,10 +37,9 @@ def served(tensor: torch.Tensor, job: Synthesis | Analysis) -> bool:
 @lru_cache(maxsize=256)
 def _suits(job: Synthesis | Analysis, dtype: torch.dtype) -> bool:
     frames, analysed = job.frames, isinstance(job, Analysis)
-    kinds = _REAL if analysed else _COMPLEX
-    return (
-        dtype in kinds and job.onesided and (analysed or frames.start >= 0) and _steady(frames.n_fft, dtype.to_real())
-    )
+    if job.followed or not job.onesided or dtype not in (_REAL if analysed else _COMPLEX):
+        return False
+    return (analysed or frames.start >= 0) and _steady(frames.n_fft, dtype.to_real())
 
 
 @lru_cache(maxsize=256)
