@@ -143,7 +143,7 @@ def test_a_calls_argument_goes_before_all(monkeypatch, cut):
     taken = []
     monkeypatch.setattr(tasks, "get_workers", lambda: taken.append("asked") or 1)
     cut(threaded_seconds=0)
-    X = xi.stft(np.ones(300), 16, workers=2)
+    X = xi.stft(np.ones(300), 64, workers=2)
     with xi.workers(3):
         xi.istft(X, workers=2)
     assert taken == []
