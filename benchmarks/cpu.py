@@ -9,6 +9,7 @@ how; README quotes the means.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from math import exp, log
 from typing import Any
 
@@ -19,6 +20,8 @@ from results import arguments, machine, table, write
 
 import xp_istft as xi
 from xp_istft.backends.cpu.fft import engine_for
+from xp_istft.backends.cpu.overlap import seconds
+from xp_istft.tuning import tuned, tuning
 
 OTHERS = (
     Problem("64 x 4 s", 64, 401, 400, 160),
@@ -39,6 +42,7 @@ OTHERS = (
     Problem("float64", 1, 5168, 2048, 512, dtype="float64"),
 )
 SECONDS = (1, 4, 16, 60, 600, 3600)  # of audio at 16 kHz, 1024/256
+MILLIS = (0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 4.0)  # of work on one thread
 OURS = ("xp_istft", "xp_istft, mkl")
 FEW = ("xp_istft", "torch", "librosa")
 
@@ -138,10 +142,35 @@ def lengths(threads: int, budget: float, seconds: tuple[int, ...]) -> tuple[str,
     )
 
 
+def crossover(threads: int, budget: float, millis: tuple[float, ...]) -> tuple[str, ...]:
+    """From how much work on threads are sooner than one."""
+    rows: list[list[Any]] = []
+    with tuned(threaded_seconds=0):
+        for each in millis:
+            row: list[Any] = [f"{each:g}"]
+            for n_fft in (512, 2048):
+                n_frames = max(4, round(1e-3 * each / seconds(n_fft)))
+                problem = Problem(f"{each} ms", 1, n_frames, n_fft, n_fft // 4)
+                for direction in ("istft", "stft"):
+                    array = problem.spectrum() if direction == "istft" else problem.signal()
+                    function, array = prepared("xp_istft", direction, problem, array, threads)
+                    alone, _ = prepared("xp_istft", direction, problem, array, 1)
+                    both = {"threads": partial(function, array), "alone": partial(alone, array)}
+                    row.append(race(both, budget=budget).ratio("threads", "alone"))
+            rows.append(row)
+    head = [f"{direction}, {n_fft}/{n_fft // 4}" for n_fft in (512, 2048) for direction in ("istft", "stft")]
+    return (
+        "## From where on threads are sooner",
+        f"Time of {threads} threads divided by that of one, by the work that the tuning expects; it takes one thread "
+        f"for less than {1e3 * tuning().threaded_seconds:g} ms.",
+        table(["work, ms", *head], rows),
+    )
+
+
 def main() -> None:
     chosen = arguments(__doc__, minutes=12.0, threads=2).parse_args()
     quick = chosen.quick
-    share = 0.0 if quick else chosen.minutes * 60 / 110  # of the races below
+    share = 0.0 if quick else chosen.minutes * 60 / 118  # of the races below
     problems = (TINY,) if quick else (*MAIN, *OTHERS)
     races: dict[str, dict[tuple[Problem, str], Race]] = {"istft": {}, "stft": {}}
     for problem in problems:
@@ -168,6 +197,7 @@ def main() -> None:
         *section("istft", races["istft"]),
         *section("stft", races["stft"]),
         *gradients(chosen.threads, 3 * share, problems[:2]),
+        *crossover(chosen.threads, share / 4, (0.3,) if quick else MILLIS),
         *lengths(chosen.threads, 2 * share, (1,) if quick else SECONDS),
         suffix=f"-{machine()}",
     )

@@ -12,7 +12,7 @@ from xp_istft.backends.base import BASE
 from xp_istft.backends.cpu import products
 from xp_istft.backends.cpu.numpy import BACKEND
 
-SHAPES = [(16, 4), (20, 5), (15, 4), (32, 8), (8, 1), (2, 1), (3, 2), (16, 16), (20, 8), (31, 7)]
+SHAPES = [(16, 4), (20, 5), (15, 4), (32, 8), (8, 1), (2, 1), (3, 2), (16, 16), (20, 8), (31, 7), (6, 17)]
 PLACES = [{}, {"padding": "same"}, {"center": False, "window": "hamming"}, {"padding": "full"}]
 
 
@@ -69,6 +69,20 @@ def test_a_frame_has_the_same_bits_among_any_others(shape, dtype, cut, monkeypat
         assert np.array_equal(BACKEND.synthesis(X, inverse, workers=workers), y)
         assert np.array_equal(BACKEND.analysis(x[1], forward), X[1])
         assert np.array_equal(BACKEND.synthesis(X[1], inverse), y[1])
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 40])
+@pytest.mark.parametrize("items", [3, 2000])
+def test_items_of_a_batch_are_independent_however_many(items, n_frames):
+    X = np.random.default_rng(6).standard_normal((items, 9, n_frames, 2)).view(complex)[..., 0]
+    t = xi.STFT(16, 4, padding="same")
+    for seed in range(3):
+        spectra = np.roll(X, seed, axis=0)
+        y = t.istft(spectra)
+        again = t.stft(y)
+        for item in (0, items // 2, items - 1):
+            assert np.array_equal(t.istft(spectra[item]), y[item])
+            assert np.array_equal(t.stft(y[item]), again[item])
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 1000])
@@ -134,3 +148,19 @@ def test_products_whose_bits_depend_on_their_place_are_not_taken(way, monkeypatc
 
     monkeypatch.setattr(np, "matmul", rounded)
     assert not products._is_steady.__wrapped__(15, np.dtype("F"))
+
+
+@pytest.mark.parametrize("dtype", ["f", "d"])
+def test_signals_of_tensors_have_the_bits_of_arrays(dtype):
+    torch = pytest.importorskip("torch")
+    X = np.random.default_rng(4).standard_normal((2, 9, 300, 2)).astype(dtype).view(COMPLEX[dtype])[..., 0]
+    tensor = torch.from_numpy(X)
+    with xi.workers(1):
+        assert np.array_equal(xi.istft(tensor, hop_length=4).numpy(), xi.istft(X, hop_length=4))
+    leaf = tensor.clone().requires_grad_()
+    weight = torch.from_numpy(np.random.default_rng(5).standard_normal((2, 299 * 4)).astype(dtype))
+    (xi.istft(leaf, hop_length=4) * weight).sum().backward()
+    with xi.fft_engine("numpy"):
+        other = tensor.clone().requires_grad_()
+        (xi.istft(other, hop_length=4) * weight).sum().backward()
+    torch.testing.assert_close(leaf.grad, other.grad)

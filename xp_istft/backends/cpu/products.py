@@ -32,6 +32,7 @@ _ROWS = 32  # frames of a product: 64 took 0.94 to 1 of the time of many, more o
 _BLOCK = 8192  # frames: 1 MB with their spectra
 _FEW = 256  # rows of a hop: written one by one they take less time than calls for each sample
 _PADDED = 2048  # frames: fewer take less time from a padded copy of the signal than in three pieces
+_PADDED_SAMPLES = 1 << 16  # of that copy
 _SECONDS = 2e-8  # a frame, roughly
 
 Task = tuple[slice, tuple[int, int]]
@@ -77,7 +78,7 @@ def analysed(job: Analysis, signal: np.ndarray, result: np.ndarray, workers: int
     items, n_frames, _ = result.shape
     matrix = _analysis_matrix(job, result.dtype)
     threads = threads_for(items * n_frames * _SECONDS, workers)
-    if threads == 1 and items * n_frames <= _PADDED:
+    if threads == 1 and items * n_frames <= _PADDED and items * job.frames.span <= _PADDED_SAMPLES:
         with np.errstate(all="ignore"):
             _transformed(padded_frames(signal, job), matrix, result)
         return
@@ -99,7 +100,7 @@ def _tasks(items: int, rows: int, threads: int) -> list[Task]:
     """Several whole items, or a part of one."""
     block = _BLOCK if threads == 1 else min(_BLOCK, -(-items * rows // (threads * TASKS_PER_THREAD)))
     if rows <= block:
-        together = max(1, block // rows)
+        together = max(1, block // max(rows, 2 * _ROWS))
         return [(slice(b, min(items, b + together)), (0, rows)) for b in range(0, items, together)]
     spans = [(lo, min(rows, lo + block)) for lo in range(0, rows, block)]
     return [(slice(b, b + 1), span) for b in range(items) for span in spans]
@@ -228,6 +229,7 @@ class _Columns(NamedTuple):
     rows: np.ndarray  # spectra in columns (items, products, 2 n_bins, _ROWS),
     products: np.ndarray  # and what becomes of them, (items, products, n_fft, _ROWS)
     columns: np.ndarray  # (items, n_fft, count)
+    memory: np.ndarray  # of these, and more
 
 
 def _columns(items: int, count: int, n_fft: int, dtype: np.dtype) -> _Columns:
@@ -245,6 +247,7 @@ def _columns(items: int, count: int, n_fft: int, dtype: np.dtype) -> _Columns:
         numbers.reshape(items, products, _ROWS, 2 * n_bins).swapaxes(2, 3),
         segments.reshape(items, n_fft, products, _ROWS).transpose(0, 2, 1, 3),
         segments[:, :, :count],
+        memory,
     )
     keep_views(key, views, spectra, memory)
     return views
@@ -278,9 +281,11 @@ def _add_columns(plan: Overlap, spectra: np.ndarray, signal: np.ndarray, rows: t
     sums = known_views(key)
     if sums is None:
         sums = [_summands(plan, each, made.columns, count) for each in plan.columns]
-        keep_views(key, sums, made.columns)
+        keep_views(key, sums, made.memory)
     whole = count <= _FEW and signal.strides[1] == signal.itemsize and hi * hop <= plan.size
     targets = signal[:, lo * hop : hi * hop].reshape(len(signal), count, hop).swapaxes(1, 2) if whole else None
+    if plan.empty:
+        signal[:, lo * hop : hi * hop] = 0
     for columns, total, others, newest in sums:
         for part in others:
             np.add(total, part, total)
@@ -291,9 +296,6 @@ def _add_columns(plan: Overlap, spectra: np.ndarray, signal: np.ndarray, rows: t
             target = signal[:, lo * hop + c : hi * hop : hop]
             i, size = c - columns.start, target.shape[1]
             np.add(total[:, i, :size], newest[:, i, :size], target)
-    for where in plan.empty:
-        for c in range(where.start, where.stop):
-            signal[:, lo * hop + c : hi * hop : hop] = 0
 
 
 def _summands(plan: Overlap, group: Columns, columns: np.ndarray, count: int) -> tuple[slice, Any, Any, Any]:

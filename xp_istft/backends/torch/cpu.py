@@ -20,6 +20,7 @@ from ...frames import padding_index
 from ...jobs import Analysis, Synthesis
 from ...settings import chosen_workers
 from ...tuning import tuning
+from ..cpu import products
 from ..cpu.memory import buffer, keep_views, known_views
 from ..cpu.overlap import Overlap, overlap_of
 
@@ -30,8 +31,20 @@ _COMPLEX_OF = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 
 
 def served(tensor: torch.Tensor, job: Synthesis | Analysis) -> bool:
-    """Whether a map of this module makes the job: of one-sided spectra, by frames that torch transforms alike."""
-    return tensor.is_cpu and tensor.dtype in _DTYPES and _suits(job, tensor.dtype) and 0 not in tensor.shape
+    """Whether a map of this module makes the job: of one-sided spectra, by frames that torch transforms alike.
+
+    Not the signals of short frames: by NumPy's products an istft took 0.4 to 0.9 of the time, an stft 0.7 to 1.5.
+    """
+    return (
+        tensor.is_cpu
+        and tensor.dtype in _DTYPES
+        and _suits(job, tensor.dtype)
+        and 0 not in tensor.shape
+        and not (
+            tensor.dtype in _COMPLEX
+            and products.served("to signals", job.frames.n_fft, _COMPLEX[tensor.dtype], job.onesided)
+        )
+    )
 
 
 @lru_cache(maxsize=256)

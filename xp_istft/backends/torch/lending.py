@@ -12,6 +12,7 @@ import torch
 from torch.autograd import forward_ad
 
 from ...jobs import Analysis, Synthesis
+from ...settings import chosen_workers
 from ..base import BASE, Backend, written
 from ..cpu.numpy import BACKEND as NUMPY
 from . import cpu
@@ -24,8 +25,11 @@ def lent(
 
     On a device results lie in memory of torch's own allocator, which knows the streams that use it.
     """
-    if name in ("synthesis", "analysis") and cpu.served(tensor, job):
-        return cpu.served_map(tensor, job, out, workers)
+    if name in ("synthesis", "analysis"):
+        if cpu.served(tensor, job):
+            return cpu.served_map(tensor, job, out, workers)
+        if workers is None and tensor.is_cpu:
+            workers = chosen_workers() or torch.get_num_threads()
     tensor = tensor.detach().resolve_conj().resolve_neg()
     if not lendable(tensor):
         return written(getattr(BASE, name)(tensor, job), out)
