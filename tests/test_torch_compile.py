@@ -5,6 +5,7 @@ import subprocess
 import sys
 import warnings
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -522,8 +523,8 @@ def samples(name, dtype):
     return list(operator.sample_inputs("cpu", dtype, requires_grad=True))
 
 
-def outcome(function, tensor, window):
-    """Value and gradients (for a fixed cotangent), or the error."""
+def outcome(function, tensor, window, second=False):
+    """Value and gradients (for a fixed cotangent), then those of the gradients' squares, or the error."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -532,7 +533,11 @@ def outcome(function, tensor, window):
             return problem
     cotangent = randn(*value.shape, dtype=value.dtype)
     inputs = [each for each in (tensor, window) if each is not None and each.requires_grad]
-    return (value.detach(), *torch.autograd.grad(value, inputs, cotangent))
+    if not second:
+        return (value.detach(), *torch.autograd.grad(value, inputs, cotangent))
+    first = torch.autograd.grad(value.abs().square().sum(), inputs, create_graph=True, materialize_grads=True)
+    total = sum(each.abs().square().sum() for each in first)
+    return tuple(each.detach() for each in (value, *first, *torch.autograd.grad(total, inputs, materialize_grads=True)))
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("istft", "complex128"), ("stft", "float64"), ("stft", "complex128")])
@@ -571,3 +576,29 @@ def test_torchs_own_samples_give_the_same_values_and_gradients(name, dtype):
             torch.testing.assert_close(mine, its, rtol=1e-12, atol=1e-12)
         compared += 1
     assert compared >= 5
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("stft", "float32"), ("stft", "float64"), ("stft", "complex128"), ("istft", "complex64"), ("istft", "complex128")],
+)
+def test_compat_gives_torchs_own_samples_their_values_strides_and_second_gradients(name, dtype, strict):
+    compared, tolerance = 0, 1e-11 if dtype.endswith(("64", "128")) and dtype != "complex64" else 2e-5
+    for sample in samples(name, getattr(torch, dtype)):
+        window = sample.kwargs.get("window")
+        if window is not None and window.is_complex():  # ours are real
+            continue
+        rest = {key: value for key, value in sample.kwargs.items() if key != "window"}
+        ours, due = (
+            outcome(lambda x, w, f=f, rest=rest: f(x, window=w, **rest), sample.input, window, second=True)
+            for f in (partial(getattr(compat, name), strict=strict), getattr(torch, name))
+        )
+        if isinstance(due, RuntimeError):
+            assert isinstance(ours, RuntimeError)
+            continue
+        assert ours[0].stride() == due[0].stride()
+        for mine, its in zip(ours, due, strict=True):
+            torch.testing.assert_close(mine, its, rtol=tolerance, atol=tolerance * float(its.abs().max()))
+        compared += 1
+    assert compared >= 7

@@ -37,6 +37,7 @@ TRANSPARENT.add(torch.nn.modules.module.__file__)  # warnings name the line that
 
 _WINDOWS = ("window", "synthesis_window")
 _HALVES = (torch.float16, torch.bfloat16)
+_AS_IT_IS = nullcontext()
 _OUTPUT_FORMATS = ("complex", "pairs", "magnitude", "phase")
 
 
@@ -235,10 +236,9 @@ class _Module(torch.nn.Module):
 
     def _precisely(self, array: Tensor, product: bool = False) -> AbstractContextManager[Any]:
         """Under autocast products with kernels, and with the basis of other bins, stay in their precision."""
-        device = array.device.type
-        if (product or self.transform.bins is not None) and torch.amp.is_autocast_available(device):
-            return torch.autocast(device, enabled=False)
-        return nullcontext()
+        if (product or self.transform.bins is not None) and torch.amp.is_autocast_available(array.device.type):
+            return torch.autocast(array.device.type, enabled=False)
+        return _AS_IT_IS
 
     def _inverted(self, X: Tensor, length: int | None) -> Tensor:
         """Signal of complex numbers or pairs; of pairs in half precision in that precision."""

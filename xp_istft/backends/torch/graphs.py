@@ -57,13 +57,13 @@ def _run_as_it_is(function: Callable[..., Any]) -> None:
 
 
 def _name_of(value: Any) -> Any:
-    if value is None or isinstance(value, (torch.Tensor, np.ndarray)):
+    if value is None or isinstance(value, (str, torch.Tensor, np.ndarray)):
         return value
     return _name_of_constant(value)
 
 
 def _value_of(name: Any) -> Any:
-    return _values.get(name) if isinstance(name, str) else name
+    return _values.get(name, name) if isinstance(name, str) else name
 
 
 def _name_of_constant(value: Any) -> str:
