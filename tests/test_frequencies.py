@@ -695,3 +695,14 @@ def test_odd_frames_are_the_sum_and_have_an_adjoint(n_fft):
         overlap[m * hop : m * hop + n_fft] += w**2
     left = np.real(np.vdot(X, F.density(n_fft)[:, None] * Y))
     np.testing.assert_allclose(left, x @ (overlap * y), rtol=1e-11)
+
+
+def test_the_matrix_of_per_frame_is_made_once_for_any_number_of_frames():
+    t = xi.STFT(
+        16, 4, frequencies=xi.linear_frequencies(20, 0, 4000, sr=8000), solver=xi.PerFrame(), pad_mode="reflect"
+    )
+    x = np.random.default_rng(0).standard_normal(60)
+    normal_equations.frame_inverse.cache_clear()
+    for length in (40, 50, 60):
+        np.testing.assert_allclose(t.istft(t.stft(x[:length]), length=length), x[:length], atol=1e-9)
+    assert normal_equations.frame_inverse.cache_info().misses == 1

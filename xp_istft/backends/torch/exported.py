@@ -1,7 +1,8 @@
 """The two maps as torch.export records them: operators of ATen, and what they share with ../../onnx.py.
 
 What is exported runs where xp_istft never was, and goes to ONNX. No step depends on how long the data are, so one
-program holds for every size that was left open. The compiler keeps our operators, which are faster.
+program holds for every size that was left open. The compiler keeps our operators, which are faster, and takes from here
+the frames and overlaps of bins at other frequencies, for which there are none.
 """
 
 from __future__ import annotations
