@@ -47,11 +47,13 @@ def race(
     budget: float = 30.0,
     least: float = 4e-3,
     warm: bool = True,
+    before: Callable[[], object] | None = None,
 ) -> Race:
     """Run each contender once a round (short ones as often as fills `least` seconds) until rounds or budget end.
 
     `warm`: after a call that is not timed, and meets the caches and the spinning threads of the contender before. Else
-    its memory is as new as in a single call: calls that take longer than `least` follow those of others.
+    its memory is as new as in a single call: calls that take longer than `least` follow those of others. `before`: what
+    is called in place of that call.
     """
     repeats = {}
     for name, run in contenders.items():
@@ -72,7 +74,8 @@ def race(
                 continue
             best = float("inf")
             for _ in range(_TRIES):
-                seconds, waited = _sample(contenders[name], repeats[name], warm or repeats[name] > 1)
+                first = before or (contenders[name] if warm or repeats[name] > 1 else None)
+                seconds, waited = _sample(contenders[name], repeats[name], first)
                 result.samples += 1
                 best = min(best, seconds)
                 if waited <= _WAITED * seconds * repeats[name] + _SLACK_SECONDS:
@@ -84,10 +87,10 @@ def race(
     return result
 
 
-def _sample(run: Callable[[], object], repeats: int, warm: bool) -> tuple[float, float]:
+def _sample(run: Callable[[], object], repeats: int, first: Callable[[], object] | None) -> tuple[float, float]:
     """Seconds of one call, and those that our threads waited for a core in all of them."""
-    if warm:
-        run()
+    if first is not None:
+        first()
     waited = _waited()
     start = time.perf_counter()
     for _ in range(repeats):

@@ -101,6 +101,18 @@ def test_cpu(script, monkeypatch, tmp_path):
     assert text.count("\n| tiny (1 x 17 frames, 64/16) | ") >= 3
 
 
+def test_tensors(script, monkeypatch, tmp_path):
+    pytest.importorskip("torch")
+    text = quick(script, monkeypatch, tmp_path, "tensors", "--threads", "1")
+    assert text.count("\n| 1 x 2560, 512/128 | ") == 2
+
+
+def test_a_race_may_follow_something_else(script):
+    order = []
+    script("races").race({"one": lambda: order.append(1)}, rounds=2, least=0, before=lambda: order.append(0))
+    assert order[:4] == [1, 1, 0, 1]
+
+
 def test_memory(script, monkeypatch, tmp_path):
     assert "\n| xp_istft | " in quick(script, monkeypatch, tmp_path, "memory")
 
