@@ -64,6 +64,7 @@ def test_a_frame_has_the_same_bits_among_any_others(shape, dtype, cut, monkeypat
     for block, workers in ((8192, 3), (130, 1), (37, 2)):
         monkeypatch.setattr(products, "_BLOCK", block)
         monkeypatch.setattr(products, "_PADDED", 0)
+        monkeypatch.setattr(products, "_COPIED", 0)
         monkeypatch.setattr(products, "_FEW", block)
         assert np.array_equal(BACKEND.analysis(x, forward, workers=workers), X)
         assert np.array_equal(BACKEND.synthesis(X, inverse, workers=workers), y)

@@ -33,6 +33,7 @@ _BLOCK = 8192  # frames: 1 MB with their spectra
 _FEW = 256  # rows of a hop: written one by one they take less time than calls for each sample
 _PADDED = 2048  # frames: fewer take less time from a padded copy of the signal than in three pieces
 _PADDED_SAMPLES = 1 << 16  # of that copy
+_COPIED = 512  # frames: to copy fewer costs less than the calls that read them where they lie
 _SECONDS = 2e-8  # a frame, roughly
 
 Task = tuple[slice, tuple[int, int]]
@@ -48,7 +49,7 @@ def served(way: str, n_fft: int, dtype: np.dtype, onesided: bool) -> bool:
 @np.errstate(all="ignore")
 def _is_steady(n_fft: int, dtype: np.dtype) -> bool:
     """Whether the bits of a frame do not depend on its place in memory, and among others."""
-    real, count = REAL_OF[dtype], 5 * _ROWS + 3
+    real, count = REAL_OF[dtype], max(_COPIED, 5 * _ROWS) + 3
     signal = np.sin(np.arange(count + n_fft, dtype=float) ** 2).astype(real)
     frames = np.lib.stride_tricks.sliding_window_view(signal, n_fft)[None, :count]
     n_numbers = 2 * (n_fft // 2 + 1)
@@ -128,7 +129,7 @@ def _transformed(frames: np.ndarray, matrix: np.ndarray, result: np.ndarray) -> 
 def multiplied(frames: np.ndarray, matrix: np.ndarray, result: np.ndarray) -> None:
     """Frames (items, count, n) @ matrix to result (items, count, m), which is contiguous along m."""
     items, count, n = frames.shape
-    apart = _apart(frames) if _apart(result) == 1 else 0
+    apart = _apart(frames) if _apart(result) == 1 and count >= _COPIED else 0
     whole = count // (apart * _ROWS) * apart * _ROWS if apart else 0
     if whole:
         shape = items, -1, _ROWS, apart
