@@ -12,7 +12,7 @@ from xp_istft.backends.base import BASE
 from xp_istft.backends.cpu import products
 from xp_istft.backends.cpu.numpy import BACKEND
 
-SHAPES = [(16, 4), (20, 5), (15, 4), (32, 8), (8, 1), (2, 1), (3, 2), (16, 16), (20, 8), (31, 7), (6, 17)]
+SHAPES = [(16, 4), (20, 5), (15, 4), (32, 8), (8, 1), (9, 2), (11, 1), (16, 16), (20, 8), (31, 7), (10, 17)]
 PLACES = [{}, {"padding": "same"}, {"center": False, "window": "hamming"}, {"padding": "full"}]
 
 
@@ -99,7 +99,7 @@ def test_streams_make_the_bits_of_one_call(shape, count):
     assert np.array_equal(np.concatenate([*signal, inverse.flush()]), t.istft(X))
 
 
-@pytest.mark.parametrize("shape", [(16, 4), (15, 4), (2, 1)], ids=str)
+@pytest.mark.parametrize("shape", [(16, 4), (15, 4), (8, 1)], ids=str)
 def test_what_is_not_finite_stays_in_its_frame(shape):
     n_fft, hop = shape
     x = np.random.default_rng(3).standard_normal(900)
@@ -132,6 +132,7 @@ def test_an_engine_that_is_asked_for_makes_the_ffts():
     assert products.served("to signals", 16, kind, True)
     assert not products.served("to signals", 16, kind, False)
     assert not products.served("to signals", 33, kind, True)
+    assert not products.served("to signals", 7, kind, True)
     with xi.fft_engine("numpy"):
         assert not products.served("to signals", 16, kind, True)
 

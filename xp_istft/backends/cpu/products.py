@@ -28,6 +28,7 @@ from .threads import Share, run
 # The longest frames (samples): longer ones are transformed in less time. With products, on one thread, an stft took
 # 0.36 to 0.60 of the time, an istft of float32 0.41 to 0.73 and of float64 0.49 to 0.70.
 _LONGEST = {"to spectra": {"F": 32, "D": 32}, "to signals": {"F": 32, "D": 16}}
+_SHORTEST = 8  # shorter ones have FFTs of sums and differences, which are exact where numbers are whole
 _ROWS = 32  # frames of a product: 64 took 0.94 to 1 of the time of many, more of few
 _BLOCK = 8192  # frames: 1 MB with their spectra
 _FEW = 256  # rows of a hop: written one by one they take less time than calls for each sample
@@ -41,7 +42,7 @@ Task = tuple[slice, tuple[int, int]]
 
 def served(way: str, n_fft: int, dtype: np.dtype, onesided: bool) -> bool:
     """Whether frames of this size are products on their way "to spectra", or "to signals", of this dtype."""
-    short = onesided and n_fft <= _LONGEST[way][dtype.char]
+    short = onesided and _SHORTEST <= n_fft <= _LONGEST[way][dtype.char]
     return short and get_fft_engine() == AUTO and _is_steady(n_fft, dtype)
 
 
