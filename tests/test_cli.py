@@ -279,7 +279,9 @@ def half_written_for_long(source, target):
     return "done"
 
 
-def test_interrupted_while_processes_write_leaves_nothing(tmp_path):
+def test_interrupted_while_processes_write_leaves_nothing(tmp_path, request):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let background jobs ignore it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     made = [(tmp_path / f"{i}.in", tmp_path / f"{i}.out") for i in range(3)]
 
     def interrupt():
