@@ -279,9 +279,9 @@ def test_a_task_takes_one_thread_unless_told_otherwise(X, monkeypatch):
     assert set(seen) == {1, 3}
     del seen[:]
     y = da.from_array(np.zeros((3, 500)), chunks=(1, 100))
-    xi.stft(y, 32).compute()
+    xi.stft(y, 64).compute()
     assert set(seen) == {1}
-    xi.stft(y, 32, workers=2).compute()
+    xi.stft(y, 64, workers=2).compute()
     assert set(seen) == {1, 2}
 
 
