@@ -34,10 +34,17 @@ SPECTRAL_EDITS = [
         "assert_allclose(Zp[:129, :], Zp0, atol=1e-15)\n        assert_allclose(Zp[129:, :], Zp1, atol=1e-15)",
         "zeros are rounding noise of 1e-17, and need not be the same noise in one- and two-sided spectra",
     ),
-    (
-        "x1 = istft(Zs, boundary=True, scaling='spectrum')[1]\n        assert_allclose(x1, x)",
-        "x1 = istft(Zs, boundary=True, scaling='spectrum')[1]\n        assert_allclose(x1, x, atol=1e-15)",
-        "zeros of a cosine come out exact by some FFTs, and as 1e-17 by ducc0's",
+    *(
+        (
+            f"{call}[1]\n        assert_allclose(x1, x)",
+            f"{call}[1]\n        assert_allclose(x1, x, atol=1e-15)",
+            "zeros of a cosine come out exact by some FFTs, and as 1e-17 by ducc0's",
+        )
+        for call in (
+            "istft(Zs, boundary=True, scaling='spectrum')",
+            "istft(Zp, input_onesided=False, boundary=True, scaling='psd')",
+            "istft(Zp0, input_onesided=True, boundary=True, scaling='psd')",
+        )
     ),
 ]
 NAMES = ("ShortTimeFFT", "stft", "istft")
