@@ -768,11 +768,11 @@ def forward(x: Any, transform: STFT, axis: int, axes: tuple[int, int], out: Any,
         x = backend.checked(function, "x", x)
     dtype = name_of(type(x.dtype), x.dtype)
     n_samples = x.shape[-1] if x.shape else None
-    plain = out is None and workers is None and axes is LAST_TWO and type(axis) is int and axis == -1
+    plain = out is None and _plain_workers(workers) and axes is LAST_TWO and type(axis) is int and axis == -1
     if plain and type(n_samples) is int:
         job = _plain_analysis(transform, dtype, n_samples)
         if job is not None:
-            return backend.analysis(x, job)
+            return backend.analysis(x, job, None, workers)
     if dtype in COMPLEX:
         if transform.onesided:
             raise error(TypeError, function, "x", "a real signal", x.dtype, "for a complex one pass onesided=False")
@@ -818,10 +818,10 @@ def inverse(X: Any, transform: STFT, length: int | None, axes: tuple[int, int], 
         X = backend.checked(function, "X", X)
     dtype = name_of(type(X.dtype), X.dtype)
     sizes = (*X.shape[-2:], length)
-    if out is None and workers is None and axes is LAST_TWO and tuple(map(type, sizes)) in _PLAIN_SIZES:
+    if out is None and _plain_workers(workers) and axes is LAST_TWO and tuple(map(type, sizes)) in _PLAIN_SIZES:
         job = _plain_synthesis(transform, dtype, *sizes)
         if job is not None:
-            return backend.synthesis(X, job)
+            return backend.synthesis(X, job, None, workers)
     if dtype not in _SPECTRA:
         raise _no_spectrum(function, X, dtype)
     if axes is not LAST_TWO:
@@ -845,6 +845,10 @@ def inverse(X: Any, transform: STFT, length: int | None, axes: tuple[int, int], 
         result = real_dtype(dtype) if job.real else dtype
         return in_precision(lambda X, out: backend.synthesis(X, job, out, workers), X, result, out)
     return backend.synthesis(X, job, out, workers)
+
+
+def _plain_workers(workers: Any) -> bool:
+    return workers is None or (type(workers) is int and workers > 0)
 
 
 _PLAIN_SIZES = ((int, int, int), (int, int, type(None)))
