@@ -132,3 +132,11 @@ def test_nan_stays_within_its_frames(cut, whole):
     assert y[1].isfinite().logical_not().nonzero().min() >= 50 * 16 - 32
     assert y[1].isfinite().logical_not().nonzero().max() < 50 * 16 + 32
     assert y[0].isfinite().all()
+
+
+@pytest.mark.parametrize("items", [1, 40])
+def test_what_overflows_is_not_warned_of(items):
+    """Infinity times 0 is NaN, in silence, in short calls and in long ones (a warning fails here)."""
+    X = torch.full((items, 257, 9), 3e38, dtype=torch.complex64)
+    y = xi.istft(X, hop_length=128, max_gain=2.0, nola="zero")
+    assert not torch.isfinite(y).all()

@@ -224,7 +224,7 @@ def set_fft_engine(engine: str | None) -> None:
     ----------
     engine : "auto", "numpy", "scipy", "ducc", "mkl" or None
         "auto" is the fastest for each size and dtype: ducc0's where it is installed (extra [ducc]), scipy.fft from
-        SciPy 1.18 on, numpy.fft for the rest; frames of up to 32 samples are products of matrices. "mkl" needs the
+        SciPy 1.18 on, numpy.fft for the rest; frames of 8 to 32 samples are products of matrices. "mkl" needs the
         extra [mkl]. Transforms that an engine makes slower, or with other roundings for several frames than for one,
         stay with numpy.fft in any case. None: as at the start.
 

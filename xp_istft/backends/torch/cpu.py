@@ -252,7 +252,8 @@ def synthesis(spectrum: torch.Tensor, job: Synthesis, out: torch.Tensor | None =
                 signal[b] = _added(segments, plan)
             else:
                 carried = _continued(segments, plan, signal[b], lo, carried if lo else None)
-    plan.finish(signal.numpy())
+    with np.errstate(all="ignore"):
+        plan.finish(signal.numpy())
     signal = signal.view(*batch, frames.n_samples)
     return signal if out is None else out.copy_(signal)
 
@@ -270,12 +271,14 @@ def _small_synthesis(spectra: torch.Tensor, plan: Overlap) -> np.ndarray:
     key = "small", plan, spectra.shape[0]
     small = known_views(key) or _small(key, plan, spectra.shape[0])
     segments = torch.fft.irfft(spectra.contiguous(), len(plan.weights), norm="forward").numpy()
-    np.multiply(segments, plan.weights, small.inside)
     for each in small.zeros:
         each.fill(0)
-    rows = np.add.reduce(small.summands, axis=2).reshape(len(segments), -1)  # in order, but where rows have one sample
-    signal = rows if rows.shape[1] == plan.size else rows[:, plan.shift : plan.shift + plan.size].copy()
-    plan.finish(signal)
+    with np.errstate(all="ignore"):
+        np.multiply(segments, plan.weights, small.inside)
+        rows = np.add.reduce(small.summands, axis=2)  # in order, but where rows have one sample
+        rows = rows.reshape(len(segments), -1)
+        signal = rows if rows.shape[1] == plan.size else rows[:, plan.shift : plan.shift + plan.size].copy()
+        plan.finish(signal)
     return signal
 
 
