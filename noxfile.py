@@ -106,6 +106,16 @@ def deep(session: nox.Session) -> None:
     session.run("pytest", "-q", *laws, "--hypothesis-profile", "deep", *session.posargs)
 
 
+@nox.session(python="3.11")
+def projects(session: nox.Session) -> None:
+    """Real projects, patched against not patched: the same numbers and gradients, and how much sooner."""
+    session.install("torch==2.13.0")
+    session.install("-e", ".", "librosa>=0.11", "torchaudio", "demucs", "openunmix", "auraloss", "noisereduce")
+    session.install("asteroid-filterbanks", "nara_wpe", "mne", "speechbrain")
+    session.install("--no-deps", "vocos", "encodec")
+    session.run("python", "benchmarks/projects.py", *session.posargs)
+
+
 @nox.session
 def mutation(session: nox.Session) -> None:
     """Mutants of one module (or several), as docs/mutation.md says: nox -s mutation -- windows backends/dask"""

@@ -20,6 +20,7 @@ from results import arguments, machine, table, write
 
 import xp_istft as xi
 from xp_istft.backends.cpu.fft import engine_for
+from xp_istft.backends.cpu.memory import pitch
 from xp_istft.backends.cpu.overlap import seconds
 from xp_istft.tuning import tuned, tuning
 
@@ -54,7 +55,8 @@ def ffts(direction: str, problem: Problem) -> Callable[[], None]:
     engine = engine_for(problem.n_fft, kind)
     count = problem.items * problem.n_frames
     block = min(count, max(16, (1 << 18) // (problem.n_fft * problem.signal().itemsize)))
-    frames = np.ones((block, problem.n_fft), problem.dtype)
+    row = pitch(problem.n_fft, np.dtype(problem.dtype).itemsize)  # as far apart as in a call
+    frames = np.ones((block, row), problem.dtype)[:, : problem.n_fft]
     spectra = np.ones((block, problem.n_fft // 2 + 1), kind)
 
     def run() -> None:

@@ -12,7 +12,7 @@ import xp_istft
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
-IN_ORDER = [README, ROOT / "docs" / "index.md", ROOT / "docs" / "howto.md"]  # other pages have tests of their own
+IN_ORDER = [README, *(ROOT / "docs" / f"{name}.md" for name in ("index", "howto", "patch"))]  # others have own tests
 
 
 def python_of(page: Path) -> list[str]:

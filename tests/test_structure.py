@@ -22,8 +22,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LIBRARIES = ("torch", "cupy", "jax", "dask", "mlx")
 MOST_PARAMETERS = 8
 
-# Modules about a library by their nature: adapters, torch's modules, and what the command line says of libraries.
-OF_A_LIBRARY = re.compile(r"^(backends/|compat/|nn\.py|onnx\.py|cli/)")
+# Modules about a library by their nature: adapters, what peers are patched, torch's modules, and what the command line
+# says of libraries.
+OF_A_LIBRARY = re.compile(r"^(backends/|compat/|patch/|nn\.py|onnx\.py|cli/)")
 
 
 def place(path: Path) -> str:
@@ -76,9 +77,9 @@ def functions(node: ast.AST, holder: str = "") -> Iterator[tuple[str, ast.Functi
 
 
 def is_public(path: Path, name: str) -> bool:
-    """A function that users call with keywords: of xp_istft, a peer's own, a module of torch, a plot, a command."""
+    """A function with a peer's own parameters, or one that users call with keywords: of xp_istft, a plot, a command."""
     first = name.partition(".")[0]
-    if place(path).startswith(("compat/", "cli/", "nn.py", "plot.py")):
+    if place(path).startswith(("compat/", "patch/", "cli/", "nn.py", "plot.py")):
         return not first.startswith("_")
     return first in xi.__all__
 

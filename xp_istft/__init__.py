@@ -1,10 +1,13 @@
 """Inverse short-time Fourier transform for arrays of any library: NumPy, CuPy, PyTorch, JAX, MLX, Dask, ..."""
 
+import sys
+
 from .arrays import as_complex, from_polar, pad
 from .compat._nnaudio_istft import iSTFT
 from .frames import phase_ramp
 from .frequencies.grids import Frequencies, linear_frequencies, log_frequencies
 from .frequencies.solvers import Adjoint, ConvergenceWarning, Dual, PerFrame, RedundancyWarning, Solution
+from .patch import Patch, patched, unpatch
 from .phase.algorithms import ADMM, GLA, RAAR, Algorithm, FastGLA, Hybrid
 from .phase.retrieval import griffin_lim, inconsistency, pghi, project, spectral_convergence
 from .settings import (
@@ -22,6 +25,8 @@ from .streaming import StreamingISTFT, StreamingSTFT
 from .transform import STFT, Coverage
 from .transforms import frame, istft, overlap_add, stft
 from .windows import CoverageWarning, NOLAError, check_cola, check_nola, dual_window, low_latency_windows, tight_window
+
+patch: Patch = sys.modules[f"{__name__}.patch"]  # type: ignore[assignment]  # the module, which can be called
 
 __version__ = "0.1.0"
 
@@ -65,6 +70,8 @@ __all__ = [
     "low_latency_windows",
     "overlap_add",
     "pad",
+    "patch",
+    "patched",
     "pghi",
     "phase_ramp",
     "project",
@@ -74,6 +81,7 @@ __all__ = [
     "spectral_convergence",
     "stft",
     "tight_window",
+    "unpatch",
     "workers",
 ]
 

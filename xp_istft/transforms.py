@@ -305,14 +305,14 @@ class _Tuple(NamedTuple):
 
 def _kept(make: Any, given: tuple[Any, ...]) -> STFT:
     """The transform of these parameters, from the last call with their values; new where one may change."""
-    frozen = tuple(map(_frozen, given))
+    frozen = tuple([value if type(value) in _PLAIN else _frozen(value) for value in given])
     return make.__wrapped__(*given) if NotImplemented in frozen else make(*frozen)
 
 
 def _frozen(value: Any) -> Any:
     """`value` in a form that is looked up by content; NotImplemented where there is none."""
     kind = type(value)
-    if kind in _PLAIN or (isinstance(value, np.generic) and value.dtype.kind in "fiub"):
+    if isinstance(value, np.generic) and value.dtype.kind in "fiub":
         return value
     if kind in SYMBOLS:  # of sizes only those of the data stay open
         return int(value)

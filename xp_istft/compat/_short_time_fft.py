@@ -102,7 +102,7 @@ class ShortTimeFFT(scipy.signal.ShortTimeFFT):
             return spectra(x, transform, self.m_num, detr)
 
         S = part(self.win) if not np.iscomplexobj(self.win) else part(self.win.real) - 1j * part(self.win.imag)
-        gain = self._gain()
+        gain = _gain(self)
         S = S if gain is None else S * required_backend(S).along(gain, S, -2)
         if self.fft_mode == "centered":
             S = xp.fft.fftshift(S, axes=-2)
@@ -163,7 +163,7 @@ class ShortTimeFFT(scipy.signal.ShortTimeFFT):
         S = xp.moveaxis(S, (f_axis, t_axis), (-2, -1))
         if self.fft_mode == "centered":
             S = xp.fft.ifftshift(S, axes=-2)
-        gain = self._gain()
+        gain = _gain(self)
         S = S if gain is None else S * backend.along(1 / gain, S, -2)
 
         # one after the other, the frames are a signal without overlap
@@ -175,11 +175,12 @@ class ShortTimeFFT(scipy.signal.ShortTimeFFT):
         x = overlap_add(segments, self.hop, padding=(k0 - self.k_min, 0), length=k1 - k0)
         return xp.moveaxis(x, -1, f_axis if f_axis < len(x.shape) else t_axis)
 
-    def _gain(self) -> np.ndarray | None:
-        """What the bins are multiplied by: the turn of their phases, and the doubling of those that stand for two."""
-        origin = 0 if self.phase_shift is None else (self.phase_shift + self.m_num_mid) % self.m_num
-        power = 0 if self.fft_mode != "onesided2X" else 0.5 if self.scaling == "psd" else 1
-        return _bin_gain(self.mfft, origin, self.onesided_fft, power)
+
+def _gain(of: scipy.signal.ShortTimeFFT) -> np.ndarray | None:
+    """What the bins are multiplied by: the turn of their phases, and the doubling of those that stand for two."""
+    origin = 0 if of.phase_shift is None else (of.phase_shift + of.m_num_mid) % of.m_num
+    power = 0 if of.fft_mode != "onesided2X" else 0.5 if of.scaling == "psd" else 1
+    return _bin_gain(of.mfft, origin, of.onesided_fft, power)
 
 
 def _window(name: str, samples: Any) -> np.ndarray:

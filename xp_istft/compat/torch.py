@@ -156,13 +156,10 @@ def istft(
             raise error(ValueError, "istft", "input", "2 or 3 dimensions", rank)
         if hop_length > win_length:
             raise error(ValueError, "istft", "hop_length", f"<= win_length={win_length}", hop_length)
-        values = None if _compiling() else _values(window)
-        if values is not None:
-            transform = STFT.made_by(
-                "istft", n_fft=n_fft, hop_length=hop_length, win_length=win_length, center=center, window=values
-            )
-            least = _least_overlap(transform, input.shape[-1], length)
-            if not least > _LEAST_OVERLAP:
+        if not _compiling():
+            sizes = n_fft, hop_length, win_length
+            least = least_overlap(window, sizes, center, input.shape[-1], length)
+            if least is not None and not least > _LEAST_OVERLAP:
                 raise error(NOLAError, "istft", "window", f"overlap > {_LEAST_OVERLAP} at every sample", least)
     if onesided is None:
         onesided = True
@@ -200,6 +197,20 @@ def _compiling() -> bool:
     return torch is not None and torch.compiler.is_compiling()
 
 
+def least_overlap(window: Any, sizes: tuple[int, int, int], center: bool, n_frames: int, length: Any) -> float | None:
+    """The least overlap of squared windows of the samples that torch checks: those asked for that frames reach.
+
+    sizes : n_fft, hop_length, win_length
+    None where torch.func holds the values of the window back.
+    """
+    values = None if window is None else _values(window)
+    if window is not None and values is None:
+        return None
+    if isinstance(values, np.ndarray):
+        values = values.dtype.str, values.tobytes()
+    return _least_overlap(values, sizes, center, n_frames, length)
+
+
 def _values(window: Any) -> Any:
     """A window that is no array as it is, others on the host; None where torch.func holds the values back."""
     backend = backend_for(window)
@@ -210,8 +221,16 @@ def _values(window: Any) -> Any:
 
 
 @lru_cache(maxsize=128)
-def _least_overlap(transform: STFT, n_frames: int, length: int | None) -> float:
-    """The least overlap of squared windows of the samples that torch checks: those asked for that frames reach."""
+def _least_overlap(window: Any, sizes: tuple[int, int, int], center: bool, n_frames: int, length: int | None) -> float:
+    """`least_overlap` by values: a window is None, its name, or its dtype and bytes."""
+    n_fft, hop_length, win_length = sizes
+    if window is None:
+        window = "boxcar"
+    elif isinstance(window, tuple) and isinstance(window[-1], bytes):
+        window = np.frombuffer(window[1], window[0])
+    transform = STFT.made_by(
+        "istft", n_fft=n_fft, hop_length=hop_length, win_length=win_length, center=center, window=window
+    )
     frames = transform.placement.frames(n_frames, 1)
     lo = transform.placement.left
     hi = frames.span - lo if length is None else min(frames.span, lo + length)
