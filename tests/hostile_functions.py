@@ -260,6 +260,12 @@ _TORCHS = {
     "the number of bins tells": "two-sided, unsaid",
     "torch reads the lower half of the bins alone": "complex signal",
     "the rank is named, which is another defect": "a scalar",
+    "torch's advice, given once": "500 samples beyond; one sample beyond",
+}
+_LIBROSAS = {
+    "0 means unsaid": "length 0",
+    "of samples that no window weighs nothing is said": "hop > n_fft; hop == n_fft, hann; two frames 2**40 apart; hop > win_length; window with a hole; "
+    "500 samples beyond; one sample beyond; uncentred hann; only a sample without weight",
 }
 _SCIPYS = {
     "scipy's shape of nothing": "empty batch; empty batch of signals",
@@ -326,7 +332,7 @@ FUNCTIONS = (
     public("istft_blocks", "spectrum", istft_by_blocks, [xi.STFT, istft_by_blocks], says="(STFT|istft)", made=True,
            exempt={**_SIZED, **_JOB}),
     of_transform("stft_blocks", "signal", _stft_by_blocks, [], says="stft", exempt=_JOB),
-    public("compat.librosa.istft", "spectrum", librosa.istft, says="istft", renames="stft_matrix", exempt={"librosa's 0 means unsaid": "length 0"}),
+    public("compat.librosa.istft", "spectrum", librosa.istft, says="istft", renames="stft_matrix", exempt=_LIBROSAS),
     public("compat.torch.istft", "spectrum", _torchs(compat_torch.istft), [compat_torch.istft], ["input"],
            libraries=ON_HOST, says="istft", renames="input", exempt=_TORCHS),
     public("compat.torch.stft", "signal", _torchs(compat_torch.stft), [compat_torch.stft], ["input", "pad_mode"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 import tracemalloc
+import warnings
 from functools import partial
 
 import numpy as np
@@ -60,8 +61,7 @@ def test_samples_under_no_window_weight_are_zero(rng):
     """SciPy returns them undivided: a masked spectrum reaches thousands there."""
     Z = scipy.signal.stft(rng.standard_normal(8000), nperseg=512, noverlap=384, boundary=None)[2]
     Z[rng.random(Z.shape) < 0.5] = 0
-    with pytest.warns(xi.CoverageWarning):
-        _, x = compat_scipy.istft(Z, nperseg=512, noverlap=384, boundary=False)
+    _, x = quietly(compat_scipy.istft, Z, nperseg=512, noverlap=384, boundary=False)
     assert x[0] == 0
 
 
@@ -83,10 +83,39 @@ def test_any_library_in_scipys_place(xp, rng):
     np.testing.assert_allclose(xp.to_numpy(S), theirs.stft(host, padding="even"), atol=1e-13)
     np.testing.assert_allclose(xp.to_numpy(mine.istft(S, 5, 600)), host[:, 5:], atol=1e-13)
     np.testing.assert_allclose(xp.to_numpy(mine.spectrogram(x)), theirs.spectrogram(host), atol=1e-13)
+    for mode in ("psd", "phase")[: 1 + xp.double]:  # a phase that is off by rounding may turn once more
+        options = dict(window="hann", nperseg=64, mode=mode)
+        ours, due = compat_scipy.spectrogram(x, **options), scipy.signal.spectrogram(host, **options)
+        assert all(map(xp.owns, ours))
+        np.testing.assert_allclose(xp.to_numpy(ours[2]), due[2], atol=1e-13 if mode == "psd" else 1e-9)
     cross = theirs.spectrogram(host, host[:, ::-1], "constant")
     np.testing.assert_allclose(
         xp.to_numpy(mine.spectrogram(x, xp.asarray(host[:, ::-1].copy()), "constant")), cross, atol=1e-13
     )
+
+
+def test_welchs_periodogram_is_the_mean_of_a_spectrogram(rng):
+    x = rng.standard_normal((2, 2000))
+    f, _, S = compat_scipy.spectrogram(x, 4.0, "hann", 256, 128)
+    f_due, due = scipy.signal.welch(x, 4.0, "hann", 256, 128)
+    np.testing.assert_allclose(f, f_due)
+    np.testing.assert_allclose(S.mean(-1), due, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"mode": "power"}, "unknown value for mode power, must be one of"),
+        ({"scaling": "psd"}, "Unknown scaling: 'psd'"),
+        ({"noverlap": 64, "nperseg": 64}, "noverlap must be less than nperseg"),
+        ({"window": np.ones(8), "nperseg": 9}, "value specified for nperseg is different from length of window"),
+        ({"fs": 0}, "spectrogram: fs: need > 0"),
+    ],
+)
+def test_what_a_spectrogram_refuses_scipy_refuses_too(options, text):
+    for module in (compat_scipy, *([scipy.signal] if "fs" not in options else [])):
+        with pytest.raises(ValueError, match=text):
+            module.spectrogram(np.ones(600), **options)
 
 
 def test_windows_of_the_caller_stay_writeable():
@@ -230,7 +259,7 @@ def test_real_input_needs_return_complex(torch):
         compat_torch.stft(x, 64)
     with pytest.raises(RuntimeError, match="return_complex"):
         torch.stft(x, 64, window=torch.ones(64))
-    assert compat_torch.stft(torch.complex(x, x), 64).is_complex()
+    assert compat_torch.stft(torch.complex(x, x), 64, window="hann").is_complex()
 
 
 def test_code_for_torch_before_1_8_works_with_pairs(rng, torch):
@@ -424,12 +453,24 @@ def test_griffinlim_judges_its_arguments(rng):
     )
 
 
+def test_out_comes_back_as_librosas(rng, librosa):
+    """Itself, or a view of the frames that were made."""
+    y = rng.standard_normal((2, 1000))
+    for module in (compat_librosa, librosa):
+        fits, longer = np.zeros((2, 65, 32), complex), np.zeros((2, 65, 40), complex)
+        assert module.stft(y, n_fft=128, out=fits) is fits
+        X = module.stft(y, n_fft=128, out=longer)
+        assert X.base is longer
+        np.testing.assert_array_equal(X, fits)
+        assert not longer[..., 32:].any()
+        signal = np.zeros((2, 1000))
+        assert module.istft(X, length=1000, out=signal) is signal
+        np.testing.assert_allclose(signal, y, atol=1e-12)
+
+
 def test_out_of_librosa_is_written(rng):
     y = rng.standard_normal((2, 1000))
-    longer = np.zeros((2, 65, 40), complex)
-    X = compat_librosa.stft(y, n_fft=128, out=longer)
-    assert X.base is longer
-    np.testing.assert_array_equal(X, compat_librosa.stft(y, n_fft=128))
+    X = compat_librosa.stft(y, n_fft=128)
     signal = np.zeros((2, 1000), np.float32)
     assert compat_librosa.istft(X, length=1000, out=signal) is signal
     np.testing.assert_allclose(signal, y, atol=1e-6)
@@ -458,11 +499,30 @@ def test_pad_modes_that_librosa_refuses(pad_mode, librosa):
             module.stft(np.zeros(4000), pad_mode=pad_mode)
 
 
-def test_where_the_windows_leave_a_hole_librosa_is_silent(rng, librosa):
-    X = rng.standard_normal((33, 9)) + 0j
-    assert np.isfinite(librosa.istft(X, hop_length=64)).all()
-    with pytest.raises(xi.NOLAError):
-        compat_librosa.istft(X, hop_length=64)
+@pytest.mark.parametrize(
+    "options", [{"hop_length": 20, "window": "ones"}, {"hop_length": 16}, {"hop_length": 4, "center": False}]
+)
+def test_where_no_window_weighs_librosa_is_silent(rng, options, librosa):
+    X = rng.standard_normal((9, 5)) + 1j * rng.standard_normal((9, 5))
+    expected = librosa.istft(X, **options)
+    assert (expected == 0).any()
+    np.testing.assert_allclose(compat_librosa.istft(X, **options), expected, atol=1e-14 * abs(expected).max())
+
+
+def test_librosas_icqt_on_our_istft(rng, librosa, monkeypatch):
+    """It asks for gaps: a hop of 512 for windows of 256 samples."""
+    y = rng.standard_normal(22050)
+    C = librosa.cqt(y)
+    expected = librosa.icqt(C, length=22050)
+    hops = []
+
+    def istft(D, **options):
+        hops.append(options["hop_length"] / (2 * (D.shape[-2] - 1)))
+        return compat_librosa.istft(D, **options)
+
+    monkeypatch.setattr("librosa.core.constantq.istft", istft)
+    np.testing.assert_allclose(librosa.icqt(C, length=22050), expected, atol=1e-12)
+    assert max(hops) > 1
 
 
 @pytest.mark.parametrize(
@@ -524,16 +584,23 @@ def test_a_window_array_of_another_length_is_refused(door, win_length):
 
 def test_errors_are_librosas_where_librosa_is_loaded(librosa):
     """And stay of their own kind; also in another process."""
-    for call, kind in (
-        (lambda: compat_librosa.stft(np.zeros(9), hop_length=0), ValueError),
-        (lambda: compat_librosa.istft(np.ones((9, 3))), TypeError),
-        (lambda: compat_librosa.istft(np.ones((33, 9), complex), hop_length=64), xi.NOLAError),
-        (lambda: compat_librosa.griffinlim(np.ones((9, 3)), rng=0, random_state=0), ValueError),
-        (lambda: compat_librosa.magphase(None), TypeError),
-        (lambda: compat_librosa.window_sumsquare(window="hann", n_frames=0), ValueError),
-    ):
+    refused = [
+        ("stft", np.zeros(9), {"hop_length": 0}, ValueError),
+        ("stft", np.zeros(9), {"pad_mode": "wrap"}, ValueError),
+        ("stft", np.zeros(9), {"n_fft": 16, "center": False}, ValueError),
+        ("istft", np.ones((9, 3)), {}, TypeError),
+        ("istft", np.ones((9, 3), complex), {"window": np.zeros(16)}, xi.NOLAError),
+        ("griffinlim", np.ones((9, 3)), {"rng": 0, "random_state": 0}, ValueError),
+        ("griffinlim", np.ones((9, 3)), {"momentum": -1}, ValueError),
+        ("griffinlim", np.ones((9, 3)), {"init": "pghi"}, ValueError),
+        ("magphase", None, {}, TypeError),
+        ("window_sumsquare", None, {"window": "hann", "n_frames": 0}, ValueError),
+    ]
+    assert {name for name, *_ in refused} == set(compat_librosa.__all__)
+    for name, data, options, kind in refused:
+        function = getattr(compat_librosa, name)
         with pytest.raises(librosa.ParameterError) as caught:
-            call()
+            function(**options) if name == "window_sumsquare" else function(data, **options)
         assert isinstance(caught.value, kind)
         sent = pickle.loads(pickle.dumps(caught.value))
         assert (type(sent), sent.args) == (type(caught.value), caught.value.args)
@@ -546,12 +613,6 @@ def test_errors_are_pythons_where_librosa_is_not_loaded(monkeypatch):
     assert type(caught.value) is ValueError
 
 
-def test_a_frame_longer_than_the_signal_is_warned_of(librosa):
-    for module in (compat_librosa, librosa):
-        with pytest.warns(UserWarning, match="^n_fft=2048 is too large for input signal of length=128$"):
-            module.stft(np.zeros(128))
-
-
 def test_sums_of_squares_are_those_of_windows_of_any_library(torch):
     """Also of one that a gradient follows: the sums are NumPy's."""
     window = np.hanning(18)[1:-1]
@@ -560,3 +621,94 @@ def test_sums_of_squares_are_those_of_windows_of_any_library(torch):
         np.testing.assert_array_equal(
             compat_librosa.window_sumsquare(window=each, n_frames=3, n_fft=16, hop_length=4), expected
         )
+
+
+# ---- warnings
+
+
+def _of_torch(function, *shape, **options):
+    def call(module):
+        torch = sys.modules["torch"]
+        window = torch.hann_window(64) if options.get("window") else None
+        data = torch.ones(shape, dtype=torch.complex64 if function == "istft" else torch.float32)
+        return getattr(module, function)(data, 64, **{**options, "window": window})
+
+    return call
+
+
+ZEROS, SPECTRUM = np.zeros(128), np.ones((33, 9), complex)
+WARNED = {  # a call of either module -> how its text begins, or None
+    "torch.stft, no window": ("torch", _of_torch("stft", 600, return_complex=True), "A window was not provided. A rec"),
+    "torch.stft": ("torch", _of_torch("stft", 600, window=True, return_complex=True), None),
+    "torch.istft, no window": ("torch", _of_torch("istft", 33, 9), "A window was not provided. A rectangular window"),
+    "torch.istft, beyond": ("torch", _of_torch("istft", 33, 9, window=True, length=161), "The length of signal is sh"),
+    "torch.istft, to the end": ("torch", _of_torch("istft", 33, 9, window=True, length=160), None),
+    "torch.istft, beyond the middle": ("torch", _of_torch("istft", 33, 9, window=True, length=159), None),
+    "librosa.stft, short": ("librosa", lambda module: module.stft(ZEROS), "n_fft=2048 is too large for input signal"),
+    "librosa.stft": ("librosa", lambda module: module.stft(ZEROS, n_fft=128), None),
+    "librosa.istft, gaps": ("librosa", lambda module: module.istft(SPECTRUM, hop_length=80), None),
+    "librosa.griffinlim": (
+        "librosa",
+        lambda module: module.griffinlim(abs(SPECTRUM), momentum=1.5, n_iter=1),
+        "Griffin-Lim with momentum=1.5 > 1 can be unstable.",
+    ),
+    "scipy.stft, short": ("scipy", lambda module: module.stft(ZEROS), "nperseg = 256 is greater than input length"),
+    "scipy.stft, complex": ("scipy", lambda module: module.stft(ZEROS * 1j, nperseg=64), "Input data is complex"),
+    "scipy.stft": ("scipy", lambda module: module.stft(ZEROS * 1j, nperseg=64, return_onesided=False), None),
+    "scipy.spectrogram, short": (
+        "scipy",
+        lambda module: module.spectrogram(ZEROS),
+        "nperseg = 256 is greater than input",
+    ),
+    "scipy.spectrogram, complex": (
+        "scipy",
+        lambda module: module.spectrogram(ZEROS * 1j, nperseg=64),
+        "Input data is complex",
+    ),
+    "scipy.istft, gaps": (
+        "scipy",
+        lambda module: module.istft(SPECTRUM, noverlap=0),
+        "NOLA condition failed, STFT may",
+    ),
+    "scipy.istft, ends": (
+        "scipy",
+        lambda module: module.istft(SPECTRUM, boundary=False),
+        "NOLA condition failed, STFT",
+    ),
+    "scipy.istft": ("scipy", lambda module: module.istft(SPECTRUM), None),
+    "jax.stft, complex": ("jax", lambda module: module.stft(ZEROS * 1j, nperseg=64), "Input data is complex"),
+}
+
+
+@pytest.fixture
+def torch_warns_always():
+    torch = pytest.importorskip("torch")
+    torch.set_warn_always(True)
+    yield
+    torch.set_warn_always(False)
+
+
+@pytest.mark.parametrize("name", WARNED)
+def test_warnings_are_the_peers(name, request):
+    """Same category, same text: but for the place within torch."""
+    peer, call, text = WARNED[name]
+    if peer == "torch":
+        request.getfixturevalue("torch_warns_always")
+    said = []
+    for module in modules(peer):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            call(module)
+        said.append([(each.category, str(each.message).partition(" (Triggered")[0]) for each in caught])
+    assert said[0] == said[1]
+    assert [category for category, _ in said[0]] == [UserWarning] * (text is not None)
+    assert all(words.startswith(text) for _, words in said[0])
+
+
+def test_torchs_advice_is_given_once(torch, monkeypatch):
+    monkeypatch.setattr(compat_torch, "_SAID", set())
+    X, w = torch.ones(33, 9, dtype=torch.complex64), torch.hann_window(64)
+    with pytest.warns(UserWarning, match="padded with zeros"):
+        compat_torch.istft(X, 64, window=w, length=200)
+    y = compat_torch.istft(X, 64, window=w, length=200)  # a warning would be an error
+    torch.testing.assert_close(y, quietly(torch.istft, X, 64, window=w, length=200))

@@ -107,7 +107,7 @@ def test_nothing_imports_compat_but_the_layer_that_is_public():
 def test_compat_maps_arguments():
     """Thin files, most of each signatures and docstrings, and none that makes a transform of its own."""
     texts = {path: path.read_text() for path in (PACKAGE / "compat").glob("*.py")}
-    assert sum(len(text.splitlines()) for text in texts.values()) < 1800
+    assert sum(len(text.splitlines()) for text in texts.values()) < 2100
     for path, text in texts.items():
         assert len(text.splitlines()) < 300, path.name
         called = {node.func.attr for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)

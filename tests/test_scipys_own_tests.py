@@ -1,4 +1,4 @@
-"""SciPy's own tests of stft, istft and ShortTimeFFT, as they lie in its wheel, with our functions in place of its.
+"""SciPy's own tests of stft, istft, spectrogram and ShortTimeFFT, as they lie in its wheel, run on our functions.
 
 Names are replaced in the modules' sources before they run; nothing else, but for what EDITS list with the reason of
 each.
@@ -47,7 +47,7 @@ SPECTRAL_EDITS = [
         )
     ),
 ]
-NAMES = ("ShortTimeFFT", "stft", "istft")
+NAMES = ("ShortTimeFFT", "stft", "istft", "spectrogram")
 
 
 def source_of(name: str, edits: list[tuple[str, str, str]] = []) -> str:  # noqa: B006
@@ -84,9 +84,9 @@ pair = {**replaced, "stft": shim.stft_compare, "istft": shim.istft_compare}
 segments = run("test_spectral", ast.parse(source_of("test_spectral", SPECTRAL_EDITS)), **pair)
 
 globals().update({name: test for name, test in vars(sliding).items() if name.startswith("test_")})
-TestSTFT = segments.TestSTFT
+TestSTFT, TestSpectrogram = segments.TestSTFT, segments.TestSpectrogram
 
 
 def test_our_functions_are_those_under_test():
     assert sliding.ShortTimeFFT is shim.ShortTimeFFT is ours.ShortTimeFFT
-    assert (sliding.stft, shim.istft) == (ours.stft, ours.istft)
+    assert (sliding.stft, shim.istft, segments.spectrogram) == (ours.stft, ours.istft, ours.spectrogram)

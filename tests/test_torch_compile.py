@@ -228,8 +228,8 @@ def recorded():
         "griffin_lim": (lambda S: xi.griffin_lim(S, t, n_iter=2, init="zero"), X.abs()),
         "frame": (lambda x: xi.frame(x, 8, 2), x),
         "overlap_add": (lambda y: xi.overlap_add(y, 2), randn(2, 8, 5)),
-        "compat stft": (lambda x: compat.stft(x, 8, return_complex=True), x),
-        "compat istft": (lambda X: compat.istft(X, 8), X),
+        "compat stft": (lambda x: compat.stft(x, 8, window="boxcar", return_complex=True), x),
+        "compat istft": (lambda X: compat.istft(X, 8, window="boxcar"), X),
         "nn.STFT": (nn.STFT(t), x),
         "magnitudes of nn.STFT": (nn.STFT(t, output_format="magnitude"), x),
         "nn.ISTFT": (nn.ISTFT(t), X),
@@ -344,7 +344,9 @@ OPEN = {
     "nn.ISTFT": (nn.ISTFT(T), of_frames, 2),
     "pair": (lambda x: T.istft(T.stft(x), length=x.shape[-1]), of_samples, 1),
     "compat pair": (
-        lambda x: compat.istft(compat.stft(x, 16, return_complex=True), 16, length=x.shape[-1]),
+        lambda x: compat.istft(
+            compat.stft(x, 16, window="boxcar", return_complex=True), 16, window="boxcar", length=x.shape[-1]
+        ),
         lambda n: of_samples(n + 3),
         1,
     ),

@@ -1,8 +1,8 @@
 """librosa's stft, istft, griffinlim, magphase and window_sumsquare, for arrays of any library.
 
-The signatures and defaults are those of librosa 1.0. Beyond librosa: samples that the windows do not determine raise
-or warn (center=False, a hop too long for the window); a hop need not be short; nothing is compiled by numba. Where
-librosa is loaded, errors are its ParameterError, too.
+The signatures and defaults are those of librosa 1.0. As in librosa, samples that no window weighs are 0, and nothing is
+said of them (center=False, a hop too long for the window), where `xp_istft.istft` warns or raises. Nothing is compiled
+by numba. Where librosa is loaded, errors are its ParameterError, too.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from ..transform import STFT
 from ._inputs import beside, cast, is_complex, naming, needs_array, result_dtype
 
 __all__ = ["griffinlim", "istft", "magphase", "stft", "window_sumsquare"]
+
+_NO_BOUND = 1e32  # of what is amplified at the ends: more than the rounding of weights leaves, 1 / eps
 
 
 def _as_librosa(kind: type, **_: Any) -> type[Exception] | None:
@@ -122,7 +124,7 @@ def istft(
     length: int | None = None,
     out: Any = None,
 ) -> Any:
-    """`librosa.istft`: the signal (..., n_samples) of a spectrum (..., n_bins, n_frames).
+    """`librosa.istft`: the signal (..., n_samples) of a spectrum (..., n_bins, n_frames); 0 where no window weighs.
 
     Examples
     --------
@@ -134,7 +136,7 @@ def istft(
     """
     dtype = result_dtype("istft", dtype, "float16", "float32", "float64")
     layout = _layout(n_fft, hop_length, win_length, window)
-    y = transforms.istft(stft_matrix, **layout, center=center, length=length or None)
+    y = transforms.istft(stft_matrix, **layout, center=center, length=length or None, nola="zero")
     if out is None:
         return cast(y, dtype)
     due = dtype_name(out) if getattr(out, "dtype", None) in (np.float32, np.float64) else dtype_name(y)
@@ -187,7 +189,8 @@ def griffinlim(
     needs_array(function, "S", S, "bins", "frames")
     n_fft = 2 * (S.shape[-2] - 1) if n_fft is None else n_fft
     layout = _layout(n_fft, hop_length, win_length, window)
-    transform = STFT.made_by(function, **layout, center=center, pad_mode=pad_mode)
+    ends = {"nola": "zero", "max_gain": _NO_BOUND}
+    transform = STFT.made_by(function, **layout, center=center, pad_mode=pad_mode, **ends)
     start: Any = "zero"
     if init == "random":
         start = beside(S, 2 * np.pi * _generator(rng, random_state).random(size=tuple(S.shape)))

@@ -1,4 +1,4 @@
-"""scipy.signal's stft, istft, check_COLA, check_NOLA and ShortTimeFFT, for arrays of any library.
+"""scipy.signal's stft, istft, spectrogram, check_COLA, check_NOLA and ShortTimeFFT, for arrays of any library.
 
 The signatures and defaults are scipy's. Beyond scipy: float32 stays float32; times belong to the samples also where
 the signal has several axes; samples under no window weight are 0 (scipy leaves them undivided); what scipy cuts, counts
@@ -7,7 +7,6 @@ from the other end or lets through (nperseg=256.5, fs=0, a string for a bool) is
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,18 +14,21 @@ from scipy.signal import check_COLA, check_NOLA
 
 from .. import arrays, windows
 from ..arguments import boolean, choice, error, warn
-from ..backends import namespace
+from ..backends import namespace, required_backend
+from ..frames import bin_multiplicity
 from ..transform import STFT, array_size
-from ._inputs import complex_floating, floating, is_complex, naming, place_of, rate, ticks
+from ._inputs import complex_floating, count, floating, is_complex, naming, place_of, rate, ticks
 from ._segments import fft_size, overlap, scaled_window, segment_size, spectra
 from ._short_time_fft import ShortTimeFFT
 
-__all__ = ["ShortTimeFFT", "check_COLA", "check_NOLA", "istft", "stft"]
+__all__ = ["ShortTimeFFT", "check_COLA", "check_NOLA", "istft", "spectrogram", "stft"]
 
 _SINGLE = ("bool", "int8", "uint8", "int16", "uint16")  # whose spectra are single precision, as NumPy promotes them
 
 # scipy's names of what stands beyond the ends, and pad's
 _BOUNDARIES: dict[str | None, Any] = {"even": "reflect", "odd": "odd", "constant": "edge", "zeros": "zeros", None: None}
+
+_MODES = ["psd", "complex", "magnitude", "angle", "phase"]  # of spectrogram
 
 
 def stft(
@@ -166,15 +168,87 @@ def istft(
     transform = STFT.made_by(
         function, n_fft=nfft, hop_length=hop, window=weights, padding=(half, half + spare), onesided=onesided
     )
-    axes = (freq_axis, time_axis)
     try:
-        x = transform.istft(Z, axes=axes)
+        gaps = transform.synthesis(function, n_segments, None, Z).warning is not None
     except windows.NOLAError:
-        warn("NOLA condition failed, STFT may not be invertible.", UserWarning)
-        x = replace(transform, nola="zero").istft(Z, axes=axes)
+        gaps = True
+    x = transform.judged("zero", None).istft(Z, axes=(freq_axis, time_axis))
+    if gaps:
+        missing = "" if boundary else " Possibly due to missing boundary"
+        warn(f"NOLA condition failed, STFT may not be invertible.{missing}", UserWarning)
     times = ticks(x, np.arange(x.shape[-1])) / fs
     place = time_axis - 1 if freq_axis < time_axis else time_axis
     return times, namespace(x).moveaxis(x, -1, place)
+
+
+@naming()
+def spectrogram(
+    x: Any,
+    fs: Any = 1.0,
+    window: Any = ("tukey", 0.25),
+    nperseg: int | None = None,
+    noverlap: int | None = None,
+    nfft: int | None = None,
+    detrend: Any = "constant",
+    return_onesided: bool = True,
+    scaling: str = "density",
+    axis: int = -1,
+    mode: str = "psd",
+) -> tuple[Any, Any, Any]:
+    """`scipy.signal.spectrogram`: frequencies, times of the segments, and their power, spectra, magnitudes or phases.
+
+    Returns
+    -------
+    f : real array (n_bins,), in units of fs
+    t : real array (n_segments,), in units of 1 / fs
+    Sxx : real array (complex for mode="complex"), `axis` of x made bins, and segments as the last axis
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xp_istft.compat.scipy import spectrogram
+    >>> f, t, Sxx = spectrogram(np.sin(np.arange(8000.0)), fs=8000)
+    >>> f.shape, t.shape, Sxx.shape, float(f[Sxx.mean(-1).argmax()])
+    ((129,), (35,), (129, 35), 1281.25)
+    """
+    function = "spectrogram"
+    if mode not in _MODES:
+        raise ValueError(f"unknown value for mode {mode}, must be one of {_MODES}")
+    if scaling not in ("density", "spectrum"):
+        raise ValueError(f"Unknown scaling: {scaling!r}")
+    x = floating(function, "x", x, _SINGLE)
+    place = place_of(function, "axis", axis, len(x.shape))
+    size = array_size(window) or (256 if nperseg is None else segment_size(function, nperseg))
+    size = min(size, x.shape[place])  # as stft makes it, with a warning
+    noverlap = size // 8 if noverlap is None else noverlap
+    scaling = "psd" if scaling == "density" else scaling
+    options: dict[str, Any] = {"boundary": None, "padded": False, "axis": axis, "scaling": scaling}
+    f, t, Z = stft(x, fs, window, nperseg, noverlap, nfft, detrend, return_onesided, **options)
+    if 0 in x.shape or mode == "complex":
+        return f, t, Z
+    xp = namespace(Z)
+    if mode == "magnitude":
+        return f, t, xp.abs(Z)
+    real, imag = xp.real(Z), xp.imag(Z)
+    if mode != "psd":
+        angle = xp.atan2(imag, real)
+        return f, t, _unwrapped(angle, place, xp) if mode == "phase" else angle
+    power = real**2 + imag**2
+    if return_onesided and not is_complex(x):
+        counts = bin_multiplicity(size if nfft is None else count(function, "nfft", nfft))
+        power = power * required_backend(power).along(counts, power, place - len(power.shape))
+    return f, t, power
+
+
+def _unwrapped(angle: Any, axis: int, xp: Any) -> Any:
+    """`numpy.unwrap` along an axis."""
+    angle = xp.moveaxis(angle, axis, -1)
+    step, turn = angle[..., 1:] - angle[..., :-1], 2 * np.pi
+    least = (step + np.pi) % turn - np.pi
+    least = xp.where((least == -np.pi) & (step > 0), -least, least)
+    added = xp.where(xp.abs(step) < np.pi, xp.zeros_like(step), least - step)
+    angle = xp.concat([angle[..., :1], angle[..., 1:] + xp.cumulative_sum(added, axis=-1)], axis=-1)
+    return xp.moveaxis(angle, -1, axis)
 
 
 def _check_scaling(scaling: Any) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from .. import transforms
-from ..arguments import boolean, error
-from ..arrays import as_complex, in_double, parted
+from ..arguments import boolean, error, warn
+from ..arrays import as_complex, in_double, pad, parted
 from ..backends import backend_for
 from ..transform import STFT
 from ..windows import NOLAError, overlap
@@ -24,6 +24,22 @@ from ._inputs import is_complex, naming, needs_array
 __all__ = ["istft", "stft"]
 
 _LEAST_OVERLAP = 1e-11  # of squared windows, below which torch refuses to divide
+
+_ONES = "explicitly set `window=torch.ones(n_fft, device=<device>)`."
+_NO_WINDOW = (
+    "A window was not provided. A rectangular window will be applied,which is known to cause spectral leakage. Other "
+    "windows such as torch.hann_window or torch.hamming_window are recommended to reduce spectral leakage.To suppress "
+    f"this warning and use a rectangular window, {_ONES}"
+)
+_NO_WINDOW_OF_INVERSE = (
+    "A window was not provided. A rectangular window will be applied.Please provide the same window used by stft to "
+    f"make the inversion lossless.To suppress this warning and use a rectangular window, {_ONES}"
+)
+_BEYOND = (
+    "The length of signal is shorter than the length parameter. Result is being padded with zeros in the tail. Please "
+    "check your center and hop_length settings."
+)
+_SAID: set[str] = set()  # of these texts
 
 
 def _as_torch(kind: type[Exception], strict: bool = False, **_: Any) -> type[Exception] | None:
@@ -99,6 +115,8 @@ def stft(
         scaling="ortho" if normalized else None,
         onesided=not complex_input if onesided is None else onesided,
     )
+    if window is None:
+        _advise(_NO_WINDOW)
     return parted(X) if return_complex is False else X
 
 
@@ -147,7 +165,7 @@ def istft(
         input = as_complex(input)
     hop_length = n_fft // 4 if hop_length is None else hop_length
     win_length = n_fft if win_length is None else win_length
-    window = "boxcar" if window is None else window
+    given, window = window, "boxcar" if window is None else window
     if strict:
         rank = len(input.shape)
         if not is_complex(input):
@@ -169,17 +187,36 @@ def istft(
         raise error(ValueError, "istft", "return_complex", "False for a one-sided spectrum", True)
     if not onesided and not return_complex and input.shape[-2] == n_fft:
         input, onesided = input[..., : n_fft // 2 + 1, :], True  # torch reads the lower half alone
-    return transforms.istft(
+    beyond = 0
+    if not _compiling() and type(n_fft) is type(hop_length) is type(length) is int:
+        reach = n_fft + hop_length * (input.shape[-1] - 1) - (n_fft // 2 if center else 0)
+        beyond = length - reach if reach < length <= 2 * reach + n_fft else 0
+    signal = transforms.istft(
         _promoted(input, window),
         n_fft=n_fft,
         hop_length=hop_length,
         win_length=win_length,
         window=window,
         center=center,
-        length=length,
+        length=length - beyond if beyond else length,  # type: ignore[operator]
         scaling="ortho" if normalized else None,
         onesided=onesided,
     )
+    if given is None:
+        _advise(_NO_WINDOW_OF_INVERSE)
+    if beyond:
+        _advise(_BEYOND)
+        signal = pad(signal, 0, beyond)
+    return signal
+
+
+def _advise(text: str) -> None:
+    """A warning of torch's: as there once in a process, unless torch is set to give it always."""
+    torch = sys.modules.get("torch")
+    if _compiling() or (text in _SAID and not (torch is not None and torch.is_warn_always_enabled())):
+        return
+    _SAID.add(text)
+    warn(text, UserWarning)
 
 
 def _promoted(array: Any, window: Any) -> Any:
