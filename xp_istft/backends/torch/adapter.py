@@ -12,6 +12,7 @@ import torch
 
 from ...arguments import OPAQUE, SYMBOLS, error
 from ...jobs import Analysis, Synthesis
+from ...tuning import tuning
 from ..base import Backend, written
 from ..cpu.numpy import BACKEND as NUMPY
 from . import exported, gradients, operators  # noqa: F401  operators: registered
@@ -39,7 +40,7 @@ class TorchBackend(Backend):
         self, signal: torch.Tensor, job: Analysis, out: torch.Tensor | None = None, workers: int | None = None
     ) -> torch.Tensor:
         if job.followed or followed(signal):
-            if torch.compiler.is_exporting():
+            if torch.compiler.is_exporting() or _small_in_a_graph(signal, job):
                 return written(exported.analysis(signal, job), out)
             return written(gradients.analysis(signal, job, workers), out)
         return lent("analysis", signal, job, out, workers)
@@ -142,6 +143,22 @@ class TorchBackend(Backend):
             raise error(ValueError, function, "out", "memory of its own", "rows that overlap")
         if out.untyped_storage().data_ptr() == array.untyped_storage().data_ptr():
             raise error(ValueError, function, "out", "memory of its own", "one that overlaps the input")
+
+
+def _small_in_a_graph(signal: torch.Tensor, job: Analysis) -> bool:
+    """Whether a graph is sooner with the steps of a spectrum than with our operator, which is entered from outside.
+
+    Without gradient; inverses, gradients, and more samples were as fast or faster by the operator (up to 3 times).
+    """
+    frames = job.frames
+    return (
+        torch.compiler.is_compiling()
+        and signal.is_cpu
+        and not (job.followed or signal.requires_grad)
+        and signal.dtype in (torch.float32, torch.float64)
+        and all(type(size) is int for size in (*signal.shape, frames.n_frames))
+        and signal[..., 0].numel() * frames.n_frames * frames.n_fft <= tuning().graph_items
+    )
 
 
 def _left_open(job: Synthesis | Analysis) -> bool:
