@@ -146,6 +146,11 @@ def patched(*names: str, scan: bool = True, speeds: str | Path | None = None) ->
     *names, scan, speeds
         As in `patch`.
 
+    Returns
+    -------
+    context manager
+        Of nothing.
+
     Raises
     ------
     TypeError, ValueError
