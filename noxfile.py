@@ -108,13 +108,14 @@ def deep(session: nox.Session) -> None:
 
 @nox.session(python="3.11")
 def projects(session: nox.Session) -> None:
-    """Real projects, patched against not patched: the same numbers and gradients, and how much sooner."""
+    """Real projects: doors and recipes beside them; patched against not, the same numbers, and how much sooner."""
     session.install("torch==2.13.0")
-    session.install("-e", ".", "librosa>=0.11", "torchaudio", "demucs", "openunmix", "auraloss", "noisereduce")
+    session.install("-e", ".[test]", "librosa>=0.11", "torchaudio", "demucs", "openunmix", "auraloss", "noisereduce")
     session.install("asteroid-filterbanks", "nara_wpe", "mne", "speechbrain")
     session.install("--no-deps", "vocos", "encodec")
     for compiled in Path(session.virtualenv.location).rglob("torchaudio/lib/*.so"):  # for CUDA, and not needed
         compiled.unlink()
+    session.run("pytest", "-q", "tests/test_compat_torchaudio.py", "tests/test_recipes.py")
     session.run("python", "benchmarks/projects.py", *session.posargs)
 
 

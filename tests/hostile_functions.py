@@ -193,7 +193,7 @@ def _on_a_grid(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _scipys(function: Callable[..., Any]) -> Callable[..., Any]:
     """scipy's functions, called as the others: a hop is nperseg less noverlap, the window array has its own size."""
-    forward = function.__name__ == "stft"
+    forward = function.__name__ != "istft"
     sides = "return_onesided" if forward else "input_onesided"
 
     def call(
@@ -204,6 +204,25 @@ def _scipys(function: Callable[..., Any]) -> Callable[..., Any]:
         result = function(array, window=window, nperseg=n_fft, noverlap=overlap, **{sides: onesided}, **kept)[-1]
         weight = float(np.abs(definition.window_samples(window, n_fft, n_fft).sum()))
         return result * weight if forward else result / weight
+
+    return call
+
+
+def _torchaudios(name: str) -> Callable[..., Any]:
+    def call(
+        array: Any, *, n_fft: Any = 256, hop_length: Any = 64, win_length: Any = None, length: Any = None, **kept: Any
+    ) -> Any:
+        import torch
+
+        from xp_istft.compat.torchaudio import functional
+
+        win_length = n_fft if win_length is None else win_length
+        kind = torch.float32 if getattr(array, "dtype", None) in (torch.float32, torch.complex64) else torch.float64
+        window = torch.hann_window(win_length if isinstance(win_length, int) and win_length > 0 else 256, dtype=kind)
+        sizes = (window, n_fft, hop_length, win_length)
+        if name == "spectrogram":
+            return functional.spectrogram(array, 0, *sizes, None, False, pad_mode="constant", **kept)
+        return functional.inverse_spectrogram(array, length, 0, *sizes, False, **kept)
 
     return call
 
@@ -267,6 +286,11 @@ _LIBROSAS = {
     "of samples that no window weighs nothing is said": "hop > n_fft; hop == n_fft, hann; two frames 2**40 apart; hop > win_length; window with a hole; "
     "500 samples beyond; one sample beyond; uncentred hann; only a sample without weight",
 }
+_TORCHAUDIOS = {
+    "torchaudio's words": f"{_REALS}; pairs",
+    "the real part": "complex signal",
+    "torch's advice, given once": "500 samples beyond; one sample beyond",
+}
 _SCIPYS = {
     "scipy's shape of nothing": "empty batch; empty batch of signals",
     "the number of bins says nfft": "too many bins; two-sided, unsaid",
@@ -307,6 +331,14 @@ def _modules() -> Iterator[Function]:
         says="ISTFT|istft",
         **kept,
     )
+    for name, takes, parameters in (
+        ("spectrogram", "signal", ("n_fft", "hop_length", "win_length", "center", "onesided")),
+        ("inverse_spectrogram", "spectrum", ("n_fft", "hop_length", "win_length", "center", "onesided", "length")),
+    ):
+        yield Function(
+            f"compat.torchaudio.{name}", takes, _torchaudios(name), frozenset(parameters), ("torch",),
+            says=f"({name}|istft)", renames="waveform" if takes == "signal" else "spectrogram", exempt=_TORCHAUDIOS,
+        )  # fmt: skip
     yield of_transform(
         "nn.STFT", "signal", lambda x, t: nn.STFT(t)(x), [nn.STFT], libraries=("torch",), says="STFT|stft"
     )
@@ -341,6 +373,8 @@ FUNCTIONS = (
                libraries=(library,), says=name, words=_SCIPYS_WORDS, exempt=_SCIPYS)
       for peer, library in ((compat_scipy, "numpy"), (compat_jax, "jax"))
       for name, takes in (("istft", "spectrum"), ("stft", "signal"))),
+    Function("compat.scipy.spectrogram", "signal", _scipys(compat_scipy.spectrogram), _SCIPYS_OWN, exact=False,
+             says="spectrogram", words=_SCIPYS_WORDS, exempt=_SCIPYS),
     *_modules(),
     public("istft of slices", "spectrum", _stored(xi.istft), [xi.istft], says="istft", exempt=_HALF),
     public("stft of slices", "signal", _stored(xi.stft), [xi.stft], says="stft"),

@@ -361,8 +361,10 @@ def test_one_sided_signals_are_real():
         compat_torch.istft(np.zeros((33, 5), np.complex64), 64, return_complex=True)
 
 
-def test_errors_name_torchs_parameters():
+def test_errors_name_torchs_parameters(torch):
+    w = torch.hann_window(64, dtype=torch.float64)
     for call in (
+        lambda: compat_torch.stft(torch.zeros(512, dtype=torch.int32), 64, window=w, return_complex=True),
         lambda: compat_torch.istft(np.zeros((33, 5)), 64),
         lambda: compat_torch.stft(np.zeros(512, int), 64, legacy=True),
     ):

@@ -96,7 +96,7 @@ def test_what_a_transform_is_made_of_does_not_know_it():
 
 def test_nothing_imports_compat_but_the_layer_that_is_public():
     for path in PACKAGE.rglob("*.py"):
-        if path.parent.name != "compat":
+        if PACKAGE / "compat" not in path.parents:
             known = {name for name in imported(path, everywhere=True) if "compat" in name}
             allowed = {"compat._nnaudio_istft"} if path == PACKAGE / "__init__.py" else set()
             if path.parent.name == "patch":
@@ -106,8 +106,8 @@ def test_nothing_imports_compat_but_the_layer_that_is_public():
 
 def test_compat_maps_arguments():
     """Thin files, most of each signatures and docstrings, and none that makes a transform of its own."""
-    texts = {path: path.read_text() for path in (PACKAGE / "compat").glob("*.py")}
-    assert sum(len(text.splitlines()) for text in texts.values()) < 2100
+    texts = {path: path.read_text() for path in (PACKAGE / "compat").rglob("*.py")}
+    assert sum(len(text.splitlines()) for text in texts.values()) < 2300
     for path, text in texts.items():
         assert len(text.splitlines()) < 300, path.name
         called = {node.func.attr for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)

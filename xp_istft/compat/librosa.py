@@ -25,8 +25,6 @@ from ._inputs import beside, cast, is_complex, naming, needs_array, result_dtype
 
 __all__ = ["griffinlim", "istft", "magphase", "stft", "window_sumsquare"]
 
-_NO_BOUND = 1e32  # of what is amplified at the ends: more than the rounding of weights leaves, 1 / eps
-
 
 def _as_librosa(kind: type, **_: Any) -> type[Exception] | None:
     """A kind of its own that is librosa's ParameterError, too, where librosa is there to be caught."""
@@ -189,7 +187,7 @@ def griffinlim(
     needs_array(function, "S", S, "bins", "frames")
     n_fft = 2 * (S.shape[-2] - 1) if n_fft is None else n_fft
     layout = _layout(n_fft, hop_length, win_length, window)
-    ends = {"nola": "zero", "max_gain": _NO_BOUND}
+    ends = {"nola": "zero", "max_gain": retrieval.NO_BOUND}
     transform = STFT.made_by(function, **layout, center=center, pad_mode=pad_mode, **ends)
     start: Any = "zero"
     if init == "random":

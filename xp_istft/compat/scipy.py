@@ -15,6 +15,7 @@ from scipy.signal import check_COLA, check_NOLA
 from .. import arrays, windows
 from ..arguments import boolean, choice, error, warn
 from ..backends import namespace, required_backend
+from ..dtypes import dtype_name
 from ..frames import bin_multiplicity
 from ..transform import STFT, array_size
 from ._inputs import complex_floating, count, floating, is_complex, naming, place_of, rate, ticks
@@ -169,13 +170,14 @@ def istft(
         function, n_fft=nfft, hop_length=hop, window=weights, padding=(half, half + spare), onesided=onesided
     )
     try:
-        gaps = transform.synthesis(function, n_segments, None, Z).warning is not None
+        gaps = transform.host.synthesis(function, n_segments, None, dtype_name(Z)).warning is not None
     except windows.NOLAError:
         gaps = True
-    x = transform.judged("zero", None).istft(Z, axes=(freq_axis, time_axis))
     if gaps:
         missing = "" if boundary else " Possibly due to missing boundary"
         warn(f"NOLA condition failed, STFT may not be invertible.{missing}", UserWarning)
+        transform = transform.judged("zero", None)
+    x = transform.istft(Z, axes=(freq_axis, time_axis))
     times = ticks(x, np.arange(x.shape[-1])) / fs
     place = time_axis - 1 if freq_axis < time_axis else time_axis
     return times, namespace(x).moveaxis(x, -1, place)

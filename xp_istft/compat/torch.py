@@ -17,12 +17,14 @@ from .. import transforms
 from ..arguments import boolean, error, warn
 from ..arrays import as_complex, in_double, pad, parted
 from ..backends import backend_for
+from ..dtypes import PRECISION, WIDENED, dtype_name
 from ..transform import STFT
 from ..windows import NOLAError, overlap
 from ._inputs import is_complex, naming, needs_array
 
 __all__ = ["istft", "stft"]
 
+_FLOATING = (*PRECISION, *WIDENED)
 _LEAST_OVERLAP = 1e-11  # of squared windows, below which torch refuses to divide
 
 _ONES = "explicitly set `window=torch.ones(n_fft, device=<device>)`."
@@ -225,7 +227,7 @@ def _promoted(array: Any, window: Any) -> Any:
         return array
     of_its_library = isinstance(window, type(array)) or isinstance(array, type(window))  # a Parameter is a tensor
     wide = of_its_library and str(getattr(window, "dtype", "")).endswith("float64")
-    return in_double(array) if wide else array
+    return in_double(array) if wide and dtype_name(array) in _FLOATING else array
 
 
 def _compiling() -> bool:

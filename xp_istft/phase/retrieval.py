@@ -21,6 +21,7 @@ from .integration import Gradient, integrated
 
 STARTS = ("pghi", "random", "zero")
 MAX_GAIN = 10.0
+NO_BOUND = 1e32  # as max_gain: more than the rounding of weights leaves of what is amplified, 1 / eps
 
 
 @public
@@ -391,6 +392,14 @@ def _transform(function: str, name: str, array: Any, transform: Any) -> STFT:
         raise error(ValueError, function, "transform", "onesided=True", "onesided=False")
     transform.bins_and_frames(function, name, array)
     return transform
+
+
+def retrieved_from(start: Any, magnitude: Any, transform: STFT, length: Any, stages: Any) -> Any:
+    """The signal that the stages come to from a spectrum `start`, which need not have these magnitudes."""
+    pair = _Pair.of("griffin_lim", "S", magnitude, transform, length, None)
+    _check_values_at_hand("griffin_lim", magnitude)
+    inverse = pair.inverse("griffin_lim", magnitude, read_length("griffin_lim", length))
+    return inverse(_retrieved(magnitude, start, pair, stages, None))
 
 
 def _retrieved(magnitude: Any, start: Any, pair: _Pair, stages: Any, watch: Any) -> Any:
