@@ -276,6 +276,7 @@ _BINS = {
 }
 _TORCHS = {
     **_OPEN,
+    **_SIZED,
     "the number of bins tells": "two-sided, unsaid",
     "torch reads the lower half of the bins alone": "complex signal",
     "the rank is named, which is another defect": "a scalar",

@@ -42,7 +42,7 @@ def test_signals_of_two_sides_are_real(xp, rng, n_fft):
         np.testing.assert_allclose(xp.to_numpy(y), expected, atol=1e-12)
     y = quiet(ours, "iSTFT", n_fft, window="hamming")(torch.from_numpy(X))
     np.testing.assert_allclose(y, expected, atol=1e-12)
-    with pytest.raises(ValueError, match="^istft: X: need .* bins"):
+    with pytest.raises(ValueError, match="^iSTFT: X: need .* bins"):
         layer(X, onesided=True)
 
 

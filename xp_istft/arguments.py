@@ -46,12 +46,15 @@ def integer(function: str, name: str, value: Any, least: int | None = None, most
 
     `most` is the name and the value of an upper bound.
     """
-    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
-        raise error(TypeError, function, name, "an integer", _shown(value))
-    try:
-        number = operator.index(value)
-    except TypeError:  # arrays of any library that are no single integer
-        raise error(TypeError, function, name, "an integer", _shown(value)) from None
+    if type(value) is int:
+        number = value
+    elif isinstance(value, (bool, np.bool_, np.timedelta64, np.ma.MaskedArray)):  # masked values are no data
+        raise error(TypeError, function, name, "an integer", shown(value))
+    else:
+        try:
+            number = operator.index(value)
+        except Exception:  # of what is no integer, arrays of any library that are no single one included
+            raise error(TypeError, function, name, "an integer", shown(value)) from None
     if least is not None and number < least:
         raise error(ValueError, function, name, f">= {least}", number)
     if most is not None and number > most[1]:
@@ -63,7 +66,7 @@ def boolean(function: str, name: str, value: Any) -> bool:
     if value is True or value is False:
         return value
     if not isinstance(value, (bool, np.bool_)):
-        raise error(TypeError, function, name, "a bool", _shown(value))
+        raise error(TypeError, function, name, "a bool", shown(value))
     return bool(value)
 
 
@@ -73,17 +76,22 @@ def choice(function: str, name: str, value: Any, choices: Sequence[Any]) -> Any:
         if value is known or (isinstance(value, str) and value == known):
             return known
     kind = ValueError if isinstance(value, str) else TypeError
-    raise error(kind, function, name, " or ".join(map(repr, choices)), _shown(value))
+    raise error(kind, function, name, " or ".join(map(repr, choices)), shown(value))
 
 
 def number(function: str, name: str, value: Any, least: float = -math.inf) -> float:
     """`value` as a float that is at least `least` and finite."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise error(TypeError, function, name, "a number", _shown(value))
-    if not least <= value < math.inf or value == -math.inf:
+    wrong = isinstance(value, (bool, np.bool_, np.timedelta64))
+    if wrong or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise error(TypeError, function, name, "a number", shown(value))
+    try:
+        found = float(value)
+    except OverflowError:  # an integer beyond all floats
+        found = math.inf
+    if not least <= found < math.inf or found == -math.inf:
         bound = f" >= {least:g}" if least > -math.inf else ""
-        raise error(ValueError, function, name, f"a finite number{bound}", _shown(value))
-    return float(value)
+        raise error(ValueError, function, name, f"a finite number{bound}", shown(value))
+    return found
 
 
 def positive(function: str, name: str, value: Any) -> float:
@@ -190,9 +198,13 @@ def _introduced(cls: type) -> bool:
     return backend_for_type(cls) is not None
 
 
-def _shown(value: object) -> str:
-    """repr, but arrays only by type, shape and dtype."""
-    if hasattr(value, "shape") and hasattr(value, "dtype") and getattr(value, "shape", ()) != ():
-        return f"{type(value).__name__} of shape {tuple(value.shape)}, dtype {value.dtype}"
-    text = repr(value)
+def shown(value: object) -> str:
+    """repr, but arrays only by type, shape and dtype, and what has none by its type."""
+    try:
+        shape = getattr(value, "shape", ())
+        if isinstance(shape, tuple) and shape != () and hasattr(value, "dtype"):
+            return f"{type(value).__name__} of shape {tuple(shape)}, dtype {value.dtype}"
+        text = repr(value)
+    except Exception:
+        return type(value).__name__
     return text if len(text) <= 80 else text[:77] + "..."

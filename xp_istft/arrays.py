@@ -63,6 +63,13 @@ def read_axes(function: str, name: str, axes: Any, rank: int, count: int) -> tup
     return axes
 
 
+def needs_axis(function: str, name: str, array: Any) -> None:
+    """ValueError unless the array has an axis of samples."""
+    if len(array.shape) < 1:
+        need = "at least 1 dimension (..., samples)"
+        raise error(ValueError, function, name, need, f"shape {tuple(array.shape)}")
+
+
 def moved(function: str, name: str, array: Any, axes: Any, to: tuple[int, ...]) -> Any:
     """`array` with `axes` moved to the places `to`, checked; a view where the library makes views."""
     rank = len(array.shape)
@@ -123,6 +130,7 @@ def pad(x: Any, before: int, after: int, mode: str = "constant", *, axis: int = 
     _, x = read("pad", "x", x)
     if dtype_name(x) not in (*PRECISION, *WIDENED):
         raise error(TypeError, "pad", "x", "a floating dtype", x.dtype)
+    needs_axis("pad", "x", x)
     x = moved("pad", "axis", x, axis, LAST)
     before, after = integer("pad", "before", before, 0), integer("pad", "after", after, 0)
     mode = choice("pad", "mode", PAD_ALIASES.get(mode, mode) if isinstance(mode, str) else mode, (*PAD_MODES, "odd"))
@@ -134,8 +142,7 @@ def pad(x: Any, before: int, after: int, mode: str = "constant", *, axis: int = 
         parts.insert(0, _padding(x, -before, 0, mode))
     if after:
         parts.append(_padding(x, n_samples, n_samples + after, mode))
-    padded = parts[0] if len(parts) == 1 else namespace(x).concat(parts, axis=-1)
-    return placed(padded, (axis,))
+    return placed(namespace(x).concat(parts, axis=-1), (axis,))  # of no padding, too: never a view of x
 
 
 def _padding(x: Any, lo: int, hi: int, mode: str) -> Any:
@@ -197,6 +204,7 @@ def as_complex(real: Any, imag: Any = None) -> Any:
         raise error(
             TypeError, "as_complex", "imag", f"the library of real ({type(real).__name__})", type(imag).__name__
         )
+    _broadcastable("as_complex", "imag", imag, "real", real)
     return backend.as_complex(real, imag)
 
 
@@ -230,6 +238,7 @@ def from_polar(magnitude: Any, phase: Any) -> Any:
     if other is not backend:
         cls = type(magnitude).__name__
         raise error(TypeError, "from_polar", "phase", f"the library of magnitude ({cls})", type(phase).__name__)
+    _broadcastable("from_polar", "phase", phase, "magnitude", magnitude)
     xp = namespace(magnitude, phase)
     return backend.as_complex(magnitude * xp.cos(phase), magnitude * xp.sin(phase))
 
@@ -253,3 +262,11 @@ def _real_floating(function: str, name: str, array: Any) -> tuple[Backend, Any]:
     if dtype_name(array) not in REAL:
         raise error(TypeError, function, name, "dtype float32 or float64", array.dtype)
     return backend, array
+
+
+def _broadcastable(function: str, name: str, array: Any, other_name: str, other: Any) -> None:
+    try:
+        np.broadcast_shapes(tuple(array.shape), tuple(other.shape))
+    except ValueError:
+        need = f"the shape of {other_name} {tuple(other.shape)}"
+        raise error(ValueError, function, name, need, tuple(array.shape)) from None

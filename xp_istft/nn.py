@@ -21,7 +21,8 @@ from torch.fx import Proxy
 from torch.utils._python_dispatch import _disable_current_modes
 
 from . import onnx
-from .arguments import TRANSPARENT, boolean, choice, error, hinted, integer, not_scripted
+from .arguments import TRANSPARENT, boolean, choice, error, hinted, integer, not_scripted, shown
+from .arrays import LAST_TWO
 from .backends.torch import BACKEND
 from .backends.torch.graphs import check_not_traced, one_step
 from .backends.torch.lending import followed
@@ -29,7 +30,7 @@ from .frequencies.grids import Frequencies
 from .phase.algorithms import NAMED, Algorithm
 from .phase.retrieval import STARTS, griffin_lim
 from .transform import STFT as Transform  # noqa: N811
-from .transform import read_length
+from .transform import forward, inverse, read_length
 
 __all__ = ["ISTFT", "STFT", "GriffinLim"]
 
@@ -244,7 +245,7 @@ class _Module(torch.nn.Module):
         """Signal of complex numbers or pairs; of pairs in half precision in that precision."""
         Z = as_complex(self.function, X)
         with self._precisely(Z):
-            signal = _inverse(self._prepared(Z), self.transform, length, *self._trained())
+            signal = _inverse(self._prepared(Z), self.transform, length, self.function, *self._trained())
         return signal.to(X.dtype) if X.dtype in _HALVES else signal
 
     def _prepared(self, X: Tensor) -> Tensor:
@@ -349,7 +350,7 @@ class ISTFT(_Module):
         if phase is not None:
             X = self._pairs(X, phase)
         if self.export:
-            _needs_tensor(self.function, "X", X)
+            needs_tensor(self.function, "X", X)
             if not (isinstance(length, Tensor) and torch.jit.is_tracing()):  # there sizes are tensors, and stay open
                 length = read_length(self.function, length)
             basis, envelope = self._shown_constants()
@@ -357,8 +358,8 @@ class ISTFT(_Module):
         return self._inverted(X, length)
 
     def _pairs(self, magnitude: Tensor, phase: Tensor) -> Tensor:
-        for name, each in (("X", magnitude), ("phase", phase)):
-            _needs_tensor(self.function, name, each)
+        for name, each in (("phase", phase), ("X", magnitude)):
+            needs_tensor(self.function, name, each)
             if not each.is_floating_point():
                 raise error(TypeError, self.function, name, "a real floating dtype with phase=", each.dtype)
         return torch.stack([magnitude * phase.cos(), magnitude * phase.sin()], dim=-1)
@@ -437,8 +438,7 @@ class STFT(_Module):
             Real ones in the precision of x; float16 ends at 65504, which bins of a signal in the scale of int16 exceed.
             Complex ones of half precision are complex64.
         """
-        if isinstance(x, Proxy):
-            _needs_tensor(self.function, "x", x)
+        needs_tensor(self.function, "x", x)
         output = self.output_format
         if output_format is not None:
             output = choice(self.function, "output_format", output_format, _OUTPUT_FORMATS)
@@ -446,7 +446,7 @@ class STFT(_Module):
             return self._exported(x, output)
         if output == "complex" and not self.trainable_kernels:
             return self._analysed(x)
-        narrow = x.dtype if isinstance(x, Tensor) and x.dtype in _HALVES else None
+        narrow = x.dtype if x.dtype in _HALVES else None
         with self._precisely(x):
             X = self._analysed(x if narrow is None else x.float())
         if self.trainable_kernels and self.transform.bins is None:
@@ -460,7 +460,7 @@ class STFT(_Module):
         return result if narrow is None else result.to(narrow)
 
     def _exported(self, x: Tensor, output: str) -> Tensor:
-        _needs_tensor(self.function, "x", x)
+        needs_tensor(self.function, "x", x)
         if not x.is_floating_point() or x.ndim < 1:
             need = "real floating samples (..., n_samples)"
             raise error(TypeError, self.function, "x", need, f"{x.dtype} of shape {tuple(x.shape)}")
@@ -474,7 +474,7 @@ class STFT(_Module):
 
     def _analysed(self, x: Tensor) -> Tensor:
         """The spectrum by the transform and what is trained of it."""
-        return _forward(x, self.transform, *self._trained())
+        return _forward(x, self.transform, self.function, *self._trained())
 
     def inverse(self, X: Tensor, length: int | None = None) -> Tensor:
         """Signal of a spectrum (complex numbers or pairs), by this module's window.
@@ -532,7 +532,7 @@ class GriffinLim(_Module):
             self.algorithm = choice(self.function, "algorithm", algorithm, tuple(NAMED))
         self.init = choice(self.function, "init", init, STARTS)
         if device is not None:
-            self.to(device)
+            self.to(_device(self.function, device))
 
     def forward(
         self,
@@ -559,27 +559,35 @@ class GriffinLim(_Module):
         real (..., n_samples)
             In the precision of S; what is computed is at least in float32.
         """
-        _needs_tensor(self.function, "S", S)
+        needs_tensor(self.function, "S", S)
         if not S.is_floating_point():
             raise error(TypeError, self.function, "S", "a real floating torch tensor", S.dtype)
-        if phase is not None and phase.shape != S.shape:
-            raise error(ValueError, self.function, "phase", f"shape {tuple(S.shape)}", f"{tuple(phase.shape)}")
+        if phase is not None:
+            needs_tensor(self.function, "phase", phase)
+            if not phase.is_floating_point():
+                raise error(TypeError, self.function, "phase", "a real floating torch tensor", phase.dtype)
+            if phase.shape != S.shape:
+                raise error(ValueError, self.function, "phase", f"shape {tuple(S.shape)}", f"{tuple(phase.shape)}")
+        if not (generator is None or isinstance(generator, torch.Generator)):
+            got = type(generator).__name__
+            raise error(TypeError, self.function, "generator", "a torch.Generator", got)
         kind = torch.float32 if S.dtype in _HALVES else S.dtype
         start: Any = self.init if phase is None else phase.to(kind)
         if phase is None and self.init == "random":
             start = 2 * torch.pi * torch.rand(S.shape, dtype=kind, device=S.device, generator=generator)
+        length = read_length(self.function, length)
         return _retrieval(S, self.transform, length, self.n_iter, self.algorithm, start, *self._trained())
 
 
 # ---- steps of a graph
 
 
-def _forward(x: Tensor, transform: Transform, *trained: Tensor | None) -> Tensor:
-    return _with(transform, *trained).stft(x)
+def _forward(x: Tensor, transform: Transform, function: str, *trained: Tensor | None) -> Tensor:
+    return forward(x, _with(transform, *trained), -1, LAST_TWO, None, None, function)
 
 
-def _inverse(X: Tensor, transform: Transform, length: int | None, *trained: Tensor | None) -> Tensor:
-    return _with(transform, *trained).istft(X, length=length)
+def _inverse(X: Tensor, transform: Transform, length: int | None, function: str, *trained: Tensor | None) -> Tensor:
+    return inverse(X, _with(transform, *trained), length, LAST_TWO, None, None, function)
 
 
 def _retrieval(
@@ -612,7 +620,17 @@ def _with(transform: Transform, *trained_parts: Tensor | None) -> Transform:
     return replace(transform, **trained) if trained else transform
 
 
-def _needs_tensor(function: str, name: str, array: Any) -> None:
+def _device(function: str, device: Any) -> torch.device:
+    need = "a torch.device, or the name of one"
+    if not isinstance(device, (str, torch.device, int)) or isinstance(device, bool):
+        raise error(TypeError, function, "device", need, shown(device))
+    try:
+        return torch.device(device)
+    except Exception as cause:
+        raise error(ValueError, function, "device", need, shown(device)) from cause
+
+
+def needs_tensor(function: str, name: str, array: Any) -> None:
     if not isinstance(array, Tensor):
         hint = "torch.export.export follows this call, torch.fx cannot" if isinstance(array, Proxy) else ""
         raise error(TypeError, function, name, "a torch tensor", type(array).__name__, hint)
@@ -677,7 +695,7 @@ def _mark(tensor: Tensor | None) -> Any:
 
 def as_complex(function: str, X: Any) -> Tensor:
     """Complex numbers, of pairs if need be; half precision pairs in float32."""
-    _needs_tensor(function, "X", X)
+    needs_tensor(function, "X", X)
     check_not_traced(function, "X")
     if X.is_complex():
         return X

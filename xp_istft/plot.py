@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from .arguments import boolean, error, hinted, number
+from . import arrays
+from .arguments import boolean, error, hinted, integer, number, positive, shown
 from .backends import backend_for
+from .dtypes import COMPLEX, HALVES, REAL, dtype_name
 from .frames import Frames
-from .transform import STFT
-from .windows import normalisation
+from .transform import STFT, read_length
+from .windows import normalisation, real_values
 
 _COLUMNS = 1600  # no more than can be seen
 
@@ -71,7 +73,11 @@ def plot_spectrogram(
     >>> ax.get_xlabel(), ax.get_ylabel()
     ('time (s)', 'frequency (Hz)')
     """
-    magnitude = np.abs(_host(X))
+    backend, X = arrays.read("plot_spectrogram", "X", X)
+    if dtype_name(X) not in (*REAL, *COMPLEX, *HALVES):
+        raise error(TypeError, "plot_spectrogram", "X", "a floating dtype, real or complex", X.dtype)
+    decibels = positive("plot_spectrogram", "decibels", decibels)
+    magnitude = np.abs(backend.to_host(X))
     if magnitude.ndim != 2:
         got = f"shape {magnitude.shape}"
         raise error(ValueError, "plot_spectrogram", "X", "2 dimensions (bins, frames)", got, "draw channels one by one")
@@ -90,7 +96,7 @@ def plot_spectrogram(
     level = 20 * np.log10(np.maximum(magnitude, np.finfo(np.float32).tiny) / (largest or 1))
     top = level.max()
 
-    ax = _axes(ax)
+    ax = _axes("plot_spectrogram", ax)
     image = ax.pcolormesh(
         times, _edges(hz), level, cmap="magma", vmin=top - decibels, vmax=top, shading="flat", rasterized=True
     )
@@ -152,7 +158,7 @@ def plot_windows(transform: STFT, *, sr: float, ax: Axes | None = None) -> Axes:
     seconds = np.arange(size) / number("plot_windows", "sr", sr, 1e-9)
     pair = pair[: 1 if transform.synthesis_window is None else 2]
 
-    ax = _axes(ax)
+    ax = _axes("plot_windows", ax)
     names = ["window, both ways"] if len(pair) == 1 else ["analysis window", "synthesis window"]
     for name, samples in zip(names, pair, strict=True):
         ax.plot(seconds, samples, label=name)
@@ -205,10 +211,11 @@ def plot_coverage(
     >>> plot_coverage(xi.STFT(512, center=False), 20, sr=16000).get_ylabel()
     'noise gain (dB)'
     """
+    n_frames, length = integer("plot_coverage", "n_frames", n_frames, 1), read_length("plot_coverage", length)
     determined, noise = _with_windows_at_hand("plot_coverage", transform).coverage(n_frames, length)
     seconds = np.arange(noise.size) / number("plot_coverage", "sr", sr, 1e-9)
     level = 20 * np.log10(np.where(determined & (noise > 0), noise, np.nan))
-    ax = _axes(ax)
+    ax = _axes("plot_coverage", ax)
     ax.plot(seconds, level)
     _shade(ax, seconds, ~determined)
     ax.set(xlabel="time (s)", ylabel="noise gain (dB)", xlim=(0, seconds[-1]))
@@ -246,10 +253,19 @@ def plot_convergence(
     >>> ax.lines[1].get_ydata()
     array([  0., -20., -40.])
     """
-    ax = _axes(ax)
+    function = "plot_convergence"
     curves = values if isinstance(values, Mapping) else {"": values}
-    for name, curve in curves.items():
-        amplitudes = np.asarray([float(value) for value in curve])
+    if not curves:
+        raise error(ValueError, function, "values", "at least 1 curve", 0)
+    need = "a sequence of numbers, or a mapping of names to them"
+    distances = {name: real_values(function, "values", curve, need) for name, curve in curves.items()}
+    for curve in distances.values():
+        if curve.ndim != 1 or not curve.size:
+            raise error(ValueError, function, "values", need, f"shape {curve.shape}")
+    if not isinstance(ylabel, str):
+        raise error(TypeError, function, "ylabel", "a text", shown(ylabel))
+    ax = _axes(function, ax)
+    for name, amplitudes in distances.items():
         level = 20 * np.log10(np.where(amplitudes > 0, amplitudes, np.nan))
         ax.plot(1 + np.arange(level.size), level, label=name or None)
     ax.set(xlabel="iteration", ylabel=ylabel)
@@ -259,8 +275,10 @@ def plot_convergence(
     return ax
 
 
-def _axes(ax: Axes | None) -> Axes:
+def _axes(function: str, ax: Axes | None) -> Axes:
     if ax is not None:
+        if not isinstance(ax, Axes):
+            raise error(TypeError, function, "ax", "a matplotlib.axes.Axes", type(ax).__name__)
         return ax
     from matplotlib import pyplot  # chooses a backend, so only where a figure must be made
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from . import arrays
 from .arguments import error, hinted, integer, warn
-from .backends import Backend, device, namespace
+from .backends import Backend, backend_for, device, namespace
 from .dtypes import COMPLEX, PRECISION, REAL, complex_dtype, dtype_name
 from .frames import ENDLESS, Frames, padding_index
 from .jobs import Analysis, Running
@@ -250,7 +250,7 @@ class StreamingISTFT(_Stream):
         >>> bool((signal == xi.istft(X)).all())
         True
         """
-        sums, n_frames = _two(type(self).__name__, state)
+        sums, n_frames = self._given(state)
         X, backend, running = self._fitting(X, sums)
         samples, following = _added(X, ISTFTState(sums, n_frames), backend, running)
         return following, samples
@@ -261,7 +261,7 @@ class StreamingISTFT(_Stream):
         Under jax.jit and jax.lax.scan `step` counts no further than it needs, so `length` cannot be given then.
         """
         function = type(self).__name__
-        sums, n_frames = _two(function, state)
+        sums, n_frames = self._given(state)
         if length is not None and not isinstance(n_frames, (int, np.integer)):
             raise error(ValueError, function, "length", "None after traced steps", length)
         if sums is None or not n_frames:
@@ -279,6 +279,20 @@ class StreamingISTFT(_Stream):
             _warn(warning)
         backend, sums = arrays.read(function, "state", sums)
         return backend.ended(sums, job, lo, lo - done, running)
+
+    def _given(self, state: Any) -> tuple[Any, Any]:
+        """The sums and the number of frames of a state, checked; the number is as it came where it is an array."""
+        function = type(self).__name__
+        sums, n_frames = _two(function, state)
+        if sums is not None:
+            _check_array(function, "state", sums)
+            self._check_state(sums, 0)
+        if isinstance(n_frames, np.ndarray) or backend_for(n_frames) is None:
+            n_frames = integer(function, "state", n_frames, 0, ("the longest stream", ENDLESS // self._hop))
+        elif tuple(n_frames.shape) != () or not dtype_name(n_frames).startswith(("int", "uint")):
+            got = f"{n_frames.dtype} of shape {tuple(n_frames.shape)}"
+            raise error(TypeError, function, "state", "an integer number of frames", got)
+        return sums, n_frames
 
     def _fitting(self, X: Any, sums: Any) -> tuple[Any, Backend, Running]:
         """X as its backend takes it, that backend and the job; checked, also against the frames before."""
@@ -309,7 +323,7 @@ def _two(function: str, state: Any) -> tuple[Any, Any]:
 
 
 def _check_array(function: str, name: str, array: Any) -> None:
-    if not (hasattr(array, "shape") and hasattr(array, "dtype")):
+    if backend_for(array) is None:
         raise error(TypeError, function, name, "an array", type(array).__name__)
     if dtype_name(array) not in (*REAL, *COMPLEX):
         raise error(TypeError, function, name, "a floating dtype, real or complex", array.dtype)
@@ -565,6 +579,8 @@ class StreamingSTFT(_Stream):
             raise error(ValueError, function, "x", "at least 1 dimension (..., samples)", f"shape {tuple(x.shape)}")
         if samples is not None:
             _check_alike(function, "x", x, samples)
+        else:
+            self.transform.check_scale(function, PRECISION[dtype_name(x)])
         return x, backend
 
     def _check_state(self, array: Any, count: int) -> None:

@@ -6,6 +6,7 @@ backends (`Synthesis`, `Analysis`), judged before any work; those of recent call
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ from .windows import (
     NOLAError,
     Normalisation,
     WindowKey,
+    check_scale,
     covered,
     noise_gain,
     normalisation,
@@ -201,14 +203,16 @@ class STFT:
         self._set(followed=key is None or synthesis_key is None)
         placement = Placement.of(function, n_fft, hop, win_length, self.center, self.padding)
         padding = self.padding
-        if not (padding is None or isinstance(padding, str)):
+        if isinstance(padding, str):
+            padding = str.__str__(padding)
+        elif padding is not None:
             padding = (placement.left, placement.right)
         self._set(placement=placement, center=bool(self.center), padding=padding)
         if self.pad_mode is not None:
             self._set(pad_mode=read_pad_mode(function, self.pad_mode))
         self._set(onesided=boolean(function, "onesided", self.onesided))
-        choice(function, "scaling", self.scaling, SCALINGS)
-        choice(function, "nola", self.nola, NOLA)
+        self._set(scaling=choice(function, "scaling", self.scaling, SCALINGS))
+        self._set(nola=choice(function, "nola", self.nola, NOLA))
         if self.max_gain is not None:
             self._set(max_gain=number(function, "max_gain", self.max_gain, 1))
         self._read_bins(function)
@@ -222,7 +226,8 @@ class STFT:
             self._set(_content=content, _hash=hash(content))
         for name, each in zip(("window", "synthesis_window"), self._keys, strict=True):
             if each is not None:  # unknown names are refused here
-                window_samples(function, name, each, win_length, n_fft)
+                samples = window_samples(function, name, each, win_length, n_fft)
+                check_scale(function, name, float(np.abs(samples).max()), n_fft, "float64")
         if key is not None:
             _scale(function, self.scaling, self.samples())
 
@@ -289,7 +294,7 @@ class STFT:
         self, x: Any, *, axis: int = -1, axes: tuple[int, int] = LAST_TWO, out: Any = None, workers: int | None = None
     ) -> Any:
         """Short-time Fourier transform of x (..., n_samples): (..., n_bins, n_frames). See `xp_istft.stft`."""
-        return _forward_step(x, self, axis, axes, out, workers)
+        return forward_step(x, self, axis, axes, out, workers)
 
     def istft(
         self,
@@ -304,7 +309,7 @@ class STFT:
 
         At other frequencies than the DFT's, with length=, the padding of the analysis is known, and used.
         """
-        return _inverse_step(X, self, length, axes, out, workers)
+        return inverse_step(X, self, length, axes, out, workers)
 
     def solve(self, X: Any, *, length: int | None = None, callback: Any = None) -> Solution:
         """The inverse with what can be said of it, by iterations, also for the bins of the DFT.
@@ -459,11 +464,16 @@ class STFT:
         return _scale("STFT", self.scaling, self.samples())
 
     def analysis(self, function: str, n_samples: int, like: Any) -> Analysis:
-        """The job that makes the frames of a signal of n_samples samples, an array like this one."""
+        """The job that makes the frames of a signal of n_samples samples.
+
+        like : an array of the signal's library and precision, or (unless a window is followed) the name of its dtype
+        """
+        name = like if isinstance(like, str) else name_of(type(like.dtype), like.dtype)
+        precision = PRECISION[WIDENED.get(name, name)]
         if type(n_samples) in SYMBOLS:  # which cannot be looked up
-            job = _analysis.__wrapped__(self.host, function, n_samples)
+            job = _analysis.__wrapped__(self.host, function, n_samples, precision)
         else:
-            job = _analysis(self.host, function, int(n_samples))
+            job = _analysis(self.host, function, int(n_samples), precision)
         if self._keys[0] is not None:
             return job
         window = self._followed_window(function, "window", like)
@@ -523,6 +533,15 @@ class STFT:
         window = xp.astype(window, wide)
         zeros = xp.zeros((spare - spare // 2,), dtype=wide, device=place)
         return xp.concat([zeros[: spare // 2], window, zeros]) if spare else window
+
+    @cached_property
+    def _peak(self) -> float:
+        """Of the window, scaled."""
+        return float(np.abs(self.samples()).max()) * self.scale
+
+    def check_scale(self, function: str, precision: str) -> None:
+        """ValueError unless `precision` holds the scaled window, and what undoes it."""
+        check_scale(function, "window", self.host._peak, self.n_fft, precision)
 
     def _unit_peak(self, function: str) -> list[np.ndarray]:
         """Analysis and synthesis window, each divided by its peak: the scale of a window decides nothing."""
@@ -586,8 +605,10 @@ def array_size(window: Any) -> int | None:
     """Samples of a window given as an array or list; None for names and callables."""
     if isinstance(window, (str, tuple)) or callable(window):
         return None
-    shape: tuple[int, ...] = np.shape(window) if isinstance(window, list) else getattr(window, "shape", ())
-    return int(shape[0]) if len(shape) == 1 else None
+    if isinstance(window, list):
+        return len(window)
+    shape: tuple[int, ...] = getattr(window, "shape", ())
+    return int(shape[0]) if isinstance(shape, tuple) and len(shape) == 1 else None
 
 
 def _read_window(function: str, name: str, window: Any, win_length: int) -> tuple[Any, WindowKey | None]:
@@ -630,8 +651,12 @@ def _read_workers(function: str, workers: Any) -> int | None:
 
 def laid_out(function: str, name: str, placement: Placement, n_frames: int, length: int | None) -> Frames:
     """`n_frames` frames about `length` samples, or about as many as belong to them."""
+    span = placement.n_fft + placement.hop * (n_frames - 1)
+    reach = span - placement.left
+    if reach < 1:
+        need = f"< {span} samples before the signal, which is all that {n_frames} frame{'s' * (n_frames > 1)} span"
+        raise error(ValueError, function, "padding", need, placement.left)
     if length is not None:
-        reach = placement.n_fft + placement.hop * (n_frames - 1) - placement.left
         if length > 2 * reach + placement.n_fft:
             need = f"<= {2 * reach + placement.n_fft} (2 x covered + n_fft)"
             raise error(ValueError, function, "length", need, length)
@@ -648,8 +673,9 @@ def laid_out(function: str, name: str, placement: Placement, n_frames: int, leng
 
 
 @lru_cache(maxsize=128)
-def _analysis(transform: STFT, function: str, n_samples: int) -> Analysis:
+def _analysis(transform: STFT, function: str, n_samples: int, precision: str) -> Analysis:
     """The frames of a signal of `n_samples` samples, and their window, scaled."""
+    transform.check_scale(function, precision)
     placement, pad_mode = transform.placement, transform.pad_mode or "constant"
     n_frames = placement.n_frames(n_samples)
     if n_frames < 1:
@@ -676,6 +702,7 @@ def _synthesis(
         need = f"<= win_length={win_length}, else samples lie in no frame"
         raise error(NOLAError, function, "hop_length", need, hop)
     analysis, synthesis = transform._unit_peak(function)
+    transform.check_scale(function, precision)
     eps = float(np.finfo(precision).eps if floor is None else np.sqrt(floor))
     decided = Normalisation.of(analysis, synthesis, laid.hop, eps, transform.max_gain)
     try:
@@ -686,6 +713,10 @@ def _synthesis(
     warning = None if nola == "zero" else _judged(function, laid, hop, gain, nola)
     # The gain is that of windows with a peak of 1: the analysis window's true scale goes into the synthesis window.
     window = synthesis / np.abs(transform.samples()).max() / transform.scale
+    largest = float(np.abs(window).max()) * max(1.0, float(np.abs(gain.period).max()))
+    if not largest <= np.finfo(precision).max:
+        need = f"an overlap that {precision} can undo"
+        raise error(ValueError, function, "window", need, f"one that asks for a factor of {largest:.0e}")
     window.flags.writeable = False
     real = transform.onesided
     return Inverse(Synthesis(laid, window, gain, transform.onesided, real, decided=decided), warning)
@@ -739,10 +770,12 @@ def _scale(function: str, scaling: str | None, window: np.ndarray) -> float:
         return 1.0
     if scaling == "ortho":
         return float(window.size**-0.5)
-    weight = np.abs(window.sum()) if scaling == "spectrum" else np.sqrt((window**2).sum())
+    exponent = math.frexp(float(np.abs(window).max()))[1]
+    window = np.ldexp(window, -exponent)  # whose squares neither overflow nor vanish
+    weight = float(np.abs(window.sum()) if scaling == "spectrum" else np.sqrt((window**2).sum()))
     if not weight > 0:
-        raise error(ValueError, function, "window", f"a sum other than 0 for scaling={scaling!r}", float(weight))
-    return float(1 / weight)
+        raise error(ValueError, function, "window", f"a sum other than 0 for scaling={scaling!r}", weight)
+    return math.ldexp(1 / weight, -exponent)
 
 
 def _followed_scale(scaling: str | None, window: Any) -> Any:
@@ -758,9 +791,10 @@ def _followed_scale(scaling: str | None, window: Any) -> Any:
 # ---- the two transforms
 
 
-def forward(x: Any, transform: STFT, axis: int, axes: tuple[int, int], out: Any, workers: int | None) -> Any:
-    """`transform.stft`."""
-    function = "stft"
+def forward(
+    x: Any, transform: STFT, axis: int, axes: tuple[int, int], out: Any, workers: int | None, function: str = "stft"
+) -> Any:
+    """`transform.stft`; errors name `function`."""
     backend = backend_for(x) if out is None else None
     if backend is None:  # what only has slices, or no array at all
         backend, x = arrays.read(function, "x", x, True, out)
@@ -770,7 +804,7 @@ def forward(x: Any, transform: STFT, axis: int, axes: tuple[int, int], out: Any,
     n_samples = x.shape[-1] if x.shape else None
     plain = out is None and _plain_workers(workers) and axes is LAST_TWO and type(axis) is int and axis == -1
     if plain and type(n_samples) is int:
-        job = _plain_analysis(transform, dtype, n_samples)
+        job = _plain_analysis(transform, dtype, n_samples, function)
         if job is not None:
             return backend.analysis(x, job, None, workers)
     if dtype in COMPLEX:
@@ -779,8 +813,7 @@ def forward(x: Any, transform: STFT, axis: int, axes: tuple[int, int], out: Any,
     elif dtype not in ("float32", "float64", "float16", "bfloat16"):
         hint = "scale integers to floats first" if "int" in dtype else ""
         raise error(TypeError, function, "x", "dtype float32 or float64", x.dtype, hint)
-    if len(x.shape) < 1:
-        raise error(ValueError, function, "x", "at least 1 dimension (..., samples)", f"shape {tuple(x.shape)}")
+    arrays.needs_axis(function, "x", x)
     if type(axis) is not int or axis != -1:
         x = moved(function, "axis", x, axis, LAST)
     places = LAST_TWO if axes is LAST_TWO else read_axes(function, "axes", axes, len(x.shape) + 1, 2)
@@ -808,9 +841,16 @@ def forward(x: Any, transform: STFT, axis: int, axes: tuple[int, int], out: Any,
     return X if places is LAST_TWO else placed(X, places)
 
 
-def inverse(X: Any, transform: STFT, length: int | None, axes: tuple[int, int], out: Any, workers: int | None) -> Any:
-    """`transform.istft`."""
-    function = "istft"
+def inverse(
+    X: Any,
+    transform: STFT,
+    length: int | None,
+    axes: tuple[int, int],
+    out: Any,
+    workers: int | None,
+    function: str = "istft",
+) -> Any:
+    """`transform.istft`; errors name `function`."""
     backend = backend_for(X) if out is None else None
     if backend is None:  # what only has slices, or no array at all
         backend, X = arrays.read(function, "X", X, True, out)
@@ -819,7 +859,7 @@ def inverse(X: Any, transform: STFT, length: int | None, axes: tuple[int, int], 
     dtype = name_of(type(X.dtype), X.dtype)
     sizes = (*X.shape[-2:], length)
     if out is None and _plain_workers(workers) and axes is LAST_TWO and tuple(map(type, sizes)) in _PLAIN_SIZES:
-        job = _plain_synthesis(transform, dtype, *sizes)
+        job = _plain_synthesis(transform, dtype, *sizes, function)
         if job is not None:
             return backend.synthesis(X, job, None, workers)
     if dtype not in _SPECTRA:
@@ -855,26 +895,28 @@ _PLAIN_SIZES = ((int, int, int), (int, int, type(None)))
 
 
 @lru_cache(maxsize=128)
-def _plain_analysis(transform: STFT, dtype: str, n_samples: int) -> Analysis | None:
+def _plain_analysis(transform: STFT, dtype: str, n_samples: int, function: str) -> Analysis | None:
     """The job of a plain `forward`, found again by the next one; None where more is to be said, or done."""
     kinds = REAL if transform.onesided else (*REAL, *COMPLEX)
     if transform.followed or transform.bins is not None or dtype not in kinds:
         return None
-    return transform.analysis("stft", n_samples, None)
+    return transform.analysis(function, n_samples, dtype)
 
 
 @lru_cache(maxsize=128)
-def _plain_synthesis(transform: STFT, dtype: str, n_bins: int, n_frames: int, length: int | None) -> Synthesis | None:
+def _plain_synthesis(
+    transform: STFT, dtype: str, n_bins: int, n_frames: int, length: int | None, function: str
+) -> Synthesis | None:
     """The same of `inverse`."""
     if transform.followed or not transform.closed or dtype not in COMPLEX or n_bins != transform.n_bins or n_frames < 1:
         return None
-    length = None if length is None else read_length("istft", length)
-    job, warning = transform.synthesis("istft", n_frames, length, dtype)
+    length = None if length is None else read_length(function, length)
+    job, warning = transform.synthesis(function, n_frames, length, dtype)
     return job if warning is None else None
 
 
 # Each is one step of a compiled graph.
-_forward_step, _inverse_step = public(forward), public(inverse)
+forward_step, inverse_step = public(forward), public(inverse)
 
 _SPECTRA = (*COMPLEX, "complex32")
 

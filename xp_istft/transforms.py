@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import arrays
-from .arguments import SYMBOLS, error, public
+from .arguments import SYMBOLS, error, integer, public
 from .arrays import LAST, LAST_TWO, moved
 from .backends import backend_for
 from .dtypes import COMPLEX, REAL, dtype_name
@@ -22,6 +22,9 @@ from .transform import STFT, array_size, forward, inverse, laid_out, read_length
 
 # Parameters of these types are looked up as they are.
 _PLAIN = frozenset({type(None), bool, int, float, str, Frequencies, Dual, PerFrame, Adjoint})
+
+# What NumPy's scalars are looked up as.
+_SCALARS: dict[str, type] = {"b": bool, "i": int, "u": int, "f": float}
 
 
 @public
@@ -161,9 +164,9 @@ def _size(n_bins: int | None, win_length: Any, window: Any, onesided: Any, frequ
     """The n_fft that spectrum, window and basis agree on."""
     if frequencies is not None:
         shape: tuple[int, ...] = getattr(frequencies, "shape", ())
-        if len(shape) == 2:
-            return int(shape[1])
-        raise error(TypeError, "istft", "n_fft", "an integer, with frequencies=", None)
+        if isinstance(frequencies, Frequencies):
+            raise error(TypeError, "istft", "n_fft", "an integer, with frequencies=", None)
+        return max(2, int(shape[1])) if len(shape) == 2 else 2048  # of none, which is said when they are read
     if n_bins is None:  # no spectrum, which is said when it is read
         return 2048
     n_fft = n_bins if onesided is False else 2 * (n_bins - 1)
@@ -312,8 +315,8 @@ def _kept(make: Any, given: tuple[Any, ...]) -> STFT:
 def _frozen(value: Any) -> Any:
     """`value` in a form that is looked up by content; NotImplemented where there is none."""
     kind = type(value)
-    if isinstance(value, np.generic) and value.dtype.kind in "fiub":
-        return value
+    if isinstance(value, np.generic) and value.dtype.kind in _SCALARS:
+        return _SCALARS[value.dtype.kind](value)
     if kind in SYMBOLS:  # of sizes only those of the data stay open
         return int(value)
     if kind is tuple and _PLAIN.issuperset(map(type, value)):
@@ -379,7 +382,9 @@ def frame(
     """
     backend, x = arrays.read("frame", "x", x)
     _floating("frame", "x", x)
+    arrays.needs_axis("frame", "x", x)
     x = moved("frame", "axis", x, axis, LAST)
+    hop_length = integer("frame", "hop_length", hop_length, 1)
     made = STFT.made_by(
         "frame", n_fft=n_fft, hop_length=hop_length, window="boxcar" if window is None else window, center=center,
         padding=padding, pad_mode=pad_mode,
@@ -443,6 +448,7 @@ def overlap_add(
         need = "at least 2 dimensions (..., n_fft, n_frames)"
         raise error(ValueError, function, "segments", need, f"shape {tuple(segments.shape)}")
     segments = moved(function, "axes", segments, axes, LAST_TWO)
+    hop_length = integer(function, "hop_length", hop_length, 1)
     n_fft, n_frames = segments.shape[-2:]
     if n_frames < 1:
         raise error(ValueError, function, "segments", "at least 1 frame", f"shape {tuple(segments.shape)}")

@@ -10,6 +10,7 @@ automatic differentiation follows go through the same functions in arrays of the
 from __future__ import annotations
 
 import difflib
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 import array_api_compat
 import numpy as np
 
-from .arguments import SYMBOLS, error, integer, number, public
+from .arguments import SYMBOLS, error, integer, number, public, shown
 from .frames import Frames
 
 WindowKey = str | tuple | bytes  # a window that can be hashed; bytes are float64 samples
@@ -34,19 +35,22 @@ class CoverageWarning(UserWarning):
 
 def window_key(function: str, name: str, window: Any, win_length: int) -> WindowKey:
     """A hashable stand-in for `window`: a name, a tuple, a callable of win_length, or win_length real samples."""
-    if isinstance(window, (str, tuple)):
-        try:
-            hash(window)
-        except TypeError:  # ("general_cosine", [...])
+    if isinstance(window, str):
+        return str.__str__(window)
+    if isinstance(window, tuple):
+        plain = tuple(map(_plain, window))
+        if not plain or None in plain or not isinstance(plain[0], str):  # ("general_cosine", [...])
             return _named(function, name, window, win_length).tobytes()
-        return window
+        return plain
     if callable(window):
-        window = window(win_length)
+        try:
+            window = window(win_length)
+        except Exception as cause:
+            need, got = f"a callable that makes {win_length} samples", f"{type(cause).__name__}: {cause}"
+            raise error(TypeError, function, name, need, got) from cause
     elif window is None:
         raise error(TypeError, function, name, "a name or an array ('boxcar' for none)", None)
-    samples = _host(function, name, window)
-    if samples.dtype.kind not in "fiu":
-        raise error(TypeError, function, name, "a real dtype", samples.dtype)
+    samples = real_values(function, name, window, "a name or real samples")
     if samples.ndim != 1:
         raise error(ValueError, function, name, "1 dimension", f"shape {samples.shape}")
     if samples.size != win_length:
@@ -58,15 +62,35 @@ def window_key(function: str, name: str, window: Any, win_length: int) -> Window
     return samples.tobytes()
 
 
-def _host(function: str, name: str, window: Any) -> np.ndarray:
-    """`window` as a NumPy array. Of a device array this is a copy of win_length samples to the host."""
+def _plain(value: Any) -> Any:
+    """A parameter of a window as a plain value that is equal to it, whatever it came as; None where it is no scalar."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, (bool, np.bool_, np.timedelta64)):
+        return None
+    if isinstance(value, (int, np.integer)):
+        return operator.index(value)
+    return float(value) if isinstance(value, (float, np.floating)) else None
+
+
+def real_values(function: str, name: str, values: Any, need: str) -> np.ndarray:
+    """Real numbers of a list, or of an array of any library, as a NumPy array; TypeError where they are anything else.
+
+    Of a device array this is a copy to the host.
+    """
     from .backends import backend_for  # which stand above the windows
 
-    backend = backend_for(window)
+    if isinstance(values, (np.ma.MaskedArray, bytes, bytearray)):
+        hint = "fill it first" if isinstance(values, np.ma.MaskedArray) else ""
+        raise error(TypeError, function, name, need, type(values).__name__, hint)
+    backend = backend_for(values)
     try:
-        return np.asarray(window) if backend is None else backend.to_host(window)
+        found = np.asarray(values) if backend is None else backend.to_host(values)
     except Exception as cause:
-        raise error(TypeError, function, name, "a name or real samples", type(window).__name__, str(cause)) from cause
+        raise error(TypeError, function, name, need, type(values).__name__, str(cause)) from cause
+    if found.dtype.kind not in "fiu":
+        raise error(TypeError, function, name, "a real dtype", found.dtype)
+    return found
 
 
 @lru_cache(maxsize=64)
@@ -85,16 +109,30 @@ def _named(function: str, name: str, window: str | tuple, win_length: int) -> np
 
     try:
         samples = np.asarray(get_window(window, win_length, fftbins=True), np.float64)
-    except (ValueError, TypeError, IndexError) as cause:
-        asked = window if isinstance(window, str) else str(window[0]) if window else ""
+    except Exception as cause:  # of any kind: scipy hands on what its arithmetic raises
+        first = window if isinstance(window, str) else window[0] if window else ""
+        asked = first if isinstance(first, str) else ""
         near = difflib.get_close_matches(asked, windows.__all__, 1)
         if asked in windows.__all__:
-            raise error(ValueError, function, name, "a window that scipy can make", repr(window), str(cause)) from cause
+            need = "a window that scipy can make"
+            raise error(ValueError, function, name, need, shown(window), str(cause)) from cause
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise error(ValueError, function, name, f"a known name{hint}", repr(window)) from cause
+        raise error(ValueError, function, name, f"a known name{hint}", shown(window)) from cause
     if not np.isfinite(samples).all():
-        raise error(ValueError, function, name, "finite values", repr(window))
+        raise error(ValueError, function, name, "finite values", shown(window))
     return samples
+
+
+def check_scale(function: str, name: str, peak: float, n_fft: int, precision: str) -> None:
+    """ValueError unless `precision` holds a window of this peak and its inverse, divided by n_fft, with all digits.
+
+    XLA makes numbers below `tiny` zeros: with a peak of twice n_fft * tiny a signal came back with errors of 2e-3.
+    """
+    info = np.finfo(precision)
+    least = n_fft * float(info.tiny) / float(info.eps)
+    if peak and not least <= peak <= 1 / least:
+        need = f"a peak from {least:.0e} to {1 / least:.0e}, for {precision} and n_fft={n_fft}"
+        raise error(ValueError, function, name, need, f"{peak:g}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -537,10 +575,14 @@ def _window_and_hop(function: str, window: Any, hop_length: int, win_length: int
     if win_length is None:
         if isinstance(window, (str, tuple)) or callable(window):
             raise error(TypeError, function, "win_length", "an integer for a window that is not an array", None)
-        win_length = _host(function, "window", window).size
+        win_length = real_values(function, "window", window, "a name or real samples").size
+        if not win_length:
+            raise error(ValueError, function, "window", "at least 1 sample", 0)
     win_length = integer(function, "win_length", win_length, 1)
     key = window_key(function, "window", window, win_length)
-    return window_samples(function, "window", key, win_length, win_length), hop
+    samples = window_samples(function, "window", key, win_length, win_length)
+    check_scale(function, "window", float(np.abs(samples).max()), win_length, "float64")
+    return samples, hop
 
 
 def _folded(samples: np.ndarray, hop: int) -> np.ndarray:

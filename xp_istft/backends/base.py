@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import array_api_compat
 import numpy as np
@@ -18,6 +18,8 @@ from ..arguments import error
 from ..dtypes import PRECISION, SPECTRUM, WIDENED, dtype_name
 from ..frames import Frames, padding_index
 from ..jobs import Analysis, Running, Synthesis
+
+_MAX_WORK: Any = 1_000_000  # steps of NumPy's exact test: memory that takes more to tell apart counts as shared
 
 
 class Backend:
@@ -28,6 +30,7 @@ class Backend:
     """
 
     lazy = False  # whether arrays are not computed before they are asked for
+    any_byte_order = False  # whether `out` may have another byte order than the machine
 
     def __reduce__(self) -> str:
         """Pickled by name: every process has one instance."""
@@ -217,18 +220,43 @@ class Backend:
         return array
 
     def check_out(self, function: str, out: Any, array: Any, shape: tuple[int, ...], dtype: str) -> None:
-        """`out` must be an array of `array`'s library, device and the result's shape and dtype, and writeable."""
-        if type(out) is not type(array):
-            raise error(TypeError, function, "out", f"{_class(array)} as the input", _class(out))
-        if dtype_name(out) != dtype:
-            raise error(TypeError, function, "out", f"dtype {dtype}", f"{out.dtype}")
+        """`out` must be an array of `array`'s library, device and the result's shape and dtype, and writeable, each of
+        whose elements has memory of its own. The rule is here; what a library is asked for it comes below.
+        """
+        self.check_kind_of_out(function, out, array)
+        if dtype_name(out) != dtype or not (self.any_byte_order or getattr(out.dtype, "isnative", True)):
+            raise error(TypeError, function, "out", f"dtype {dtype}", out.dtype)
         if tuple(out.shape) != shape:
-            raise error(ValueError, function, "out", f"shape {shape}", f"{tuple(out.shape)}")
+            raise error(ValueError, function, "out", f"shape {shape}", tuple(out.shape))
         ours, theirs = self.device(array), self.device(out)
         if ours != theirs:
             raise error(ValueError, function, "out", f"the device of the input ({ours})", theirs)
+        self.check_writeable(function, out)
+        if 0 in shape:
+            return
+        memory, source = self.memory(out), self.memory(array)
+        if memory is not None and overlaps_itself(memory):
+            raise error(ValueError, function, "out", "memory of its own", "rows that overlap")
+        if out is array or (
+            memory is not None and source is not None and np.may_share_memory(memory, source, max_work=_MAX_WORK)
+        ):
+            raise error(ValueError, function, "out", "memory of its own", "one that overlaps the input")
+
+    def check_kind_of_out(self, function: str, out: Any, array: Any) -> None:
+        """TypeError unless `out` is an array of the kind that is made of `array`."""
+        if type(out) is not type(array):
+            raise error(TypeError, function, "out", f"{_class(array)} as the input", _class(out))
+
+    def check_writeable(self, function: str, out: Any) -> None:
         if not array_api_compat.is_writeable_array(out):
             raise error(TypeError, function, "out", "an array that can be written in place", _class(out))
+
+    def memory(self, array: Any) -> np.ndarray | None:
+        """An array that lies where this one does, of which no value is looked at; None where that is not known."""
+        try:
+            return np.from_dlpack(array)
+        except Exception:  # of a device, a library without DLPack, or a trace
+            return None
 
     # ---- the definition in steps
 
@@ -355,6 +383,34 @@ def _device(array: Any) -> Any:
         return array_api_compat.device(array)
     except AttributeError:  # MLX: all arrays lie in one memory
         return None
+
+
+def memory_at(address: int, shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> np.ndarray:
+    """What `Backend.memory` returns, of strides in bytes."""
+
+    class Place:
+        __array_interface__: ClassVar = {
+            "version": 3, "data": (address, True), "shape": shape, "strides": strides, "typestr": f"|V{itemsize}"
+        }  # fmt: skip
+
+    return np.asarray(Place())
+
+
+def overlaps_itself(array: np.ndarray) -> bool:
+    """Whether two elements of an array that is not empty share memory."""
+    axes = sorted((abs(stride), size) for stride, size in zip(array.strides, array.shape, strict=True) if size > 1)
+    reach, nested = array.itemsize, True
+    for stride, size in axes:
+        nested = nested and stride >= reach
+        reach += stride * (size - 1)
+    if nested:
+        return False
+    if array.size * array.itemsize > reach:  # more elements than there is room for
+        return True
+    places = np.zeros(1, np.int64)
+    for stride, size in axes:
+        places = np.add.outer(places, stride * np.arange(size)).ravel()
+    return bool((np.diff(np.sort(places)) < array.itemsize).any())
 
 
 def _class(array: Any) -> str:

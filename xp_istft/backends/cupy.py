@@ -27,12 +27,11 @@ from typing import Any, NamedTuple
 import cupy
 import numpy as np
 
-from ..arguments import error
 from ..frames import PAD_MODES, Frames
 from ..jobs import Analysis, Synthesis
 from ..settings import get_gpu_engine
 from ..windows import HopPeriodic
-from .base import Backend
+from .base import Backend, memory_at
 
 _THREADS = 256  # of a block; the kernels' launch bounds say the same
 _TILE = 7168  # samples of a block of istft_fused: 14 hops of 512, at 37 KB of shared memory
@@ -135,12 +134,8 @@ class CuPyBackend(Backend):
     def checked(self, function: str, name: str, array: Any) -> Any:
         return array
 
-    def check_out(self, function: str, out: Any, array: Any, shape: tuple[int, ...], dtype: str) -> None:
-        super().check_out(function, out, array, shape, dtype)
-        if any(stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)):
-            raise error(ValueError, function, "out", "memory of its own", "rows that overlap")
-        if out.size and array.size and cupy.may_share_memory(out, array):
-            raise error(ValueError, function, "out", "memory of its own", "one that overlaps the input")
+    def memory(self, array: Any) -> np.ndarray:
+        return memory_at(array.data.ptr, array.shape, array.strides, array.itemsize)
 
 
 BACKEND = CuPyBackend()

@@ -19,6 +19,7 @@ from ..jobs import Analysis, Synthesis
 from . import backend_for
 from .base import Backend
 from .cpu.memory import empty
+from .cpu.numpy import plain
 
 _HALF = np.dtype("float16")
 
@@ -78,6 +79,8 @@ class Stored:
 
 
 class StoredBackend(Backend):
+    any_byte_order = True
+
     def synthesis(self, spectrum: Stored, job: Synthesis, out: Any = None, workers: int | None = None) -> Any:
         frames, leading = job.frames, spectrum.shape[:-2]
         if out is None:
@@ -106,23 +109,22 @@ class StoredBackend(Backend):
         return array
 
     def check_out(self, function: str, out: Any, array: Stored, shape: tuple[int, ...], dtype: str) -> None:
-        """`out` must be a NumPy array or one that takes slices, with the result's shape and dtype, not the input."""
-        target = out.array if isinstance(out, Stored) else out
-        if not (isinstance(target, np.ndarray) or is_stored(target)) or not hasattr(type(target), "__setitem__"):
-            raise error(TypeError, function, "out", "an array that takes slices", type(target).__qualname__)
-        if dtype_name(target) != dtype:
-            raise error(TypeError, function, "out", f"dtype {dtype}", target.dtype)
-        if tuple(out.shape) != shape:
-            raise error(ValueError, function, "out", f"shape {shape}", tuple(out.shape))
-        if getattr(target, "read_only", False) or not getattr(getattr(target, "flags", None), "writeable", True):
+        super().check_out(function, out, array.array, shape, dtype)
+
+    def check_kind_of_out(self, function: str, out: Any, array: Any) -> None:
+        """A NumPy array, or what takes slices."""
+        if not (plain(out) or is_stored(out)) or not hasattr(type(out), "__setitem__"):
+            raise error(TypeError, function, "out", "an array that takes slices", type(out).__qualname__)
+
+    def check_writeable(self, function: str, out: Any) -> None:
+        if getattr(out, "read_only", False) or not getattr(getattr(out, "flags", None), "writeable", True):
             raise error(ValueError, function, "out", "a writeable array", "a read-only one")
-        both = isinstance(target, np.ndarray) and isinstance(array.array, np.ndarray)
-        if target is array.array or (both and np.shares_memory(target, array.array)):
-            raise error(ValueError, function, "out", "memory of its own", "one that overlaps the input")
-        if isinstance(target, np.ndarray) and any(
-            stride == 0 and size > 1 for stride, size in zip(target.strides, target.shape, strict=True)
-        ):
-            raise error(ValueError, function, "out", "memory of its own", "rows that overlap")
+
+    def device(self, array: Any) -> None:
+        """None: of what is stored."""
+
+    def memory(self, array: Any) -> np.ndarray | None:
+        return array if isinstance(array, np.ndarray) else None
 
 
 BACKEND = StoredBackend()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from typing import Any, TypeVar
 
 import numpy as np
 
-from ..arguments import error, integer, introduce, positive, unscriptable
+from ..arguments import error, integer, introduce, positive, shown, unscriptable
 from ..arrays import no_array
 from ..backends import backend_for, device, namespace, required_backend
 from ..dtypes import PRECISION, WIDENED, dtype_name
@@ -50,7 +52,12 @@ def floating(function: str, name: str, x: Any, single: tuple[str, ...] = ()) -> 
     """
     if isinstance(x, np.ma.MaskedArray):
         raise error(TypeError, function, name, "an array of NumPy, CuPy, torch, ...", "MaskedArray", "fill it first")
-    x = x if backend_for(x) is not None else np.asarray(x)
+    if backend_for(x) is None:
+        try:
+            x = np.asarray(x)
+        except Exception as cause:
+            need = "numbers, in an array or in what NumPy makes one of"
+            raise error(TypeError, function, name, need, type(x).__name__, str(cause)) from cause
     kind = dtype_name(x)
     if kind.startswith(("int", "uint", "bool")):
         xp = namespace(x)
@@ -71,7 +78,7 @@ def complex_floating(function: str, name: str, X: Any) -> Any:
 
 def needs_array(function: str, name: str, array: Any, *axes: str) -> None:
     """TypeError unless `array` has shape and dtype, ValueError unless it has axes beside the leading ones."""
-    if not (introduce(type(array)) and hasattr(array, "shape") and hasattr(array, "dtype")):
+    if not (introduce(type(array)) and isinstance(getattr(array, "shape", None), tuple) and hasattr(array, "dtype")):
         raise no_array(function, name, array)
     if len(array.shape) < len(axes):
         need = f"at least {len(axes)} dimensions (..., {', '.join(axes)})"
@@ -87,8 +94,10 @@ def count(function: str, name: str, value: Any, least: int | None = None) -> int
 
 def rate(function: str, name: str, value: Any) -> Any:
     """A sampling rate as it came: a finite number > 0, or an array without axes, which may be traced."""
-    if getattr(value, "shape", None) == () and not isinstance(value, np.generic):
-        return value
+    if backend_for(value) is not None and tuple(value.shape) == ():
+        if dtype_name(value).startswith(("float", "int", "uint", "bfloat")):
+            return value
+        raise error(TypeError, function, name, "a number", value.dtype)
     return positive(function, name, value) and value
 
 
@@ -122,12 +131,12 @@ def result_dtype(function: str, dtype: Any, *names: str) -> np.dtype | None:
     """`dtype` of a result, which is one of these; None where it is unsaid."""
     if dtype is None:
         return None
-    try:
-        found = np.dtype(dtype)
-    except TypeError:
-        found = None
+    found = None
+    if isinstance(dtype, (str, type, np.dtype)) or hasattr(dtype, "dtype"):  # of JAX: an object that has one
+        with suppress(Exception), warnings.catch_warnings(action="ignore"):
+            found = None if isinstance(dtype, (np.generic, np.ndarray)) else np.dtype(dtype)
     if found is None or found.name not in names:
-        raise error(TypeError, function, "dtype", " or ".join(names), found or repr(dtype))
+        raise error(TypeError, function, "dtype", " or ".join(names), shown(dtype) if found is None else found)
     return found
 
 

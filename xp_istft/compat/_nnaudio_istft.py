@@ -7,10 +7,11 @@ from typing import Any
 
 from .. import arrays
 from ..arguments import boolean, error, hinted
+from ..arrays import LAST_TWO
 from ..backends import backend_for, namespace
 from ..dtypes import REAL, dtype_name
 from ..frequencies.grids import scale_frequencies
-from ..transform import STFT
+from ..transform import STFT, inverse_step
 
 
 class iSTFT:  # noqa: N801  nnAudio's name
@@ -84,6 +85,9 @@ class iSTFT:  # noqa: N801  nnAudio's name
     ) -> Any:
         """The real signal of X: complex (..., n_bins, n_frames), or real (..., n_bins, n_frames, 2) pairs.
 
+        Of a two-sided spectrum that is not Hermitian it is the real part, as nnAudio's: `istft` with onesided=False
+        makes the complex signal.
+
         onesided : may be left out; the number of bins tells
         length   : samples of the result
         """
@@ -92,10 +96,10 @@ class iSTFT:  # noqa: N801  nnAudio's name
                 boolean("iSTFT", name, value)
         if backend_for(X) is not None and dtype_name(X) in REAL and X.shape[-1:] == (2,):
             X = arrays.as_complex(X)
-        shape: tuple[int, ...] = getattr(X, "shape", ())
-        if onesided or self._transform.bins is not None or shape[-2:-1] != (self._transform.n_fft,):
-            return self._transform.istft(X, length=length)
-        y = replace(self._transform, onesided=False).istft(X, length=length)
+        two_sided = backend_for(X) is not None and X.shape[-2:-1] == (self._transform.n_fft,)
+        if onesided or self._transform.bins is not None or not two_sided:
+            return inverse_step(X, self._transform, length, LAST_TWO, None, None, "iSTFT")
+        y = inverse_step(X, replace(self._transform, onesided=False), length, LAST_TWO, None, None, "iSTFT")
         return namespace(y).real(y)
 
     __call__ = forward

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .. import nn
 from ..arguments import boolean, choice, error
+from ..frames import read_pad_mode
 from ..frequencies.grids import scale_frequencies
 from ..transform import STFT as Transform  # noqa: N811
 from ._nnaudio_state import NNAudioLayer, fourier, same, unframed
@@ -56,6 +57,7 @@ class STFT(NNAudioLayer, nn.STFT):
         output_format: str = "Complex",
         verbose: bool = True,
     ) -> None:
+        pad_mode = read_pad_mode("STFT", pad_mode)
         transform = Transform.made_by(
             "STFT", n_fft=n_fft, hop_length=hop_length, win_length=win_length, window=window, center=center,
             pad_mode=pad_mode,
@@ -89,7 +91,7 @@ class STFT(NNAudioLayer, nn.STFT):
     def _analysed(self, x: Tensor) -> Tensor:
         if not self.trainable_kernels:
             return super()._analysed(x)
-        return nn._forward(x, self._unwindowed, None, None, *self._trained()[2:])
+        return nn._forward(x, self._unwindowed, self.function, None, None, *self._trained()[2:])
 
     def _inverted(self, X: Tensor, length: int | None) -> Tensor:
         """Of trained kernels that of the window as it was before the training, as nnAudio's; of trained kernels of
@@ -98,7 +100,7 @@ class STFT(NNAudioLayer, nn.STFT):
         if not self.trainable_kernels or self.transform.bins is None:
             return super()._inverted(X, length)
         with self._precisely(X):
-            return nn._inverse(X, self._unwindowed, length, None, None, *self._trained()[2:])
+            return nn._inverse(X, self._unwindowed, length, self.function, None, None, *self._trained()[2:])
 
     def forward(self, x: Tensor, output_format: str | None = None) -> Tensor:
         """Spectrum (batch, n_bins, n_frames), as "Complex" with a last axis of 2, of x (n_samples), (batch, n_samples)
@@ -106,6 +108,7 @@ class STFT(NNAudioLayer, nn.STFT):
         """
         if output_format is not None:
             output_format = _FORMATS[choice("STFT", "output_format", output_format, tuple(_FORMATS))]
+        nn.needs_tensor(self.function, "x", x)
         if x.ndim == 3 and x.shape[1] == 1:
             x = x[:, 0]
         return super().forward(x if x.ndim > 1 else x[None], output_format)

@@ -48,7 +48,7 @@ def scaled_window(function: str, window: Any, sizes: tuple[int, int], scaling: s
     """
     nperseg, nfft = sizes
     size, backend = array_size(window), backend_for(window)
-    if size is None and len(getattr(window, "shape", ())) > 1:
+    if size is None and backend is not None and len(window.shape) > 1:
         raise ValueError(f"window must be 1-D, got shape {tuple(window.shape)}")
     if size not in (None, nperseg):
         raise ValueError(f"window must have length of {nperseg}, got {size}")
@@ -59,6 +59,7 @@ def scaled_window(function: str, window: Any, sizes: tuple[int, int], scaling: s
         return xp.concat([samples / total, xp.zeros((nfft - nperseg,), dtype=wide, device=backend.device(window))])
     key = windows.window_key(function, "window", window, nperseg)
     samples = windows.window_samples(function, "window", key, nperseg, nperseg)
+    samples = np.ldexp(samples, -np.frexp(np.abs(samples).max())[1])  # whose scale cancels: no square is lost
     total = abs(samples.sum()) if scaling == "spectrum" else (samples**2).sum()
     if total == 0:
         what = "sum" if scaling == "spectrum" else "power"

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import scipy.signal
 
-from ..arguments import error, integer, number
-from ..arrays import pad
+from ..arguments import choice, error, integer, number, shown
+from ..arrays import needs_axis, pad
 from ..backends import namespace, required_backend
 from ..dtypes import dtype_name
 from ..frames import bin_multiplicity, phase_ramp
@@ -18,6 +18,10 @@ from ..transforms import overlap_add
 from ._inputs import beside, complex_floating, floating, is_complex, place_of
 from ._segments import spectra
 
+_CHOICES = {
+    "fft_mode": ("onesided", "twosided", "centered", "onesided2X"),
+    "scale_to": (None, "magnitude", "psd"),
+}
 _PADDINGS = ("zeros", "edge", "even", "odd")
 
 
@@ -41,14 +45,20 @@ class ShortTimeFFT(scipy.signal.ShortTimeFFT):
 
     @wraps(scipy.signal.ShortTimeFFT.__init__)  # type: ignore[misc]
     def __init__(self, win: Any, hop: int, fs: float, **options: Any) -> None:
+        function = type(self).__name__
         for name, value in (("hop", hop), ("phase_shift", options.get("phase_shift"))):
             if isinstance(value, bool):
-                raise error(ValueError, "ShortTimeFFT", name, "an integer", value)
-        if options.get("mfft") is not None:
-            integer("ShortTimeFFT", "mfft", options["mfft"])
+                raise error(ValueError, function, name, "an integer", value)
+        for name in ("mfft", "phase_shift"):
+            if options.get(name) is not None:
+                options[name] = integer(function, name, options[name])
+        for name, choices in _CHOICES.items():
+            if name in options:
+                options[name] = choice(function, name, options[name], choices)
         if options.get("dual_win") is not None:
             options["dual_win"] = _window("dual_win", options["dual_win"])
-        super().__init__(_window("win", win), hop, number("ShortTimeFFT", "fs", fs), **options)
+        hop, fs = integer(function, "hop", hop), number(function, "fs", fs)
+        super().__init__(_window("win", win), hop, fs, **options)
 
     def stft_detrend(
         self,
@@ -64,13 +74,16 @@ class ShortTimeFFT(scipy.signal.ShortTimeFFT):
         """`stft` of slices that are detrended before they are windowed: "constant", "linear", a function or None."""
         function = "stft"
         x = floating(function, "x", x)
+        needs_axis(function, "x", x)
         if self.onesided_fft and is_complex(x):
             hint = "Set property `fft_mode` to 'twosided' or 'centered'."
             raise ValueError(f"Complex-valued `x` not allowed for self.fft_mode={self.fft_mode!r}'! {hint}")
         if not (detr is None or isinstance(detr, str) or callable(detr)):
-            raise ValueError(f"Parameter detr={detr!r} is not a str, function or None!")
-        if padding not in _PADDINGS:
-            raise ValueError(f"Parameter padding={padding!r} not in {_PADDINGS}!")
+            raise ValueError(f"Parameter detr={shown(detr)} is not a str, function or None!")
+        if isinstance(detr, str):
+            detr = choice(function, "detr", detr, ("constant", "linear"))
+        if not (isinstance(padding, str) and padding in _PADDINGS):
+            raise ValueError(f"Parameter padding={shown(padding)} not in {_PADDINGS}!")
         n = x.shape[place_of(function, "axis", axis, len(x.shape))]
         k_offset = integer(function, "k_offset", k_offset)
         p0, p1 = (
@@ -126,6 +139,8 @@ class ShortTimeFFT(scipy.signal.ShortTimeFFT):
         xp = namespace(Sx)
         if y is None or y is x:
             return xp.real(Sx) ** 2 + xp.imag(Sx) ** 2
+        y = floating("spectrogram", "y", y)
+        needs_axis("spectrogram", "y", y)
         Sy = self.stft_detrend(y, detr, **slices)
         if namespace(Sy) is not xp:
             raise error(TypeError, "spectrogram", "y", f"the library of x ({type(x).__name__})", type(y).__name__)
@@ -136,6 +151,7 @@ class ShortTimeFFT(scipy.signal.ShortTimeFFT):
     def istft(self, S: Any, k0: int = 0, k1: int | None = None, *, f_axis: int = -2, t_axis: int = -1) -> Any:
         """Samples [k0, k1) of the signal whose slices, from p_min on, are S."""
         function = "istft"
+        f_axis, t_axis = integer(function, "f_axis", f_axis), integer(function, "t_axis", t_axis)
         if f_axis == t_axis:
             raise ValueError(f"f_axis={f_axis!r} may not be equal to t_axis={t_axis!r}!")
         S = complex_floating(function, "S", S)
@@ -185,6 +201,9 @@ def _gain(of: scipy.signal.ShortTimeFFT) -> np.ndarray | None:
 
 def _window(name: str, samples: Any) -> np.ndarray:
     """A copy of a window: scipy lets nobody write to what it holds."""
+    if isinstance(samples, np.ma.MaskedArray):
+        need = "values that NumPy can read"
+        raise error(TypeError, "ShortTimeFFT", name, need, "MaskedArray", "fill it first")
     try:
         samples = np.array(samples)
     except Exception as cause:  # of a tensor that needs a gradient, or lies on a device

@@ -7,6 +7,7 @@ by numba. Where librosa is loaded, errors are its ParameterError, too.
 
 from __future__ import annotations
 
+import math
 import sys
 from functools import lru_cache
 from typing import Any
@@ -14,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from .. import arrays, transforms, windows
-from ..arguments import error, integer, number, warn
+from ..arguments import boolean, choice, error, integer, number, shown, warn
 from ..backends import namespace, required_backend
-from ..dtypes import PRECISION, dtype_name
-from ..frames import sizes
+from ..dtypes import COMPLEX, HALVES, PRECISION, REAL, dtype_name
+from ..frames import read_pad_mode, sizes
 from ..phase import retrieval
 from ..phase.algorithms import FastGLA
 from ..transform import STFT
@@ -48,7 +49,7 @@ def _layout(n_fft: Any, hop_length: Any, win_length: Any, window: Any) -> dict[s
 
     A number is the beta of a Kaiser window.
     """
-    if isinstance(window, (int, float)):
+    if isinstance(window, (int, float, np.integer, np.floating)) and not isinstance(window, (bool, np.timedelta64)):
         window = ("kaiser", float(window))
     win_length = n_fft if win_length is None else win_length
     return {"n_fft": n_fft, "hop_length": hop_length, "win_length": win_length, "window": window}
@@ -88,12 +89,12 @@ def stft(
     >>> stft(np.zeros((2, 22050), np.float32)).shape
     (2, 1025, 44)
     """
-    if center and pad_mode not in ("constant", "reflect", "edge", "symmetric"):
-        raise error(ValueError, "stft", "pad_mode", "'constant', 'reflect', 'edge' or 'symmetric'", repr(pad_mode))
+    if boolean("stft", "center", center):
+        choice("stft", "pad_mode", pad_mode, ("constant", "reflect", "edge", "symmetric"))
     dtype = result_dtype("stft", dtype, "complex64", "complex128")
     if dtype == np.complex128:
         _, y = arrays.read("stft", "y", y)
-        y = cast(y, np.float64)
+        y = cast(y, np.float64) if dtype_name(y) in (*REAL, *HALVES) else y
     X = transforms.stft(y, **_layout(n_fft, hop_length, win_length, window), center=center, pad_mode=pad_mode)
     if n_fft > y.shape[-1]:
         warn(f"n_fft={n_fft} is too large for input signal of length={y.shape[-1]}", UserWarning)
@@ -102,9 +103,9 @@ def stft(
     needs_array("stft", "out", out)
     if tuple(out.shape[:-1]) != tuple(X.shape[:-1]) or out.shape[-1] < X.shape[-1]:
         raise error(ValueError, "stft", "out", f"shape {tuple(X.shape)} or more frames", f"{tuple(out.shape)}")
-    if not is_complex(out):
-        raise error(TypeError, "stft", "out", "a complex dtype", out.dtype)
     out = out if out.shape[-1] == X.shape[-1] else out[..., : X.shape[-1]]
+    due = dtype_name(out) if dtype_name(out) in COMPLEX else dtype_name(X)
+    required_backend(X).check_out("stft", out, y, tuple(X.shape), due)
     out[...] = X
     return out
 
@@ -134,10 +135,11 @@ def istft(
     """
     dtype = result_dtype("istft", dtype, "float16", "float32", "float64")
     layout = _layout(n_fft, hop_length, win_length, window)
-    y = transforms.istft(stft_matrix, **layout, center=center, length=length or None, nola="zero")
+    length = None if length is None else integer("istft", "length", length) or None
+    y = transforms.istft(stft_matrix, **layout, center=center, length=length, nola="zero")
     if out is None:
         return cast(y, dtype)
-    due = dtype_name(out) if getattr(out, "dtype", None) in (np.float32, np.float64) else dtype_name(y)
+    due = dtype_name(out) if hasattr(out, "dtype") and dtype_name(out) in REAL else dtype_name(y)
     required_backend(y).check_out("istft", out, stft_matrix, tuple(y.shape), due)
     out[...] = y
     return out
@@ -182,16 +184,19 @@ def griffinlim(
     dtype = result_dtype(function, dtype, "float16", "float32", "float64")
     if number(function, "momentum", momentum, 0) > 1:
         warn(f"Griffin-Lim with momentum={momentum} > 1 can be unstable. Proceed with caution!", UserWarning)
-    if init not in ("random", None):
-        raise error(ValueError, function, "init", "'random' or None", repr(init))
+    init = choice(function, "init", init, ("random", None))
+    generator = _generator(rng, random_state)
     needs_array(function, "S", S, "bins", "frames")
+    if n_fft is None and S.shape[-2] < 2:
+        raise error(ValueError, function, "S", "at least 2 bins, or n_fft=", S.shape[-2])
     n_fft = 2 * (S.shape[-2] - 1) if n_fft is None else n_fft
     layout = _layout(n_fft, hop_length, win_length, window)
+    pad_mode = read_pad_mode(function, pad_mode)
     ends = {"nola": "zero", "max_gain": retrieval.NO_BOUND}
     transform = STFT.made_by(function, **layout, center=center, pad_mode=pad_mode, **ends)
     start: Any = "zero"
     if init == "random":
-        start = beside(S, 2 * np.pi * _generator(rng, random_state).random(size=tuple(S.shape)))
+        start = beside(S, 2 * np.pi * generator.random(size=tuple(S.shape)))
     algorithm = FastGLA(momentum)
     y = retrieval.griffin_lim(S, transform, length=length, n_iter=n_iter, algorithm=algorithm, init=start)
     return cast(y, dtype)
@@ -218,7 +223,7 @@ def magphase(D: Any, *, power: float = 1) -> tuple[Any, Any]:
     divisor = xp.where(zero, xp.ones_like(magnitude), magnitude)
     real, imag = (xp.real(D), xp.imag(D)) if is_complex(D) else (D, xp.zeros_like(D))
     real = xp.where(zero, xp.ones_like(magnitude), real / divisor)
-    return magnitude**power, arrays.as_complex(real, imag / divisor)
+    return magnitude**power, arrays.as_complex(xp.asarray(real), xp.asarray(imag / divisor))
 
 
 @naming(_as_librosa)
@@ -241,7 +246,10 @@ def window_sumsquare(
     array([0.  , 0.25, 1.  , 0.5 , 1.  , 0.5 , 1.  , 0.25], dtype=float32)
     """
     function = "window_sumsquare"
-    n_frames = integer(function, "n_frames", n_frames, 1)
+    n_frames, hop_length = integer(function, "n_frames", n_frames, 1), integer(function, "hop_length", hop_length, 1)
+    if norm is not None and not (isinstance(norm, float) and math.isinf(norm)):
+        norm = number(function, "norm", norm)
+    dtype = result_dtype(function, np.float32 if dtype is None else dtype, "float16", "float32", "float64")
     layout = _layout(n_fft, hop_length, win_length, window)
     key = layout.pop("window")
     n_fft, hop, win_length = sizes(function, **layout)
@@ -253,9 +261,10 @@ def window_sumsquare(
 
 def _generator(rng: Any, random_state: Any) -> Any:
     if random_state is None:
-        return np.random.default_rng(rng)
+        found = retrieval.read_rng("griffinlim", rng)
+        return np.random.default_rng() if found is None else found
     if rng is not None:
-        raise error(ValueError, "griffinlim", "random_state", "None with rng=", random_state)
+        raise error(ValueError, "griffinlim", "random_state", "None with rng=", shown(random_state))
     if isinstance(random_state, np.random.Generator | np.random.RandomState):
         return random_state
-    return np.random.RandomState(integer("griffinlim", "random_state", random_state, 0))
+    return np.random.RandomState(integer("griffinlim", "random_state", random_state, 0, ("2**32 - 1", 2**32 - 1)))

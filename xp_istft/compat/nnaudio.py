@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .. import nn
 from ..arguments import boolean, error, integer, number
+from ..frames import read_pad_mode
 from ..frequencies.grids import scale_frequencies
 from ..phase.algorithms import FastGLA
 from ..transform import STFT as Transform  # noqa: N811
@@ -158,6 +159,7 @@ class Griffin_Lim(NNAudioLayer, nn.GriffinLim):  # noqa: N801  nnAudio's name
         momentum: float = 0.99,
         device: Any = "cpu",
     ) -> None:
+        pad_mode = read_pad_mode("Griffin_Lim", pad_mode)
         hop_length = integer("Griffin_Lim", "n_fft", n_fft, 2) // 4 if hop_length is None else hop_length
         transform = Transform.made_by(
             "Griffin_Lim", n_fft=n_fft, hop_length=hop_length, win_length=win_length, window=window, center=center,

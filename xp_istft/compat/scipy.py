@@ -13,7 +13,7 @@ import numpy as np
 from scipy.signal import check_COLA, check_NOLA
 
 from .. import arrays, windows
-from ..arguments import boolean, choice, error, warn
+from ..arguments import boolean, choice, error, shown, warn
 from ..backends import namespace, required_backend
 from ..dtypes import dtype_name
 from ..frames import bin_multiplicity
@@ -69,6 +69,7 @@ def stft(
     if not callable(detrend):
         choice(function, "detrend", detrend, (False, None, "constant", "linear"))
     fs, x = rate(function, "fs", fs), floating(function, "x", x, _SINGLE)
+    arrays.needs_axis(function, "x", x)
     n_samples = x.shape[place_of(function, "axis", axis, len(x.shape))]
     size = array_size(window)
     nperseg = size or 256 if nperseg is None else segment_size(function, nperseg)
@@ -214,11 +215,15 @@ def spectrogram(
     ((129,), (35,), (129, 35), 1281.25)
     """
     function = "spectrogram"
-    if mode not in _MODES:
-        raise ValueError(f"unknown value for mode {mode}, must be one of {_MODES}")
-    if scaling not in ("density", "spectrum"):
-        raise ValueError(f"Unknown scaling: {scaling!r}")
+    if not (isinstance(mode, str) and mode in _MODES):
+        raise ValueError(
+            f"unknown value for mode {mode if isinstance(mode, str) else shown(mode)}, must be one of {_MODES}"
+        )
+    if not (isinstance(scaling, str) and scaling in ("density", "spectrum")):
+        raise ValueError(f"Unknown scaling: {shown(scaling)}")
+    return_onesided = boolean(function, "return_onesided", return_onesided)
     x = floating(function, "x", x, _SINGLE)
+    arrays.needs_axis(function, "x", x)
     place = place_of(function, "axis", axis, len(x.shape))
     size = array_size(window) or (256 if nperseg is None else segment_size(function, nperseg))
     size = min(size, x.shape[place])  # as stft makes it, with a warning
@@ -254,8 +259,8 @@ def _unwrapped(angle: Any, axis: int, xp: Any) -> Any:
 
 
 def _check_scaling(scaling: Any) -> None:
-    if scaling not in ("spectrum", "psd"):
-        raise ValueError(f"Parameter {scaling=} not in ['spectrum', 'psd']!")
+    if not (isinstance(scaling, str) and scaling in ("spectrum", "psd")):
+        raise ValueError(f"Parameter scaling={shown(scaling)} not in ['spectrum', 'psd']!")
 
 
 def _trend(detrend: Any, axis: int, xp: Any) -> Any:

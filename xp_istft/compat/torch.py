@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from .. import transforms
-from ..arguments import boolean, error, warn
+from ..arguments import boolean, error, integer, warn
 from ..arrays import as_complex, in_double, pad, parted
 from ..backends import backend_for
 from ..dtypes import PRECISION, WIDENED, dtype_name
-from ..transform import STFT
-from ..windows import NOLAError, overlap
+from ..frames import read_pad_mode, sizes
+from ..transform import STFT, read_length
+from ..windows import NOLAError, overlap, window_key
 from ._inputs import is_complex, naming, needs_array
 
 __all__ = ["istft", "stft"]
@@ -44,9 +45,9 @@ _BEYOND = (
 _SAID: set[str] = set()  # of these texts
 
 
-def _as_torch(kind: type[Exception], strict: bool = False, **_: Any) -> type[Exception] | None:
+def _as_torch(kind: type[Exception], strict: Any = False, **_: Any) -> type[Exception] | None:
     """With strict=True every error is a RuntimeError."""
-    return RuntimeError if strict else None
+    return RuntimeError if isinstance(strict, (bool, np.bool_)) and strict else None
 
 
 @naming(_as_torch, x="input")
@@ -88,11 +89,16 @@ def stft(
     >>> stft(torch.zeros(2, 3, 4000), 512, window=torch.hann_window(512), return_complex=True).shape
     torch.Size([2, 3, 257, 32])
     """
+    _check_flags("stft", center=center, normalized=normalized, strict=strict, legacy=legacy)
+    optional = {"onesided": onesided, "return_complex": return_complex, "align_to_window": align_to_window}
+    _check_flags("stft", **{name: value for name, value in optional.items() if value is not None})
+    pad_mode = read_pad_mode("stft", pad_mode)
+    n_fft, hop_length, win_length = _sizes("stft", n_fft, hop_length, win_length)
     if center and align_to_window is not None:
         raise error(ValueError, "stft", "align_to_window", "None with center=True", align_to_window)
     needs_array("stft", "input", input)
     complex_input = is_complex(input)
-    if boolean("stft", "legacy", legacy) and return_complex is None:
+    if legacy and return_complex is None:
         return_complex = False
     if return_complex is None and not complex_input:
         hint = "legacy=True makes pairs, as torch did before 1.8"
@@ -101,14 +107,13 @@ def stft(
         rank = len(input.shape)
         if rank > 2:
             raise error(ValueError, "stft", "input", "1 or 2 dimensions", rank)
-        if center and pad_mode == "reflect" and n_fft // 2 >= input.shape[-1]:
+        if center and pad_mode == "reflect" and rank and n_fft // 2 >= input.shape[-1]:
             raise error(ValueError, "stft", "input", f"more than {n_fft // 2} samples to reflect", input.shape[-1])
-    win_length = n_fft if win_length is None else win_length
     margin = n_fft - win_length if align_to_window else 0
     X = transforms.stft(
         _promoted(input, window),
         n_fft,
-        hop_length=n_fft // 4 if hop_length is None else hop_length,
+        hop_length=hop_length,
         win_length=win_length,
         window="boxcar" if window is None else window,
         center=center,
@@ -119,7 +124,7 @@ def stft(
     )
     if window is None:
         _advise(_NO_WINDOW)
-    return parted(X) if return_complex is False else X
+    return X if return_complex is None or return_complex else parted(X)
 
 
 @naming(_as_torch, X="input")
@@ -162,11 +167,15 @@ def istft(
     >>> bool((istft(X, 512, window=w, length=4000) - x).abs().max() < 1e-5)
     True
     """
+    flags = {"center": center, "normalized": normalized, "return_complex": return_complex}
+    _check_flags("istft", **flags, strict=strict, legacy=legacy)
+    if onesided is not None:
+        boolean("istft", "onesided", onesided)
+    n_fft, hop_length, win_length = _sizes("istft", n_fft, hop_length, win_length)
+    length = read_length("istft", length)
     needs_array("istft", "input", input, "bins", "frames")
-    if boolean("istft", "legacy", legacy) and not is_complex(input):
+    if legacy and not is_complex(input):
         input = as_complex(input)
-    hop_length = n_fft // 4 if hop_length is None else hop_length
-    win_length = n_fft if win_length is None else win_length
     given, window = window, "boxcar" if window is None else window
     if strict:
         rank = len(input.shape)
@@ -221,6 +230,18 @@ def _advise(text: str) -> None:
     warn(text, UserWarning)
 
 
+def _check_flags(function: str, **flags: Any) -> None:
+    for name, value in flags.items():
+        boolean(function, name, value)
+
+
+def _sizes(function: str, n_fft: Any, hop_length: Any, win_length: Any) -> tuple[int, int, int]:
+    """n_fft, hop_length and win_length with torch's defaults."""
+    n_fft = integer(function, "n_fft", n_fft, 2)
+    hop_length = n_fft // 4 if hop_length is None else hop_length
+    return sizes(function, n_fft, hop_length, win_length)
+
+
 def _promoted(array: Any, window: Any) -> Any:
     """`array` in double precision, where a window of its library is; NumPy's windows are always in that."""
     if isinstance(array, np.ndarray):
@@ -245,9 +266,8 @@ def least_overlap(window: Any, sizes: tuple[int, int, int], center: bool, n_fram
     values = None if window is None else _values(window)
     if window is not None and values is None:
         return None
-    if isinstance(values, np.ndarray):
-        values = values.dtype.str, values.tobytes()
-    return _least_overlap(values, sizes, center, n_frames, length)
+    key = None if values is None else window_key("istft", "window", values, sizes[2])
+    return _least_overlap(key, sizes, center, n_frames, length)
 
 
 def _values(window: Any) -> Any:
@@ -261,12 +281,12 @@ def _values(window: Any) -> Any:
 
 @lru_cache(maxsize=128)
 def _least_overlap(window: Any, sizes: tuple[int, int, int], center: bool, n_frames: int, length: int | None) -> float:
-    """`least_overlap` by values: a window is None, its name, or its dtype and bytes."""
+    """`least_overlap` by values, with a window's key."""
     n_fft, hop_length, win_length = sizes
     if window is None:
         window = "boxcar"
-    elif isinstance(window, tuple) and isinstance(window[-1], bytes):
-        window = np.frombuffer(window[1], window[0])
+    elif isinstance(window, bytes):
+        window = np.frombuffer(window)
     transform = STFT.made_by(
         "istft", n_fft=n_fft, hop_length=hop_length, win_length=win_length, center=center, window=window
     )

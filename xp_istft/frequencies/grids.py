@@ -19,6 +19,7 @@ import numpy as np
 
 from ..arguments import choice, error, hinted, integer, number, positive
 from ..backends import device, namespace, required_backend
+from ..windows import real_values
 
 FREQUENCY_SCALES = ("no", "linear", "log", "log2")  # nnAudio's
 _RECOVERED = 0.1  # a frequency can be recovered where the symbol is at least this part of its peak
@@ -57,10 +58,7 @@ class Frequencies:
 
     def __post_init__(self) -> None:
         sr = positive("Frequencies", "sr", self.sr)
-        try:
-            hz = np.array(self.hz, np.float64)
-        except (TypeError, ValueError) as cause:
-            raise error(TypeError, "Frequencies", "hz", "numbers (n_bins,)", type(self.hz).__name__) from cause
+        hz = real_values("Frequencies", "hz", self.hz, "numbers (n_bins,)").astype(np.float64)
         if hz.ndim != 1 or not hz.size:
             raise error(ValueError, "Frequencies", "hz", "at least 1 frequency, shape (n_bins,)", f"shape {hz.shape}")
         wrong = np.flatnonzero(~((hz >= 0) & (hz <= sr / 2 * (1 + 1e-12))))
@@ -90,11 +88,13 @@ class Frequencies:
 
     def bins(self, n_fft: int) -> np.ndarray:
         """The frequencies in bins of a DFT of n_fft samples, float64 (n_bins,)."""
-        return self.hz * n_fft / self.sr
+        return self.hz * integer("bins", "n_fft", n_fft, 2) / self.sr
 
     def is_dft(self, n_fft: int) -> bool:
         """Whether these are exactly the n_fft // 2 + 1 bins of the DFT."""
-        return len(self) == n_fft // 2 + 1 and bool(np.abs(self.bins(n_fft) - np.arange(len(self))).max() < 1e-9)
+        return len(self) == integer("is_dft", "n_fft", n_fft, 2) // 2 + 1 and bool(
+            np.abs(self.bins(n_fft) - np.arange(len(self))).max() < 1e-9
+        )
 
     def basis(self, n_fft: int) -> np.ndarray:
         """exp(-2 pi i b n / n_fft), complex128 (n_bins, n_fft): `stft` multiplies it with the windowed frames."""
@@ -107,7 +107,7 @@ class Frequencies:
         A bin's cell reaches half way to its neighbours; those at the ends are symmetric. Of the bins of the DFT these
         are (1, 2, ..., 2, 1) / n_fft (without the last 1 for odd n_fft), the weights of the inverse DFT.
         """
-        b = self.bins(n_fft)
+        b = self.bins(integer("density", "n_fft", n_fft, 2))
         if b.size == 1:
             return np.full(1, 2 / n_fft)
         middle = (b[1:] + b[:-1]) / 2

@@ -16,7 +16,7 @@ import numpy as np
 from ..arguments import choice, error, hinted, integer, number, warn
 from ..backends import backend_for, device, namespace, required_backend
 from ..jobs import Analysis, Synthesis
-from ..windows import overlap
+from ..windows import overlap, real_values
 from .bases import basis_for
 from .grids import Frequencies
 from .normal_equations import NormalEquations, frame_inverse
@@ -109,7 +109,7 @@ class Dual(Solver):
     def __post_init__(self) -> None:
         super().__post_init__()
         if isinstance(self.regularization, str):
-            choice("Dual", "regularization", self.regularization, ("band",))
+            self._set("regularization", choice("Dual", "regularization", self.regularization, ("band",)))
         else:
             self._set("regularization", number("Dual", "regularization", self.regularization, 0))
         if self.tol is not None:
@@ -177,11 +177,10 @@ def _read_weights(function: str, weights: Any) -> Any:
     """A name, or read-only float64 (n_bins,)."""
     if isinstance(weights, str):
         return choice(function, "weights", weights, ("density", "uniform"))
-    try:
-        samples = np.array(weights, np.float64)
-    except (TypeError, ValueError, RuntimeError) as cause:
-        need = "'density', 'uniform' or numbers (n_bins,)"
-        raise error(TypeError, function, "weights", need, type(weights).__name__) from cause
+    need, backend = "'density', 'uniform' or numbers (n_bins,)", backend_for(weights)
+    if backend is not None and backend.follows(weights):
+        raise error(TypeError, function, "weights", f"{need} that no derivative follows", type(weights).__name__)
+    samples = real_values(function, "weights", weights, need).astype(np.float64)
     if samples.ndim != 1 or not samples.size:
         raise error(ValueError, function, "weights", "shape (n_bins,)", f"shape {samples.shape}")
     if not (np.isfinite(samples).all() and (samples >= 0).all() and samples.any()):

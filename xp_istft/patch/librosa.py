@@ -81,7 +81,7 @@ def _plain(array: Any, result_of: Mapping[str, type], out: Any, dtype: Any) -> b
 def _sizes(n_fft: Any, hop_length: Any, win_length: Any, window: Any) -> bool:
     win_length = n_fft if win_length is None else win_length
     hop_length = win_length // 4 if hop_length is None else hop_length
-    if not (type(n_fft) is type(hop_length) is type(win_length) is int and 0 < hop_length and 0 < win_length <= n_fft):
+    if not (type(n_fft) is type(hop_length) is type(win_length) is int and hop_length > 0 and 0 < win_length <= n_fft):
         return False
     if isinstance(window, (str, tuple)):
         return True

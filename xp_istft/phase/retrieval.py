@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import arrays
-from ..arguments import choice, error, integer, number, public, warn
+from ..arguments import choice, error, integer, number, public, shown, warn
 from ..arrays import LAST_TWO, moved, placed
 from ..backends import device, namespace, required_backend
 from ..dtypes import COMPLEX, HALVES, PRECISION, REAL, SPECTRUM, dtype_name
@@ -106,12 +106,12 @@ def griffin_lim(
     if not isinstance(algorithm, Algorithm):
         algorithm = NAMED[choice(function, "algorithm", algorithm, tuple(NAMED))]
     stages = algorithm.stages(integer(function, "n_iter", n_iter, 0))
-    generator = _generator(function, rng)
+    generator = read_rng(function, rng)
     watch = _Watch(None if tol is None else number(function, "tol", tol, 0), callback)
     if callback is not None and not callable(callback):
         raise error(TypeError, function, "callback", "a function of iteration and convergence", type(callback).__name__)
     _check_values_at_hand(function, magnitude)
-    inverse = pair.inverse(function, magnitude, read_length(function, length))  # judged before any work
+    inverse = pair.inverse(magnitude, read_length(function, length))  # judged before any work
     start = _start(function, magnitude, init, generator, pair, axes)
     signal = inverse(_retrieved(magnitude, start, pair, stages, watch.of_a_run()))
     return signal if narrow is None else namespace(signal).astype(signal, narrow)
@@ -171,7 +171,7 @@ def pghi(
     if transform.bins is not None:
         raise error(ValueError, "pghi", "transform", "the bins of the DFT", "other frequencies")
     tol = number("pghi", "tol", tol, 0)
-    spectrum = _integrated("pghi", magnitude, transform, tol, _generator("pghi", rng))
+    spectrum = _integrated("pghi", magnitude, transform, tol, read_rng("pghi", rng))
     return placed(spectrum, axes)
 
 
@@ -307,7 +307,9 @@ def spectral_convergence(S: Any, X: Any, *, axes: tuple[int, int] = LAST_TWO) ->
     if backend is not required_backend(S):
         library = f"an array of the library of S ({type(S).__name__})"
         raise error(TypeError, "spectral_convergence", "X", library, type(X).__name__)
-    X = moved("spectral_convergence", "axes", X, axes, LAST_TWO)
+    if dtype_name(X) not in (*REAL, *COMPLEX, *HALVES):
+        raise error(TypeError, "spectral_convergence", "X", "a floating dtype, real or complex", X.dtype)
+    X = _rank_two("spectral_convergence", "X", X, axes)
     if tuple(X.shape) != tuple(S.shape):
         raise error(ValueError, "spectral_convergence", "X", f"shape {tuple(S.shape)}", f"{tuple(X.shape)}")
     return convergence(S, X, LAST_TWO)
@@ -345,6 +347,7 @@ class _Pair(NamedTuple):
     n_frames: int
     inner: int | None  # samples of the signal between two iterations; None: those that belong to the frames
     workers: int | None
+    function: str  # that was called
 
     @classmethod
     def of(
@@ -357,27 +360,28 @@ class _Pair(NamedTuple):
         if workers is not None:
             workers = integer(function, "workers", workers, 1)
         bound = max_gain if transform.max_gain is None else transform.max_gain
-        return cls(transform.judged("zero", bound), transform.judged(transform.nola, bound), n_frames, inner, workers)
+        within, final = transform.judged("zero", bound), transform.judged(transform.nola, bound)
+        return cls(within, final, n_frames, inner, workers, function)
 
-    def jobs(self, function: str, like: Any) -> tuple[Any, Any] | None:
+    def jobs(self, like: Any) -> tuple[Any, Any] | None:
         """The inverse and what analyses its signal; None where the inverse is no single job."""
         if not self.transform.closed:
             return None
-        job = self.transform.synthesis(function, self.n_frames, self.inner, like).job
-        return job, self.transform.analysis(function, job.frames.n_samples, like)
+        job = self.transform.synthesis(self.function, self.n_frames, self.inner, like).job
+        return job, self.transform.analysis(self.function, job.frames.n_samples, like)
 
     def project(self, X: Any) -> Any:
         """P_C."""
-        signal = inverse(X, self.transform, self.inner, LAST_TWO, None, self.workers)
-        return forward(signal, self.transform, -1, LAST_TWO, None, self.workers)
+        signal = inverse(X, self.transform, self.inner, LAST_TWO, None, self.workers, self.function)
+        return forward(signal, self.transform, -1, LAST_TWO, None, self.workers, self.function)
 
-    def inverse(self, function: str, magnitude: Any, length: int | None) -> Callable[[Any], Any]:
+    def inverse(self, magnitude: Any, length: int | None) -> Callable[[Any], Any]:
         """The inverse at the end, judged."""
-        _, warning = self.final.synthesis("istft", self.n_frames, length, magnitude)
+        _, warning = self.final.synthesis(self.function, self.n_frames, length, magnitude)
         if warning is not None:
             warn(warning, CoverageWarning)
         quiet = self.final if warning is None else self.final.judged("zero", self.final.max_gain)
-        return lambda X: inverse(X, quiet, length, LAST_TWO, None, self.workers)
+        return lambda X: inverse(X, quiet, length, LAST_TWO, None, self.workers, self.function)
 
 
 def _transform(function: str, name: str, array: Any, transform: Any) -> STFT:
@@ -404,7 +408,7 @@ def retrieved_from(start: Any, magnitude: Any, transform: STFT, length: Any, sta
 
 def _retrieved(magnitude: Any, start: Any, pair: _Pair, stages: Any, watch: Any) -> Any:
     """The spectrum with these magnitudes that the stages come to from `start`."""
-    jobs = pair.jobs("griffin_lim", magnitude)
+    jobs = pair.jobs(magnitude)
     if jobs is None:
         return iterate(start, magnitude, pair.project, stages, watch)
     return required_backend(magnitude).retrieve(start, magnitude, *jobs, stages, watch, pair.workers)
@@ -443,7 +447,8 @@ def _start_of_array(function: str, magnitude: Any, init: Any, pair: _Pair, axes:
         signal = xp.astype(init, magnitude.dtype)
         spectrum = _analysed(function, signal, pair, tuple(magnitude.shape))
         return Functional(xp).onto(magnitude, spectrum)
-    init = moved(function, "axes", init, axes, LAST_TWO)
+    if len(init.shape) == len(magnitude.shape):
+        init = moved(function, "axes", init, axes, LAST_TWO)
     if tuple(init.shape) != tuple(magnitude.shape):
         need = f"shape {tuple(magnitude.shape)}, or a signal with one axis less"
         raise error(ValueError, function, "init", need, f"{tuple(init.shape)}")
@@ -467,7 +472,7 @@ def _analysed(function: str, signal: Any, pair: _Pair, shape: tuple[int, ...]) -
     if tuple(signal.shape[:-1]) != shape[:-2] or transform.n_frames(signal.shape[-1]) != shape[-1]:
         need = f"a signal of {shape[-1]} frames (shape {(*shape[:-2], due)})"
         raise error(ValueError, function, "init", need, f"shape {tuple(signal.shape)}")
-    return forward(signal, transform, -1, LAST_TWO, None, pair.workers)
+    return forward(signal, transform, -1, LAST_TWO, None, pair.workers, function)
 
 
 def _integrated(function: str, magnitude: Any, transform: STFT, tol: float, generator: Any, workers: Any = None) -> Any:
@@ -507,16 +512,16 @@ def _check_values(function: str, magnitude: np.ndarray) -> None:
             raise error(ValueError, function, "S", "finite magnitudes >= 0", extreme)
 
 
-def _generator(function: str, rng: Any) -> np.random.Generator | None:
+def read_rng(function: str, rng: Any) -> np.random.Generator | None:
     if rng is None:
         return None
-    need = "None, an integer >= 0 or a numpy.random.Generator"
-    if isinstance(rng, (bool, np.bool_)):
-        raise error(TypeError, function, "rng", need, rng)
+    if isinstance(rng, np.random.Generator):
+        return rng
     try:
-        return np.random.default_rng(rng)
+        return np.random.default_rng(integer(function, "rng", rng, 0))
     except (TypeError, ValueError) as cause:
-        raise error(type(cause), function, "rng", need, type(rng).__name__) from cause
+        need = "None, an integer >= 0 or a numpy.random.Generator"
+        raise error(type(cause), function, "rng", need, shown(rng)) from cause
 
 
 # ---- arguments

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...arguments import error
-from ...dtypes import COMPLEX_OF, REAL_OF, dtype_name
+from ...dtypes import COMPLEX_OF, REAL_OF
 from ...jobs import Analysis, Running, Synthesis
 from ...settings import get_fft_engine
 from ..base import Backend
@@ -131,19 +131,21 @@ class NumPyBackend(Backend):
         array = np.asarray(array)
         return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
-    def check_out(self, function: str, out: Any, array: np.ndarray, shape: tuple[int, ...], dtype: str) -> None:
-        if not isinstance(out, np.ndarray):
+    def check_kind_of_out(self, function: str, out: Any, array: np.ndarray) -> None:
+        if not plain(out):
             raise error(TypeError, function, "out", "a NumPy array as the input", type(out).__name__)
-        if dtype_name(out) != dtype or not out.dtype.isnative:
-            raise error(TypeError, function, "out", f"dtype {dtype}", out.dtype)
-        if out.shape != shape:
-            raise error(ValueError, function, "out", f"shape {shape}", out.shape)
+
+    def check_writeable(self, function: str, out: np.ndarray) -> None:
         if not out.flags.writeable:
             raise error(ValueError, function, "out", "a writeable array", "a read-only one")
-        if np.shares_memory(out, array):
-            raise error(ValueError, function, "out", "memory of its own", "one that overlaps the input")
-        if any(stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)):
-            raise error(ValueError, function, "out", "memory of its own", "rows that overlap")
+
+    def memory(self, array: np.ndarray) -> np.ndarray:
+        return array
+
+
+def plain(array: Any) -> bool:
+    """Whether `array` is NumPy's, and all that it holds are values that can be read and written as they are."""
+    return isinstance(array, np.ndarray) and not isinstance(array, (np.ma.MaskedArray, np.matrix))
 
 
 BACKEND = NumPyBackend()

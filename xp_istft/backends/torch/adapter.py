@@ -13,7 +13,7 @@ import torch
 from ...arguments import OPAQUE, SYMBOLS, error
 from ...jobs import Analysis, Synthesis
 from ...tuning import tuning
-from ..base import Backend, written
+from ..base import Backend, memory_at, written
 from ..cpu.numpy import BACKEND as NUMPY
 from . import exported, gradients, operators  # noqa: F401  operators: registered
 from .graphs import check_values_at_hand, not_traced, one_step
@@ -139,10 +139,12 @@ class TorchBackend(Backend):
         super().check_out(function, out, array.detach(), shape, dtype)
         if out.requires_grad:
             raise error(ValueError, function, "out", "a tensor that requires no gradient", "one that requires it")
-        if any(stride == 0 and size > 1 for stride, size in zip(out.stride(), out.shape, strict=True)):
-            raise error(ValueError, function, "out", "memory of its own", "rows that overlap")
-        if out.untyped_storage().data_ptr() == array.untyped_storage().data_ptr():
-            raise error(ValueError, function, "out", "memory of its own", "one that overlaps the input")
+
+    def memory(self, array: torch.Tensor) -> np.ndarray | None:
+        if wrapped(array):
+            return None
+        size = array.element_size()
+        return memory_at(array.data_ptr(), tuple(array.shape), tuple(size * step for step in array.stride()), size)
 
 
 def _small_in_a_graph(signal: torch.Tensor, job: Analysis) -> bool:
