@@ -170,6 +170,25 @@ def test_soak_says_which_call_gave_other_bits(script):
     assert curve
 
 
+def test_attack_tries_every_section(script, monkeypatch, tmp_path):
+    sections = script("attack").SECTIONS
+    with monkeypatch.context() as patch:
+        patch.delitem(sections, "sizes")  # tests/test_memory.py has it
+        page = quick(script, patch, tmp_path, "attack")
+    for name in sections:
+        assert (f"| {name} | 1 | 1 | 0 |" in page) == (name != "sizes")
+
+
+def test_attack_says_what_broke(script, monkeypatch, tmp_path):
+    attack = script("attack")
+    sections = {"good": lambda chance: iter([lambda: ""]), "bad": lambda chance: iter([lambda: "burnt"])}
+    monkeypatch.setattr(attack, "SECTIONS", sections)
+    monkeypatch.setattr(sys, "argv", ["attack.py", "--quick", "--output", str(tmp_path)])
+    assert attack.main() == 1
+    page = (tmp_path / "attack.md").read_text()
+    assert "| good | 1 | 1 | 0 |\n| bad | 1 | 0 | 1 |\n\n- bad: burnt\n" in page
+
+
 def test_conformance_gives_the_digits_of_the_largest_deviation(script):
     found = {("scipy", "stft", dtype): off
              for dtype, off in (("float32", 2e-8), ("complex64", 3e-7), ("float64", 4e-16))}  # fmt: skip

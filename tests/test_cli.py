@@ -175,11 +175,42 @@ def test_beyond_what_a_wav_header_counts_it_is_rf64(cut, cli):
     assert cli("stft", "out.wav", "Y.h5")[0] == 0
 
 
-def test_samples_outside_full_scale_are_clipped_and_nan_is_zero():
-    x = np.array([[2.0, -2.0, np.nan, np.inf, 0.5]], "float32")
-    with recordings.NewRecording(Path("a.wav"), Path("a.wav"), RATE, 1, "PCM_16", 5) as file:
-        file.write(x)
-    np.testing.assert_array_equal(heard("a.wav", "int16"), [[32767, -32768, 0, 32767, 16384]])
+@pytest.mark.parametrize(
+    ("subtype", "said"),
+    [
+        ("PCM_16", ["4 samples are beyond full scale, and are cut to it", "2 samples are no finite numbers"]),
+        ("ALAW", ["4 samples are beyond full scale, and are cut to it", "2 samples are no finite numbers"]),
+        ("ULAW", ["4 samples are beyond full scale, and are cut to it", "2 samples are no finite numbers"]),
+        ("FLOAT", ["2 samples are no finite numbers"]),
+    ],
+)
+def test_samples_that_do_not_fit_are_counted(subtype, said):
+    """A peak of 1, half a step above the highest, is no loss that anybody hears of."""
+    x = np.array([[2.0, -2.0, np.nan, np.inf, 0.5, 1.0, -1.0, 1.0001]], "float32")
+
+    def write():
+        with recordings.NewRecording(Path("a.wav"), Path("a.wav"), RATE, 1, subtype, 16) as file:
+            file.write(x)
+            file.write(np.zeros((1, 8), "float32"))
+
+    with pytest.warns(UserWarning, match="a.wav: ") as caught:
+        write()
+    assert [str(each.message).partition(": ")[2] for each in caught] == said
+    if subtype == "PCM_16":
+        due = [32767, -32768, 0, 32767, 16384, 32767, -32768, 32767]
+        np.testing.assert_array_equal(heard("a.wav", "int16")[0, :8], due)
+
+
+def test_what_a_recording_cannot_hold_is_said_on_one_line(cli):
+    written(x=noise(channels=1), subtype="PCM_16")
+    cli("stft", "in.wav", "X.h5", "--n-fft", 64)
+    with h5py.File("X.h5", "r+") as file:
+        file["spectrum"][...] *= 100
+    code, out, err = cli("istft", "X.h5", "out.wav")
+    assert (code, out.count("\n")) == (0, 1)
+    assert re.fullmatch(
+        r"xp-istft: X.h5: warning: out.wav: [\d,]+ samples are beyond full scale, and are cut to it\n", err
+    )
 
 
 def test_several_files_in_one_call(cli):
@@ -228,6 +259,48 @@ def test_processes_make_the_bytes_of_one(cli):
     assert files("far") == files("near") == ["a.h5", "b.h5"]
     for name in files("far"):
         assert Path("far", name).read_bytes() == Path("near", name).read_bytes()
+
+
+LISTENING = """
+import os
+from pathlib import Path
+from xp_istft.cli import many
+
+def sockets(pid):
+    links = (os.readlink(f"/proc/{pid}/fd/{each}") for each in os.listdir(f"/proc/{pid}/fd"))
+    return {link[8:-1] for link in links if link.startswith("socket:[")}
+
+def parent(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+def listening(source, target):
+    tables = ((name, 3, "0A", 9) for name in ("tcp", "tcp6", "udp", "udp6"))
+    found = set()
+    for name, column, state, inode in (*tables, ("unix", 3, "00010000", 6)):
+        for line in Path("/proc/net", name).read_text().splitlines()[1:]:
+            if line.split()[column] == state or name.startswith("udp"):
+                found.add(line.split()[inode])
+    us, family = os.getppid(), []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if us in (int(pid), parent(pid)):
+                family.append((pid, sockets(pid) & found))
+        except OSError:  # it has ended
+            pass
+    return f"{len(family) >= 3} {sum(len(open) for _, open in family)}"
+
+if __name__ == "__main__":
+    made = [(Path(name), Path("out")) for name in "abc"]
+    print(*sorted(outcome.said for _, outcome in many.by_workers(made, listening, None, 2)), sep=";")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_workers_of_our_own_open_no_port_that_anybody_could_connect_to():
+    """Of this process, its workers and what starts them: no socket listens, of the network or of the file system."""
+    Path("listening.py").write_text(LISTENING)
+    result = shell("listening.py")
+    assert result.stdout == "True 0;True 0;True 0\n", result.stderr
 
 
 def first_time(flag):
@@ -310,6 +383,75 @@ def test_a_second_run_with_other_options_is_refused(cli):
     assert cli("istft", "X", "y", *other, "--force")[0] == 0
     assert Path("y/a.wav").read_bytes() != before
     assert cli("istft", "X", "y", *other)[1] == "y/a.wav: there already\ny/b.wav: there already\n"
+
+
+def test_a_source_that_was_replaced_is_done_anew_even_by_an_older_one(cli):
+    two_recordings()
+    assert cli("stft", "in", "X")[0] == 0
+    assert cli("istft", "X", "y")[0] == 0
+    written("in/a.wav", noise(seed=7))
+    os.utime("in/a.wav", (1e9, 1e9))
+    code, out, err = cli("stft", "in", "X")
+    assert (code, out) == (4, "X/b.h5: there already\n")
+    assert "X/a.h5: exists already, and it was made with other options, by other means or of another source" in err
+    assert cli("stft", "in", "X", "--force")[0] == 0
+    code, out, _ = cli("istft", "X", "y")
+    assert (code, out) == (4, "")  # of both files the spectra were made anew
+
+
+@pytest.mark.parametrize("kind", ["symbolic", "hard"])
+def test_an_output_is_never_an_input_whatever_its_name(cli, kind):
+    link = {"symbolic": os.symlink, "hard": os.link}[kind]
+    written()
+    cli("stft", "in.wav", "X.h5")
+    np.save("S.npy", magnitudes())
+    np.save("w.npy", np.hanning(2048))
+    Path("in").mkdir()
+    written("in/b.wav")
+    os.makedirs("Y")
+    link(Path("in/b.wav").absolute(), "Y/a.h5")
+    written("in/a.wav")
+    for source, target in (("in.wav", "a.h5"), ("X.h5", "b.wav"), ("S.npy", "c.wav"), ("w.npy", "d.h5")):
+        link(Path(source).absolute(), target)
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    for arguments in (
+        ("stft", "in.wav", "a.h5"),
+        ("istft", "X.h5", "b.wav"),
+        ("istft", "./X.h5", "./b.wav"),
+        ("griffinlim", "S.npy", "c.wav", "--sr", RATE),
+        ("stft", "in.wav", "d.h5", "--window", "w.npy"),
+        ("stft", "in", "Y"),
+        ("stft", "in", "Y", "--workers", 2),
+    ):
+        fails(cli, 2, ": is the input ", *arguments, "--force")
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
+
+
+def test_an_output_that_is_a_link_to_nothing_is_refused(cli):
+    written()
+    Path("X.h5").symlink_to("elsewhere")
+    for force in ((), ("--force",)):
+        fails(cli, 4, "X.h5: is a link to ", "stft", "in.wav", "X.h5", *force)
+
+
+def test_parts_that_killed_runs_left_are_removed_by_the_next_of_one_file_too(cli):
+    written()
+    long_ago = Path("in.wav").stat().st_mtime - 2 * 3600
+    long = "日" * 80  # 240 bytes, of which a part has as many as fit
+
+    def begun(name):
+        with whole_files.whole_file(Path(name)) as temporary:
+            raise BrokenError(temporary.name)
+
+    for name in ("X.h5", f"{long}.h5"):
+        with pytest.raises(BrokenError) as broken:
+            begun(name)
+        left = str(broken.value)
+        Path(left).write_bytes(b"half")
+        os.utime(left, (long_ago, long_ago))
+        assert cli("stft", "in.wav", name)[0] == 0
+        assert Path(name).is_file()
+        assert not list(Path().glob(".*.part"))
 
 
 def test_parts_that_killed_workers_left_are_removed_when_nobody_writes_them_any_more(cli):
@@ -500,6 +642,12 @@ def test_a_recording_from_a_pipe_does_not_say_its_size_and_is_read(cli):
     assert cli("stft", "in.wav", "X.h5")[0] == 0
 
 
+def npy_header(shape, version=1):
+    text = repr({"descr": "<c8", "fortran_order": False, "shape": shape}).encode()
+    size = len(text).to_bytes(2 if version == 1 else 4, "little")
+    return b"\x93NUMPY" + bytes([version, 0]) + size + text
+
+
 def test_spectra_that_cannot_be_read(cli):
     sr = ("--sr", RATE)
     fails(cli, 3, "no such file", "istft", "nope.npy", "out.wav", *sr)
@@ -509,6 +657,10 @@ def test_spectra_that_cannot_be_read(cli):
         ("pickled.npy", pickle.dumps([1]), "need a file .h5, .npy or .npz"),
         ("header.npy", b"\x93NUMPY\x09\x00" + bytes(100), "truncated or damaged"),
         ("none.npz", b"PK\x05\x06" + bytes(18), "the arrays in it: none"),
+        ("below.npy", npy_header((-1, 129, 5)), "need sizes >= 0"),
+        ("below2.npy", npy_header((129, -5)), "need sizes >= 0"),
+        ("more.npy", npy_header((129, 2**40)), "bytes are there, and more are announced"),
+        ("most.npy", npy_header((2**62, 2**62)), "bytes are there, and more are announced"),
         ("half.npz", b"PK\x03\x04" + bytes(500), "truncated or damaged"),
     ):
         Path(name).write_bytes(data)
@@ -538,6 +690,32 @@ def test_an_array_that_unpacks_to_more_than_there_is_room_for_is_not_unpacked(cl
     assert Path("bomb.npz").stat().st_size < 100_000
     monkeypatch.setattr("shutil.disk_usage", lambda path: types.SimpleNamespace(free=100_000))
     fails(cli, 4, "needs 16,400,128 bytes, 100,000 are free", "istft", "bomb.npz", "out.wav", "--sr", RATE)
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_an_array_that_unpacks_to_more_than_it_announces_is_not_unpacked(cli, version, limited_memory):
+    header = npy_header((5, 9), version)
+    with zipfile.ZipFile("bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("X.npy", "w") as file:
+        file.write(header)
+        for _ in range(50):
+            file.write(bytes(1 << 20))
+    assert Path("bomb.npz").stat().st_size < 100_000
+    said = f"announces {len(header) + 360:,} bytes and unpacks to {len(header) + (50 << 20):,}"
+    fails(cli, 3, said, "istft", "bomb.npz", "out.wav", "--sr", RATE)
+
+
+def test_numbers_beyond_what_files_and_windows_hold_are_refused_by_name(cli):
+    written()
+    np.save("X.npy", xi.stft(noise(), 64))
+    for number in (2**31, 99999999999, 10**30):
+        fails(cli, 2, "'--sr'", "istft", "X.npy", "y.wav", "--sr", number)
+    fails(cli, 5, "window: need a window that scipy can make", "stft", "in.wav", "X.h5", "--window", "chebwin,1e5")
+    for name in ("n-fft", "hop-length", "padding"):
+        fails(cli, 5, f"stft: {name.replace('-', '_')}: need <= 2**60", "stft", "in.wav", "X.h5", f"--{name}", 10**20)
+    for name in ("n-fft", "hop-length", "padding", "length"):
+        fails(cli, 5, "need ", "istft", "X.npy", "y.wav", "--sr", RATE, f"--{name}", 10**20)
+    for number in ("nan", "inf"):
+        fails(cli, 5, "max_gain: need a finite number", "istft", "X.npy", "y.wav", "--sr", RATE, "--max-gain", number)
 
 
 def test_files_of_the_old_form_are_named_and_can_be_read_as_plain_arrays(cli):
@@ -599,6 +777,17 @@ REFERENCE = object()  # to something in the file
         ("window", "kaiser,many", "the parameter"),
         ("window", np.ones((2, 3)), "the parameter window"),
         ("subtype", 3, "the parameter subtype"),
+        ("subtype", "PCM_17", "the parameter subtype: need one of libsndfile's, got PCM_17"),
+        ("subtype", np.ones(3), "the parameter subtype: need one of libsndfile's"),
+        ("source", 3, "the parameter source: need text"),
+        ("sample_rate", 2**31, "the parameter sample_rate: need <= 2**31 - 1"),
+        ("sample_rate", 10**18, "the parameter sample_rate: need <= 2**31 - 1"),
+        ("hop_length", 2**31, "the parameter length: need that of 18 frames, got 9001"),
+        ("hop_length", 2**62, "the parameter hop_length: need <= 2**60"),
+        ("length", 2**62, "the parameter length: need that of 18 frames"),
+        ("padding", [2**40, 2**40], "the parameter length: need that of 18 frames"),
+        ("padding", [2**62, 1], "the parameter padding: need <= 2**60"),
+        ("window", "chebwin,1e5", "the parameter window: need a window that scipy can make"),
         ("center", 1, "the parameter center"),
         ("length", True, "the parameter length"),
         ("sample_rate", np.float64(8000.5), "the parameter sample_rate"),
@@ -627,7 +816,7 @@ def test_a_spectrogram_file_says_what_its_inverse_needs(cli):
     assert values == {
         "kind": "xp_istft spectrogram 2", "sample_rate": RATE, "length": 9001, "subtype": "FLOAT",
         "n_fft": 64, "hop_length": 15, "win_length": 60, "window": "kaiser,8.0", "center": True,
-        "padding": [20, 40], "pad_mode": "edge",
+        "padding": [20, 40], "pad_mode": "edge", "source": whole_files.stamp(Path("in.wav")),
     }  # fmt: skip
     assert cli("istft", "X.h5", "y.wav")[0] == 0
     with h5py.File("X.h5", "r+") as file:  # samples of a window are as good as its name
@@ -652,12 +841,21 @@ def test_other_programs_may_lay_a_spectrogram_file_out_anew(cli, tiny_blocks, la
     np.testing.assert_array_equal(heard("out.wav"), heard("due.wav"))
 
 
-def test_a_window_larger_than_the_headers_of_hdf5(cli):
+def test_a_window_larger_than_the_headers_of_hdf5(cli, rng):
     x = written()
-    np.save("w.npy", np.hanning(20001)[1:])
+    window = np.hanning(20001)[1:]
+    np.save("w.npy", window)
     assert cli("stft", "in.wav", "X.h5", "--n-fft", 20000, "--window", "w.npy", "--hop-length", 4000)[0] == 0
     assert cli("istft", "X.h5", "out.wav")[0] == 0
     np.testing.assert_allclose(heard("out.wav"), x, atol=3e-7)
+    data = Path("X.h5").read_bytes()
+    at = data.find(window[5000:15000].tobytes())
+    assert at > 0
+    for place in rng.integers(at, at + 80_000, 5):
+        bad = bytearray(data)
+        bad[place] ^= 1 << rng.integers(8)
+        Path("bad.h5").write_bytes(bad)
+        fails(cli, 3, "bad.h5: the parameter window: need ", "istft", "bad.h5", "y.wav")
 
 
 class Hostile:
@@ -766,6 +964,27 @@ def test_truncated_spectrogram_files(cli, part):
     fails(cli, 3, "X.h5: ", "istft", "X.h5", "out.wav")
 
 
+def test_a_flipped_bit_in_the_spectrum_is_an_error_before_there_is_an_output(cli, rng):
+    written(x=noise(3000, 2))
+    assert cli("stft", "in.wav", "X.h5", "--n-fft", 64)[0] == 0
+    data = Path("X.h5").read_bytes()
+    with h5py.File("X.h5") as file:
+        dataset = file["spectrum"].id
+        chunks = [dataset.get_chunk_info(k) for k in range(dataset.get_num_chunks())]
+    assert sum(chunk.size for chunk in chunks) > 0.8 * len(data)
+    for _ in range(40):
+        chunk = chunks[rng.integers(len(chunks))]
+        bad = bytearray(data)
+        bad[chunk.byte_offset + rng.integers(chunk.size)] ^= 1 << rng.integers(8)
+        Path("bad.h5").write_bytes(bad)
+        fails(cli, 3, "bad.h5: frames ", "istft", "bad.h5", "out.wav")
+    whole = Path("X.h5").read_bytes()
+    with h5py.File("X.h5", "r+") as file:  # whoever changes a spectrum as HDF5 does gets a new checksum
+        file["spectrum"][0, 3, 5] = 1
+    assert cli("istft", "X.h5", "out.wav")[0] == 0
+    assert Path("X.h5").read_bytes() != whole
+
+
 class BrokenError(Exception):
     pass
 
@@ -837,7 +1056,7 @@ def test_a_target_that_comes_meanwhile_is_kept():
 def test_a_full_disk_is_said_beforehand(cli, monkeypatch):
     written()
     monkeypatch.setattr("shutil.disk_usage", lambda path: types.SimpleNamespace(free=10))
-    fails(cli, 4, "Y.h5: needs 295,200 bytes, 10 are free", "stft", "in.wav", "Y.h5")
+    fails(cli, 4, "Y.h5: needs 295,208 bytes, 10 are free", "stft", "in.wav", "Y.h5")
 
 
 def shell(*arguments):
@@ -944,11 +1163,12 @@ def test_no_room_for_the_whole_output_leaves_none_of_it(cli, request, command, w
     stopped = shell("-c", WITHOUT_THE_CHECK + limit + COMMAND.format([command, source, str(target)]))
     assert (stopped.returncode, stopped.stderr.count("\n")) == (4, 1)  # and no progress bar in a pipe
     assert stopped.stderr.startswith(f"xp-istft: {target}: cannot be written")
-    assert command == "istft" or "it needs 6,428,800 bytes" in stopped.stderr
+    assert command == "istft" or "it needs 6,428,828 bytes" in stopped.stderr
     assert sorted(Path().rglob("*")) == before
 
 
 NAMES = [
+    "日本語" * 26,
     "new\nline",
     "tab\tand\rreturn",
     "\x1b[2Jcleared",

@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import sys
+import threading
 import uuid
 from pathlib import Path
 
@@ -160,7 +161,7 @@ def always_killed(source, target):
 
 def test_a_file_that_kills_every_worker_is_one_failure(client, tmp_path):
     made = [(tmp_path / name, tmp_path / "out") for name in ("good", "bad", "fine")]
-    outcomes = dict(many.by_workers(made, always_killed, client.scheduler.address, 1))
+    outcomes = dict(many.by_workers(made, always_killed, many.Cluster(client.scheduler.address, {}), 1))
     assert (outcomes[0].code, outcomes[2].code) == (0, 0)
     assert outcomes[1].code == 1
     assert "bad: KilledWorker: " in outcomes[1].said
@@ -172,6 +173,68 @@ def test_no_scheduler_answers(cli, monkeypatch):
     code, _, err = cli("stft", "a.wav", "X.h5", "--scheduler", "tcp://127.0.0.1:9")
     assert code == 2
     assert err[-1].startswith("xp-istft: tcp://127.0.0.1:9: no scheduler answers there")
+
+
+def test_a_scheduler_without_workers_is_said_and_waited_for_no_longer(cli, monkeypatch):
+    monkeypatch.setattr(many, "ANSWER_SECONDS", 2)
+    written("a.wav")
+    with distributed.LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=50) as cluster:
+        address = cluster.scheduler_address
+        code, _, err = cli("stft", "a.wav", "X.h5", "--scheduler", address)
+    assert (code, err[-1]) == (1, f"xp-istft: {address}: the scheduler has no worker")
+
+
+def never_done(source, target):
+    Path(source).with_name("begun").touch()
+    threading.Event().wait()
+
+
+@pytest.mark.parametrize("what", ["worker", "scheduler"])
+def test_a_cluster_that_goes_away_meanwhile_is_said(monkeypatch, tmp_path, what):
+    """Nothing is waited for without end."""
+    monkeypatch.setattr(many, "ANSWER_SECONDS", 2)
+    cluster = distributed.LocalCluster(n_workers=1, processes=True, dashboard_address="127.0.0.1:0", silence_logs=50)
+
+    def go_away():
+        while not (tmp_path / "begun").exists():
+            threading.Event().wait(0.01)
+        if what == "worker":
+            cluster.scale(0)
+        else:
+            cluster.close()
+
+    thread = threading.Thread(target=go_away)
+    thread.start()
+    address = cluster.scheduler_address
+    try:
+        with pytest.raises(many.Failure, match=f"{address}: the scheduler (has no worker|is gone)"):
+            list(many.by_workers([(tmp_path / "a", tmp_path / "b")], never_done, many.Cluster(address, {}), 1))
+    finally:
+        thread.join()
+        cluster.close()
+
+
+def test_certificates_are_passed_on(cli, monkeypatch):
+    given = []
+
+    class Refusing:
+        def __init__(self, address, timeout, security=None):
+            given.append((address, security))
+            raise OSError("refused")
+
+    monkeypatch.setattr(distributed, "Client", Refusing)
+    written("a.wav")
+    for name in ("ca", "cert", "key"):
+        Path(name).write_text(name)
+    files = ("--tls-ca-file", "ca", "--tls-cert", "cert", "--tls-key", "key")
+    scheduler = ("--scheduler", "tls://127.0.0.1:9")
+    assert cli("stft", "a.wav", "X.h5", *scheduler, *files)[0] == 2
+    ((address, security),) = given
+    assert address == "tls://127.0.0.1:9"
+    assert security.require_encryption
+    assert (security.tls_ca_file, security.tls_client_cert, security.tls_client_key) == ("ca", "cert", "key")
+    assert cli("stft", "a.wav", "X.h5", *files)[0] == 2  # of no use without a scheduler
+    assert cli("stft", "a.wav", "X.h5", *scheduler, "--tls-key", "none")[0] == 2
 
 
 def test_without_distributed_it_says_how_to_get_it(cli, monkeypatch):

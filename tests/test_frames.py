@@ -72,6 +72,24 @@ def test_a_segment_holds_just_the_frames_that_reach_it(job, lo, size):
         np.testing.assert_array_equal(reached(part, part.start, part.stop), reached(job, lo, lo + size))
 
 
+def parts(frames: Frames) -> list[list[tuple[int, int]]]:
+    """Of each sample of the signal, which sample of which frames falls on it."""
+    every = range(frames.n_frames)
+    return [
+        [(m, t - m * frames.hop) for m in every if 0 <= t - m * frames.hop < frames.n_fft]
+        for t in range(frames.start, frames.stop)
+    ]
+
+
+@given(frames)
+def test_narrowed_frames_leave_the_same_in_every_sample(job):
+    near = job.narrowed()
+    assert parts(near) == parts(job)
+    assert (near.n_fft, near.n_frames) == (job.n_fft, job.n_frames)
+    touching = sum(any(m == frame for each in parts(job) for frame, _ in each) for m in range(job.n_frames))
+    assert near.hop <= job.hop if touching > 1 else near.hop <= job.n_fft + max(1, job.n_samples)
+
+
 @given(placements(), st.integers(0, 200))
 def test_counts_are_those_of_frames_placed_one_by_one(parameters, n_samples):
     n_fft, hop, win_length, center, padding = parameters

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import xp_istft as xi
+from xp_istft import settings
 from xp_istft.backends.cpu import tasks
 from xp_istft.backends.cpu.fft import engine_named
 
@@ -116,6 +117,21 @@ def test_a_wrong_variable_is_named(name, text):
     assert error.splitlines()[-1].startswith(f"ValueError: environment: {variable}: need {wanted}, got {text!r}")
 
 
+@pytest.mark.parametrize(
+    "call",
+    ["xi.stft(x, 64)", "xi.istft(X)", "xi.frame(x, 64, 16)", "xi.overlap_add(X.real, 16)", "xi.STFT(64)",
+     "xi.griffin_lim(abs(X))", "compat.librosa.stft(x, n_fft=64)"],
+)  # fmt: skip
+def test_a_wrong_variable_is_seen_by_any_call(call):
+    """Short ones, too, which have no use for it."""
+    code = f"import numpy as np, xp_istft.compat.librosa; from xp_istft import compat; x = np.ones(99)\n{call}"
+    code = code.replace("{call}", call).replace("(X", "(np.ones((33, 7), complex)")
+    for text, said in (("many", "XP_ISTFT_NUM_THREADS: need an integer >= 1, got 'many'"), ("2", "")):
+        error = environment(code, XP_ISTFT_NUM_THREADS=text)[1]
+        assert said in (error.splitlines() or [""])[-1]
+        assert bool(error) == bool(said)
+
+
 def test_wrong_values_are_refused_before_they_hold(name):
     wrong, text = SETTINGS[name][3:]
     before = of(name, "get_")()
@@ -151,8 +167,64 @@ def test_a_calls_argument_goes_before_all(monkeypatch, cut):
     assert taken == ["asked"]
 
 
+def groups(root, lines, **files):
+    """A root directory with these control groups, whose names have double underscores for slashes."""
+    (root / "proc/self").mkdir(parents=True)
+    (root / "proc/self/cgroup").write_text("\n".join(lines) + "\n")
+    for name, text in files.items():
+        path = root / "sys/fs/cgroup" / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    return root
+
+
+V2 = ["0::/user/me"]
+V1 = ["4:memory:/here", "3:cpu,cpuacct:/here", "2:cpuset:/"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "files", "due"),
+    [
+        (V2, {}, None),
+        (V2, {"user__me__cpu.max": "max 100000", "user__cpu.max": "max 100000"}, None),
+        (V2, {"user__me__cpu.max": "300000 100000"}, 3),
+        (V2, {"user__me__cpu.max": "150000 100000"}, 2),
+        (V2, {"user__me__cpu.max": "1000 100000"}, 1),
+        (V2, {"user__me__cpu.max": "max 100000", "user__cpu.max": "200000 100000"}, 2),
+        (["0::/"], {"cpu.max": "400000 100000"}, 4),
+        (V2, {"cpu.max": "400000 100000"}, 4),
+        (V2, {"user__me__cpu.max": "nonsense"}, None),
+        (V2, {"user__me__cpu.max": "-1 100000"}, None),
+        (V1, {"cpu,cpuacct__here__cpu.cfs_quota_us": "250000", "cpu,cpuacct__here__cpu.cfs_period_us": "100000"}, 3),
+        (V1, {"cpu__here__cpu.cfs_quota_us": "250000", "cpu__here__cpu.cfs_period_us": "100000"}, 3),
+        (V1, {"cpu__cpu.cfs_quota_us": "50000", "cpu__cpu.cfs_period_us": "50000"}, 1),
+        (V1, {"cpu__here__cpu.cfs_quota_us": "-1", "cpu__here__cpu.cfs_period_us": "100000"}, None),
+        (V1, {"memory__here__cpu.cfs_quota_us": "100000", "memory__here__cpu.cfs_period_us": "100000"}, None),
+        ([*V1, "0::/"], {"cpu__here__cpu.cfs_quota_us": "90000", "cpu__here__cpu.cfs_period_us": "10000"}, 9),
+        (["words"], {}, None),
+    ],
+    ids=str,
+)
+def test_quotas_of_control_groups_are_cpus(tmp_path, lines, files, due):
+    assert settings.quota(groups(tmp_path, lines, **files)) == due
+
+
+def test_where_there_are_no_control_groups_there_is_no_quota(tmp_path):
+    assert settings.quota(tmp_path) is None
+
+
+def test_threads_by_default_are_no_more_than_the_quota(monkeypatch):
+    monkeypatch.delenv("XP_ISTFT_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 3, 4}, raising=False)
+    with xi.workers(None):
+        for bound, due in ((None, 3), (2, 2), (3, 3), (64, 3)):
+            monkeypatch.setattr(settings, "quota", lambda bound=bound: bound)
+            assert xi.get_workers() == due
+
+
 def test_threads_by_default_are_the_cpus_that_the_process_may_use(monkeypatch):
     monkeypatch.delenv("XP_ISTFT_NUM_THREADS", raising=False)
+    monkeypatch.setattr(settings, "quota", lambda: None)
     with xi.workers(None):
         if hasattr(os, "sched_getaffinity"):
             monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 3, 4})

@@ -19,6 +19,7 @@ from hostile import BASE, signal, spectrum
 
 import xp_istft as xi
 from xp_istft.backends.cpu import fft, synthesis, tasks, threads
+from xp_istft.settings import cpus, most_workers
 from xp_istft.tuning import tuning
 
 # ------------------------------------------------------------------ how work is cut
@@ -131,17 +132,29 @@ def test_keyboard_interrupt_stops_every_thread(where, request):
     assert sorted(done) == list(range(100))
 
 
-def helpers():
-    return [thread for thread in threading.enumerate() if thread.name == "xp_istft"]
+@pytest.fixture
+def pool(monkeypatch):
+    """A pool without threads, whose threads stay until the end of the test."""
+    monkeypatch.setattr(threads, "_IDLE_SECONDS", 1e4)
+    pool = threads._Pool()
+    monkeypatch.setattr(threads, "_pool", pool)
+    yield pool
+    alive = list(pool.threads)
+    for _ in alive:
+        pool._shares.put(None)
+    for thread in alive:
+        thread.join(100)
+        assert not thread.is_alive()
 
 
-def test_no_more_threads_start_than_have_work():
+def test_no_more_threads_start_than_have_work(pool):
+    most = 0
     for n_tasks, workers, needed in ((5, 1, 0), (1, 8, 0), (2, 8, 1), (9, 3, 2), (9, 2, 1), (40, 9, 8), (9, 40, 8)):
-        done, before = [], len(helpers())
+        done, most = [], max(most, needed)
         threads.run(lambda task, share, done=done: done.append(task), list(range(n_tasks)), workers, nullcontext)
         assert sorted(done) == list(range(n_tasks))
-        assert len(helpers()) == max(before, needed)
-    assert all(thread.daemon for thread in helpers())
+        assert len(pool.threads) == most
+    assert all(thread.daemon for thread in pool.threads)
 
 
 CALLS = {
@@ -152,16 +165,14 @@ CALLS = {
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_short_calls_start_no_thread_and_long_ones_as_many_as_are_asked_for(call):
-    before = len(helpers())
-    workers = before + 3
-    for shape, due in (((2 * workers, 100), before), ((1, 600_000), workers - 1)):
+def test_short_calls_start_no_thread_and_long_ones_as_many_as_are_asked_for(call, pool):
+    for shape, due in (((6, 100), 0), ((1, 600_000), 2)):
         x = np.ones(shape)
-        call(x, xi.stft(x, 64, workers=1), workers=workers)
-        assert len(helpers()) == due
+        call(x, xi.stft(x, 64, workers=1), workers=3)
+        assert len(pool.threads) == due
 
 
-def test_the_work_is_done_where_no_thread_starts(monkeypatch):
+def test_the_work_is_done_where_no_thread_starts(monkeypatch, pool):
     def refuse(self):
         raise RuntimeError("can't start new thread")
 
@@ -169,6 +180,91 @@ def test_the_work_is_done_where_no_thread_starts(monkeypatch):
     done = []
     threads.run(lambda task, share: done.append(task), list(range(100)), 50, nullcontext)
     assert sorted(done) == list(range(100))
+
+
+def test_idle_threads_end_and_others_take_their_place(monkeypatch, pool):
+    monkeypatch.setattr(threads, "_IDLE_SECONDS", 0.01)
+    for _ in range(3):
+        helpers = met_threads(3)
+        assert len(helpers) == 2
+        for thread in helpers:
+            thread.join(100)
+            assert not thread.is_alive()
+        assert pool.threads == set()
+
+
+def met_threads(count):
+    """The others of `count` threads that are at work at the same time."""
+    met, seen = threading.Barrier(count), set()
+
+    def work(task, share):
+        met.wait()
+        seen.add(threading.current_thread())
+
+    threads.run(work, list(range(count)), count, nullcontext)
+    return seen - {threading.current_thread()}
+
+
+def test_work_that_comes_as_a_thread_gives_up_is_not_lost(monkeypatch, pool):
+    monkeypatch.setattr(threads, "_IDLE_SECONDS", 0)
+    for _ in range(200):
+        done = []
+        threads.run(lambda task, share, done=done: done.append(task), list(range(4)), 3, nullcontext)
+        assert sorted(done) == [0, 1, 2, 3]
+    with pool._lock:  # nobody gives up meanwhile
+        assert not pool._shares.qsize() or pool.threads
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_an_interrupted_start_leaves_no_thread_that_is_not_counted(monkeypatch, pool, runs):
+    """Before the thread runs, and after."""
+    start, made = threading.Thread.start, []
+
+    def interrupted(self):
+        made.append(self)
+        if runs:
+            start(self)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            threads.run(lambda task, share: None, list(range(9)), 3, nullcontext)
+    while runs and made[0] not in pool.threads:
+        threading.Event().wait(0.001)
+    assert pool.threads == (set(made) if runs else set())
+    assert met_threads(3) == pool.threads
+
+
+def test_an_interrupt_after_some_have_joined_in_waits_for_them(monkeypatch, pool):
+    joined, left = threading.Event(), threading.Event()
+
+    def ask(share, helpers):
+        threads._Pool.ask(pool, share, helpers)
+        joined.wait()
+        raise KeyboardInterrupt
+
+    def work(task, share):
+        joined.set()
+        while not share.stopped:
+            left.wait(0.001)
+        left.set()
+
+    monkeypatch.setattr(pool, "ask", ask)
+    with pytest.raises(KeyboardInterrupt):
+        threads.run(work, [1, 2], 2, nullcontext)
+    assert left.is_set()
+
+
+def test_more_workers_than_can_help_are_not_started(pool):
+    assert most_workers() >= 4 * cpus()
+    for workers in (10**6, 2**70):
+        assert tasks.threads_for(1, workers) == most_workers()
+        with xi.workers(workers):
+            assert tasks.threads_for(1, None) == most_workers()
+    x = np.ones((200, 4000))
+    np.testing.assert_array_equal(xi.stft(x, 64, workers=10**6), xi.stft(x, 64, workers=1))
+    assert len(pool.threads) == most_workers() - 1
 
 
 def test_a_busy_pool_delays_nobody():
@@ -187,7 +283,7 @@ class FaultyEngine:
 
     def __init__(self, cause, k):
         self.engine, self.cause, self.k = fft.engine_for(256, np.dtype(np.complex128)), cause, k
-        self.calls, self.lock = 0, threading.Lock()
+        self.calls, self.lock, self.stopped = 0, threading.Lock(), threading.Event()
 
     def __getattr__(self, name):
         return getattr(self.engine, name)
@@ -195,9 +291,11 @@ class FaultyEngine:
     def irfft(self, spectra, n_fft, segments):
         with self.lock:
             self.calls += 1
-            now = self.calls == self.k
-        if now:
+            calls = self.calls
+        if calls == self.k:
             raise self.cause
+        if calls > self.k:  # however long the other thread takes to say that it failed
+            self.stopped.wait()
         self.engine.irfft(spectra, n_fft, segments)
 
 
@@ -208,7 +306,8 @@ def test_whatever_stops_one_block_stops_the_call_and_nothing_else(monkeypatch, t
     X = spectrum(signal(2, n_samples=64 * 600))
     y = xi.istft(X, hop_length=64)
     with monkeypatch.context() as patch:
-        engine = FaultyEngine(cause, k)
+        engine, stop = FaultyEngine(cause, k), threads.Share.stop
+        patch.setattr(threads.Share, "stop", lambda share, cause: (stop(share, cause), engine.stopped.set()))
         patch.setattr(synthesis, "engine_for", lambda *sizes, **kinds: engine)
         with pytest.raises(cause if isinstance(cause, type) else type(cause)):
             xi.istft(X, hop_length=64)
@@ -284,7 +383,7 @@ def script(code):
     """What a process of its own prints."""
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
-        [sys.executable, "-c", PRELUDE + code], capture_output=True, text=True, timeout=100, env=environment
+        [sys.executable, "-c", PRELUDE + code], capture_output=True, text=True, timeout=600, env=environment
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout.split()

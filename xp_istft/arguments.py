@@ -9,6 +9,7 @@ import difflib
 import inspect
 import math
 import operator
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -116,7 +117,8 @@ def warn(text: str, category: type[Warning]) -> None:
 def public(function: _Function) -> _Function:
     """`function` as a single step of a compiled graph; the backend of its first argument is there before it runs.
 
-    An unknown argument is refused with the name that was probably meant.
+    An unknown argument is refused with the name that was probably meant, and what no memory holds by a MemoryError of
+    the package, whatever its library says.
     """
 
     @wraps(function)
@@ -124,11 +126,11 @@ def public(function: _Function) -> _Function:
         introduce(type(arguments[0] if arguments else None))
         try:
             return function(*arguments, **options)
-        except TypeError as cause:
-            unknown = _unknown(cause, function, options)
-            if unknown is None:
+        except (TypeError, *TOO_LARGE) as cause:
+            better = _better(cause, function, options)
+            if better is None:
                 raise
-        raise unknown
+        raise better
 
     OPAQUE.append(function)
     step.__code__ = step.__code__.replace(co_name=function.__name__)  # type: ignore[attr-defined]
@@ -136,17 +138,17 @@ def public(function: _Function) -> _Function:
 
 
 def hinted(function: _Function) -> _Function:
-    """A function or constructor that refuses unknown arguments as `public` functions do, and is no step of a graph."""
+    """A function, method or constructor that speaks of errors as `public` functions do, and is no step of a graph."""
 
     @wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
         try:
             return function(*arguments, **options)
-        except TypeError as cause:
-            unknown = _unknown(cause, function, options)
-            if unknown is None:
+        except (TypeError, *TOO_LARGE) as cause:
+            better = _better(cause, function, options)
+            if better is None:
                 raise
-        raise unknown
+        raise better
 
     return call  # type: ignore[return-value]
 
@@ -167,6 +169,51 @@ def not_scripted(name: str) -> Exception:
     return error(NotImplementedError, name, "script", need, "torch.jit.script, which compiles source code")
 
 
+# What libraries raise, and say, of arrays that are larger than memory, or than their integers count.
+TOO_LARGE = (MemoryError, ValueError, OverflowError, RuntimeError)
+_SAID = re.compile(r"too (big|large)|Maximum allowed|allocate|[Oo]ut of memory|overflow|Cannot create an array of size")
+_OURS = re.compile(r"[\w.]+: [\w.]+: need ")
+
+
+def too_large(function: str, cause: BaseException) -> Exception | None:
+    """What to say of an array that no memory holds; None where that was not the cause, or is said already."""
+    text = str(cause)
+    if not isinstance(cause, TOO_LARGE) or _OURS.match(text):
+        return None
+    if not isinstance(cause, MemoryError) and not (type(cause) in TOO_LARGE and _SAID.search(text)):
+        return None
+    better = error(MemoryError, function, "memory", "sizes whose arrays fit into memory", text or "none")
+    better.__cause__ = cause
+    return better
+
+
+def sized(function: _Function) -> _Function:
+    """A function in a peer's words, but for what no memory holds, which is said as `public` functions say it."""
+
+    @wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        try:
+            return function(*arguments, **options)
+        except TOO_LARGE as cause:
+            better = too_large(function.__name__, cause)
+            if better is None:
+                raise
+        raise better
+
+    return call  # type: ignore[return-value]
+
+
+def _better(cause: Exception, function: Callable[..., Any], options: dict[str, Any]) -> Exception | None:
+    """What to raise in place of `cause`; None where it is as good as any."""
+    if isinstance(cause, TypeError):
+        return _unknown(cause, function, options)
+    return too_large(function.__name__ if function.__name__ != "__init__" else _caller(function), cause)
+
+
+def _caller(function: Callable[..., Any]) -> str:
+    return function.__qualname__.removesuffix(".__init__")
+
+
 def _unknown(cause: TypeError, function: Callable[..., Any], options: dict[str, Any]) -> Exception | None:
     """What to say of an argument that the function does not have; None where that was not the cause."""
     inner = cause.__traceback__ and cause.__traceback__.tb_next
@@ -177,9 +224,8 @@ def _unknown(cause: TypeError, function: Callable[..., Any], options: dict[str, 
         if name not in known:
             near = difflib.get_close_matches(name, known, 1, 0.5)
             near = near or [each for each in known if each.startswith(name) or name.startswith(each)]
-            caller = function.__qualname__.removesuffix(".__init__")
             hint = f"{near[0]}?" if near else ""
-            return error(TypeError, caller, name, "the name of a parameter", "one that there is not", hint)
+            return error(TypeError, _caller(function), name, "the name of a parameter", "one that there is not", hint)
     return None
 
 

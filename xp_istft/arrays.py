@@ -11,7 +11,7 @@ from .arguments import choice, error, integer, public
 from .backends import Backend, backend_for, device, namespace, required_backend, stored
 from .backends.base import written
 from .dtypes import PRECISION, REAL, WIDENED, dtype_name
-from .frames import PAD_ALIASES, PAD_MODES, padding_index
+from .frames import MOST, PAD_ALIASES, PAD_MODES, padding_index
 
 LAST, LAST_TWO = (-1,), (-2, -1)
 
@@ -132,7 +132,7 @@ def pad(x: Any, before: int, after: int, mode: str = "constant", *, axis: int = 
         raise error(TypeError, "pad", "x", "a floating dtype", x.dtype)
     needs_axis("pad", "x", x)
     x = moved("pad", "axis", x, axis, LAST)
-    before, after = integer("pad", "before", before, 0), integer("pad", "after", after, 0)
+    before, after = (integer("pad", name, side, 0, MOST) for name, side in (("before", before), ("after", after)))
     mode = choice("pad", "mode", PAD_ALIASES.get(mode, mode) if isinstance(mode, str) else mode, (*PAD_MODES, "odd"))
     if x.shape[-1] < 1:
         raise error(ValueError, "pad", "x", "at least 1 sample", f"shape {tuple(x.shape)}")

@@ -123,4 +123,6 @@ def _padded(read: Read, lo: int, hi: int, n_samples: int, mode: str) -> tuple[An
 
 def default_block(frames: Frames, n_signals: int) -> int:
     """Frames that make a block, at least enough that few are read twice."""
-    return max(4 * frames.overlap, tuning().spectrum_bytes // (8 * max(1, n_signals) * (frames.n_fft // 2 + 1)))
+    least = 4 * frames.overlap if frames.hop <= frames.n_fft else 1
+    numbers = max(frames.n_fft // 2 + 1, frames.hop // 2)  # of spectrum, or what the samples take
+    return max(least, tuning().spectrum_bytes // (8 * max(1, n_signals) * numbers))

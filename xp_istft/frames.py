@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import boolean, choice, hinted, integer
+from .arguments import SYMBOLS, boolean, choice, hinted, integer
 
 Padding = str | int | tuple[int, int] | None
 
 ENDLESS = 1 << 60  # samples: more than will ever come
+MOST = "2**60", ENDLESS  # of any size that is given: twice as many still are an integer of 64 bits
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,27 @@ class Frames:
         origin = first * self.hop
         return slice(first, last), Frames(self.n_fft, self.hop, last - first, lo - origin, hi - origin)
 
+    def narrowed(self) -> Frames:
+        """Frames no further apart than matters to the signal, about the same samples of theirs.
+
+        Where a single frame reaches the signal, the others only have to stay out of it; so nothing downstream grows
+        with a hop that is beyond the data.
+
+        >>> Frames(n_fft=8, hop=1 << 40, n_frames=3, start=(1 << 40) + 2, stop=(1 << 40) + 12).narrowed()
+        Frames(n_fft=8, hop=12, n_frames=3, start=14, stop=24)
+        """
+        if self.hop <= self.n_fft or {type(self.n_frames), type(self.n_samples)} & SYMBOLS:
+            return self
+        columns, part = self.segment(self.start, self.stop)
+        if part.n_frames > 1:
+            return self
+        if part.n_frames == 0:  # between two frames, or beyond all
+            start = self.n_frames * self.n_fft
+            return Frames(self.n_fft, self.n_fft, self.n_frames, start, start + self.n_samples)
+        hop = min(self.hop, max(self.n_fft, part.stop, self.n_fft - part.start))
+        start = columns.start * hop + part.start
+        return Frames(self.n_fft, hop, self.n_frames, start, start + self.n_samples)
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -93,7 +115,7 @@ class Placement:
             edge = max(0, n_fft - hop)
             return cls(n_fft, hop, edge, edge, whole=True)
         left, right = padding if isinstance(padding, (tuple, list)) and len(padding) == 2 else (padding, padding)
-        left, right = (integer(function, "padding", side, 0) for side in (left, right))
+        left, right = (integer(function, "padding", side, 0, MOST) for side in (left, right))
         return cls(n_fft, hop, left, right, whole=False)
 
     def n_frames(self, n_samples: int) -> int:
@@ -118,9 +140,9 @@ class Placement:
 
 def sizes(function: str, n_fft: Any, hop_length: Any, win_length: Any) -> tuple[int, int, int]:
     """n_fft, hop_length (default win_length // 4) and win_length (default n_fft), read for `function`."""
-    n_fft = integer(function, "n_fft", n_fft, 2)
+    n_fft = integer(function, "n_fft", n_fft, 2, MOST)
     win_length = n_fft if win_length is None else integer(function, "win_length", win_length, 1, ("n_fft", n_fft))
-    hop = max(1, win_length // 4) if hop_length is None else integer(function, "hop_length", hop_length, 1)
+    hop = max(1, win_length // 4) if hop_length is None else integer(function, "hop_length", hop_length, 1, MOST)
     return n_fft, hop, win_length
 
 

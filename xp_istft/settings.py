@@ -1,16 +1,17 @@
 """What holds for many calls: how many threads there are, and who makes the FFTs.
 
 The argument of a call goes before all. Without it the innermost `with` decides, then what was set for the process, then
-the environment variable, read when it is first needed, and then a default.
+the environment variable, read once, by the first call of any kind, and then a default.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
-from functools import cached_property
+from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from .arguments import choice, error, integer
@@ -36,10 +37,10 @@ class _Setting(Generic[_Value]):
         """The value, if it is not the default."""
         within = self._within.get()
         value = self._set if within is None else within[0]
-        return self._started if value is None else value
+        return self.started if value is None else value
 
     @cached_property
-    def _started(self) -> _Value | None:
+    def started(self) -> _Value | None:
         text = os.environ.get(self._variable)
         return self._checked("environment", self._variable, text) if text else None
 
@@ -62,10 +63,53 @@ def _positive(function: str, name: str, text: str) -> int:
 
 
 def cpus() -> int:
-    """CPUs that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """CPUs that this process may use: those that it may run on, or the time that its control groups leave it."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(count, quota() or count)
+
+
+@lru_cache
+def quota(root: Path = Path("/")) -> int | None:
+    """CPUs whose time the control groups of this process leave it, rounded up; None where they set no bound.
+
+    Of version 2 (cpu.max) and 1 (cpu.cfs_quota_us, cpu.cfs_period_us). A group has no more than those around it; what
+    a container calls its group may lie at the root of what it sees.
+    """
+    counts = []
+    with suppress(OSError, ValueError):
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            if controllers and "cpu" not in controllers.split(","):
+                continue
+            place = root / "sys/fs/cgroup"
+            place = place / controllers if (place / controllers).is_dir() else place / "cpu"
+            path = Path(group.lstrip("/"))
+            counts += [_quota_of(place / each) for each in (path, *path.parents)]
+    return min((count for count in counts if count is not None), default=None)
+
+
+def _quota_of(group: Path) -> int | None:
+    """CPUs of one control group; None where it has no bound of its own."""
+    for files in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        with suppress(OSError, ValueError):  # not there; "max" is no number
+            time, period = map(int, " ".join((group / name).read_text() for name in files).split())
+            if time > 0 and period > 0:
+                return -(-time // period)
+    return None
+
+
+_LEAST_BOUND = 32
+
+
+def most_workers() -> int:
+    """Threads or processes beyond which no more are started, whatever is asked for: they would only wait."""
+    return max(_LEAST_BOUND, 4 * cpus())
+
+
+def check_environment() -> None:
+    """Errors of the environment variables, whether a call would ask for them or not."""
+    for setting in (_WORKERS, _FFT_ENGINE, _GPU_ENGINE):
+        setting.started  # noqa: B018
 
 
 def _fft_engine(function: str, name: str, engine: str) -> str:
@@ -125,8 +169,9 @@ def set_workers(workers: int | None) -> None:
     """Set how many threads each call may use on the CPU, from now on, in the whole process.
 
     Without it, the environment variable XP_ISTFT_NUM_THREADS decides, and without that, every CPU that this process
-    may run on (for tensors of torch, torch.get_num_threads()). The argument `workers` of a single call, and
-    `with workers(n):`, go before all of these. Results have the same bits for any number.
+    may run on, or as many as the quota of its control group (a container's) comes to, if these are less (for tensors
+    of torch, torch.get_num_threads()). The argument `workers` of a single call, and `with workers(n):`, go before all
+    of these. Results have the same bits for any number; of more than four for each CPU (and 32), no more are started.
 
     Parameters
     ----------

@@ -165,6 +165,7 @@ class StreamingISTFT(_Stream):
         self.latency, self.first_sample = running.waiting, running.edge - t.placement.left
         self._state, self._seen, self._closed = ISTFTState(None, 0), None, False
 
+    @hinted
     def push(self, X: Any) -> Any:
         """The samples that are final once frames X came.
 
@@ -195,13 +196,14 @@ class StreamingISTFT(_Stream):
         samples, self._state = _added(X, self._state, self._backend, self._running)
         lo = n_frames * self._hop + self.first_sample  # of the first of these samples, in the signal
         if lo < 0:
-            return samples[..., min(-lo, samples.shape[-1]) :]
+            samples = samples[..., min(-lo, samples.shape[-1]) :]
         if lo > 0 and n_frames == 0 and samples.shape[-1]:  # samples that no frame determines come first
             xp = namespace(samples)
             undetermined = xp.zeros((*samples.shape[:-1], lo), dtype=samples.dtype, device=device(samples))
             return xp.concat([undetermined, samples], axis=-1)
-        return samples
+        return self._backend.owned(samples)
 
+    @hinted
     def flush(self, length: int | None = None) -> Any:
         """The samples that are left, up to those of `istft`; the stream is then closed.
 
@@ -228,11 +230,13 @@ class StreamingISTFT(_Stream):
         self._closed = True
         return samples
 
+    @hinted
     def initial_state(self, X: Any) -> ISTFTState:
         """The state before the first frame, for `step` with arrays like X (..., n_bins, any number of frames)."""
         X, backend, running = self._fitting(X, None)
         return ISTFTState(backend.waiting(X, running), 0)
 
+    @hinted
     def step(self, state: ISTFTState, X: Any) -> tuple[ISTFTState, Any]:
         """(state, X) -> (state, samples), as a pure function: for jax.jit, jax.lax.scan and the like.
 
@@ -255,6 +259,7 @@ class StreamingISTFT(_Stream):
         samples, following = _added(X, ISTFTState(sums, n_frames), backend, running)
         return following, samples
 
+    @hinted
     def finish(self, state: ISTFTState, length: int | None = None) -> Any:
         """The samples that are left after `state`, as `flush` gives them: pure, but not for jax.jit.
 
@@ -269,7 +274,8 @@ class StreamingISTFT(_Stream):
         n_frames, precision = operator.index(n_frames), PRECISION[dtype_name(sums)]
         running, _ = _endless(self.transform, precision)
         job, warning = self.transform.synthesis(function, n_frames, read_length(function, length), precision)
-        done = n_frames * self._hop + running.edge
+        # Counted as the job does, whose frames may be closer together.
+        done = n_frames * self._hop + running.edge + job.frames.start - self.transform.placement.left
         lo = max(done, job.frames.start)
         if job.frames.stop < lo:
             need = f">= {lo - job.frames.start}, as many samples came out already"
@@ -455,6 +461,7 @@ class StreamingSTFT(_Stream):
         """The frame of `stft` that the first output of `step` is; negative ones come before the first."""
         return min(0, (self._left - max(0, self._n_fft - self._hop)) // self._hop)
 
+    @hinted
     def push(self, x: Any) -> Any:
         """The frames whose last sample came with x.
 
@@ -497,6 +504,7 @@ class StreamingSTFT(_Stream):
         self._state = STFTState(xp.concat([pool[..., unused:]], axis=-1), n_samples)  # a copy of what is needed alone
         return frames
 
+    @hinted
     def flush(self) -> Any:
         """The frames that are left, up to those of `stft`; the stream is then closed.
 
@@ -531,6 +539,7 @@ class StreamingSTFT(_Stream):
         self._closed = True
         return frames
 
+    @hinted
     def initial_state(self, x: Any) -> Any:
         """The state before the first sample, for `step` with arrays like x (..., any number of samples)."""
         x, _ = self._fitting(x, None)
@@ -540,6 +549,7 @@ class StreamingSTFT(_Stream):
         xp = namespace(x)
         return xp.zeros((*x.shape[:-1], size), dtype=x.dtype, device=device(x))
 
+    @hinted
     def step(self, state: Any, x: Any) -> tuple[Any, Any]:
         """(state, x) -> (state, frames), as a pure function: for jax.jit, jax.lax.scan and the like.
 

@@ -19,13 +19,14 @@ from .arrays import LAST, LAST_TWO, in_precision, moved, placed, placed_shape, r
 from .backends import Backend, backend_for, device, namespace, required_backend
 from .backends.base import written
 from .dtypes import COMPLEX, PRECISION, REAL, SPECTRUM, WIDENED, complex_dtype, dtype_name, name_of, real_dtype
-from .frames import Frames, Padding, Placement, read_pad_mode, sizes
+from .frames import MOST, Frames, Padding, Placement, read_pad_mode, sizes
 from .frequencies import solvers
 from .frequencies.bases import read_bins
 from .frequencies.grids import Frequencies
 from .frequencies.normal_equations import CLIP
 from .frequencies.solvers import Dual, Solution, Solver
 from .jobs import Analysis, Synthesis
+from .settings import check_environment
 from .windows import (
     CoverageWarning,
     HopPeriodic,
@@ -188,6 +189,7 @@ class STFT:
 
     def _read(self, function: str) -> None:
         """Check the fields and put in their place what was read."""
+        check_environment()
         n_fft, win_length = self.n_fft, self.win_length
         if win_length is None:
             size = array_size(self.window)
@@ -363,6 +365,7 @@ class STFT:
         """
         return max(0, self.placement.n_samples(integer("n_samples", "n_frames", n_frames, 0)))
 
+    @hinted
     def frame_times(self, n_frames: int, sr: float = 1.0) -> np.ndarray:
         """Time of the middle (sample n_fft // 2) of each frame, float64 (n_frames,).
 
@@ -371,10 +374,11 @@ class STFT:
         >>> STFT(512, 160).frame_times(4, sr=16000)
         array([0.  , 0.01, 0.02, 0.03])
         """
-        count = integer("frame_times", "n_frames", n_frames, 0)
-        middles = np.arange(count) * self.hop_length + self.n_fft // 2 - self.placement.left
+        count = integer("frame_times", "n_frames", n_frames, 0, MOST)
+        middles = np.arange(count, dtype=np.float64) * self.hop_length + (self.n_fft // 2 - self.placement.left)
         return middles / positive("frame_times", "sr", sr)
 
+    @hinted
     def bin_frequencies(self, sr: float | None = None) -> np.ndarray:
         """Frequency of each bin in Hz, float64 (n_bins,), for a sampling rate of `sr` Hz.
 
@@ -396,6 +400,7 @@ class STFT:
             return np.arange(self.n_bins) * spacing
         return np.fft.ifftshift(np.arange(self.n_fft) - self.n_fft // 2) * spacing
 
+    @hinted
     def coverage(self, n_frames: int, length: int | None = None, dtype: str = "float64") -> Coverage:
         """Which samples `n_frames` frames determine, and how much noise each takes from the spectrum.
 
@@ -429,7 +434,7 @@ class STFT:
         (0, 1, 8.36)
         """
         function = "coverage"
-        n_frames = integer(function, "n_frames", n_frames, 1)
+        n_frames = integer(function, "n_frames", n_frames, 1, MOST)
         eps = float(np.finfo(choice(function, "dtype", dtype, REAL)).eps)
         laid = laid_out(function, "n_frames", self.placement, n_frames, read_length(function, length))
         w, v = self.host._unit_peak(function)
@@ -642,7 +647,7 @@ def read_length(function: str, length: Any) -> int | None:
     """A number of samples, which a compiler may leave open, or None."""
     if length is None or (type(length) in SYMBOLS and length >= 1):
         return length
-    return integer(function, "length", length, 1)
+    return integer(function, "length", length, 1, MOST)
 
 
 def _read_workers(function: str, workers: Any) -> int | None:
@@ -660,13 +665,13 @@ def laid_out(function: str, name: str, placement: Placement, n_frames: int, leng
         if length > 2 * reach + placement.n_fft:
             need = f"<= {2 * reach + placement.n_fft} (2 x covered + n_fft)"
             raise error(ValueError, function, "length", need, length)
-        return placement.frames(n_frames, length)
+        return placement.frames(n_frames, length).narrowed()
     n_samples = placement.n_samples(n_frames)
     if n_samples < 1:
         missing = -(-(1 - n_samples) // placement.hop)
         need = f"{n_frames + missing} frames or a length= with {placement.left} + {placement.right} samples of padding"
         raise error(ValueError, function, name, need, f"{n_frames} frame{'s' if n_frames > 1 else ''}")
-    return placement.frames(n_frames, n_samples)
+    return placement.frames(n_frames, n_samples).narrowed()
 
 
 # ---- jobs

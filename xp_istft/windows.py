@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import array_api_compat
 import numpy as np
 
-from .arguments import SYMBOLS, error, integer, number, public, shown
-from .frames import Frames
+from .arguments import SYMBOLS, error, integer, number, public, shown, too_large
+from .frames import MOST, Frames
 
 WindowKey = str | tuple | bytes  # a window that can be hashed; bytes are float64 samples
 
@@ -96,9 +96,14 @@ def real_values(function: str, name: str, values: Any, need: str) -> np.ndarray:
 @lru_cache(maxsize=64)
 def window_samples(function: str, name: str, key: WindowKey, win_length: int, n_fft: int) -> np.ndarray:
     """The window in float64, centred in n_fft samples ((n_fft - win_length) // 2 zeros before it); read-only."""
-    samples = np.frombuffer(key) if isinstance(key, bytes) else _named(function, name, key, win_length)
+    try:
+        padded = np.zeros(n_fft)  # before scipy makes a window, whose errors would name it
+        samples = np.frombuffer(key) if isinstance(key, bytes) else _named(function, name, key, win_length)
+    except (MemoryError, ValueError) as cause:
+        if too_large(function, cause) is None:
+            raise
+        raise error(MemoryError, function, "n_fft", f"{8 * n_fft} bytes for a window", cause) from cause
     left = (n_fft - win_length) // 2
-    padded = np.zeros(n_fft)
     padded[left : left + win_length] = samples
     padded.flags.writeable = False
     return padded
@@ -109,6 +114,8 @@ def _named(function: str, name: str, window: str | tuple, win_length: int) -> np
 
     try:
         samples = np.asarray(get_window(window, win_length, fftbins=True), np.float64)
+    except MemoryError:
+        raise
     except Exception as cause:  # of any kind: scipy hands on what its arithmetic raises
         first = window if isinstance(window, str) else window[0] if window else ""
         asked = first if isinstance(first, str) else ""
@@ -208,6 +215,8 @@ def overlap(piece: Any, frames: Frames) -> HopPeriodic:
         ]
         axis = _line(sum(every[1:], every[0]), xp)
         return HopPeriodic(axis, axis[:hop], zeros(0), axis.shape[0])
+    if rows == 1 and n_frames >= 1:
+        return HopPeriodic(zeros(0), grid[0, :], zeros(0), n_frames * hop)
     rising = xp.cumulative_sum(grid, axis=0)  # row j: what frames 0..j leave in hop j
     missed = xp.cumulative_sum(xp.astype(grid != 0, xp.int32), axis=0)[:-1, :] == 0  # row j: parts 0..j are zeros
     if n_frames >= rows:
@@ -567,18 +576,19 @@ def check_cola(window: Any, hop_length: int, *, win_length: int | None = None, t
     """
     samples, hop = _window_and_hop("check_cola", window, hop_length, win_length)
     total = _folded(samples, hop)
-    return bool(np.abs(total - total.mean()).max() <= number("check_cola", "tol", tol, 0) * abs(total.mean()))
+    mean = total.sum() / hop
+    return bool(np.abs(total - mean).max() <= number("check_cola", "tol", tol, 0) * abs(mean))
 
 
 def _window_and_hop(function: str, window: Any, hop_length: int, win_length: int | None) -> tuple[np.ndarray, int]:
-    hop = integer(function, "hop_length", hop_length, 1)
+    hop = integer(function, "hop_length", hop_length, 1, MOST)
     if win_length is None:
         if isinstance(window, (str, tuple)) or callable(window):
             raise error(TypeError, function, "win_length", "an integer for a window that is not an array", None)
         win_length = real_values(function, "window", window, "a name or real samples").size
         if not win_length:
             raise error(ValueError, function, "window", "at least 1 sample", 0)
-    win_length = integer(function, "win_length", win_length, 1)
+    win_length = integer(function, "win_length", win_length, 1, MOST)
     key = window_key(function, "window", window, win_length)
     samples = window_samples(function, "window", key, win_length, win_length)
     check_scale(function, "window", float(np.abs(samples).max()), win_length, "float64")
@@ -586,7 +596,8 @@ def _window_and_hop(function: str, window: Any, hop_length: int, win_length: int
 
 
 def _folded(samples: np.ndarray, hop: int) -> np.ndarray:
-    """sum_m samples[n - m hop] for n = 0..hop-1: the steady state."""
+    """sum_m samples[n - m hop] for n = 0..hop-1: the steady state. Of the zeros between windows, the first alone."""
+    hop = min(hop, samples.size + 1)
     return overlap(samples, Frames(samples.size, hop, -(-samples.size // hop), 0, 0)).period
 
 

@@ -208,6 +208,10 @@ class Backend:
         """Whether arrays that are made beside this one must not outlive the call."""
         return False
 
+    def owned(self, array: Any) -> Any:
+        """The array, or a copy of it where it lies in the memory of another one, which a user could tell."""
+        return array
+
     # ---- checks
 
     def checked(self, function: str, name: str, array: Any) -> Any:

@@ -95,8 +95,7 @@ class StoredBackend(Backend):
         if out is None:
             n_bins = frames.n_fft // 2 + 1 if job.onesided else frames.n_fft
             kind = dtype_name(signal)
-            shape = (*leading, frames.n_frames, n_bins)
-            out = empty("stft", shape, SPECTRUM.get(kind, kind)).swapaxes(-1, -2)
+            out = empty("stft", (*leading, n_bins, frames.n_frames), SPECTRUM.get(kind, kind), columns=True)
         step = whole_chunks(frames, leading, -(-signal.chunk // frames.hop))
         _write(out, stft_blocks(signal.read, job, block_frames=step, workers=workers))
         return out

@@ -23,8 +23,10 @@ from ..phase.retrieval import STARTS
 from . import many
 from .failures import EXIT_CODES, Exit, Failure, one_line, printable
 from .progress import terminal_progress
-from .whole_files import remove_stale_parts
+from .whole_files import check_apart, remove_stale_parts
 
+_TLS = "xp_istft TLS"
+_WINDOW = "xp_istft window"  # the file of a window, which is an input, too
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
 
@@ -68,7 +70,10 @@ def _window(context: click.Context, parameter: click.Parameter, text: str | None
     from .plain_arrays import load_window, named_window
 
     try:
-        return load_window(Path(text)) if text.endswith(".npy") else named_window(text)
+        if not text.endswith(".npy"):
+            return named_window(text)
+        context.meta[_WINDOW] = Path(text)
+        return load_window(Path(text))
     except ValueError:
         raise click.BadParameter(f"need NAME, NAME,NUMBER or FILE.npy, got {text}") from None
 
@@ -109,14 +114,32 @@ _layout_options = _options(
     click.option("--padding", callback=_padding, help="same, full, N or LEFT,RIGHT samples, in place of --center."),
     click.option("--scaling", type=click.Choice(["ortho", "spectrum", "psd"]), help="Of the spectrum [none]."),
 )
+_force = click.option("-f", "--force", is_flag=True, help="Overwrite what is there.")
+
+
+def _tls(name: str, field: str, text: str) -> Callable[..., Any]:
+    """An option for a file of TLS, kept for `_cluster` under its name in distributed.Security."""
+
+    def kept(context: click.Context, parameter: click.Parameter, path: str | None) -> None:
+        if path is not None:
+            context.meta.setdefault(_TLS, {})[field] = path
+
+    kind = click.Path(exists=True, dir_okay=False)
+    return click.option(name, type=kind, callback=kept, expose_value=False, help=text)
+
+
 _file_options = _options(
-    click.option("-f", "--force", is_flag=True, help="Overwrite what is there."),
+    _force,
     click.option("--workers", type=click.IntRange(1), help="Threads; of several files, processes for a file each."),
     click.option(
         "--scheduler", metavar="ADDRESS", help="A Dask scheduler whose workers do it; they see the same files."
     ),
+    _tls("--tls-ca-file", "tls_ca_file", "Certificates that the scheduler's must be signed by (tls://)."),
+    _tls("--tls-cert", "tls_client_cert", "Certificate that the scheduler knows us by."),
+    _tls("--tls-key", "tls_client_key", "Its key."),
 )
 _pad_mode = click.option("--pad-mode", type=click.Choice(PAD_MODES), default=PAD_MODES[0])
+_HERTZ = click.IntRange(1, (1 << 31) - 1)
 _paths = click.argument("paths", nargs=-1, required=True, metavar="IN [IN ...] OUT")
 
 
@@ -150,7 +173,7 @@ def stft(
 
 @xp_istft.command(epilog=EXIT_CODES)
 @_paths
-@click.option("--sr", type=click.IntRange(1), help="Sampling rate in Hz; needed for plain arrays.")
+@click.option("--sr", type=_HERTZ, help="Sampling rate in Hz; needed for plain arrays.")
 @_layout_options
 @click.option("--length", type=click.IntRange(1), help="Samples of the recording.")
 @click.option("--max-gain", type=click.FloatRange(1), help="Bound on the noise gain at the ends, for edited spectra.")
@@ -185,7 +208,7 @@ def istft(
 @xp_istft.command(epilog=EXIT_CODES)
 @click.argument("source", metavar="MAG", type=click.Path(path_type=Path))
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
-@click.option("--sr", type=click.IntRange(1), required=True, help="Sampling rate in Hz.")
+@click.option("--sr", type=_HERTZ, required=True, help="Sampling rate in Hz.")
 @_layout_options
 @_pad_mode
 @click.option("--length", type=click.IntRange(1), help="Samples of the recording.")
@@ -197,7 +220,8 @@ def istft(
 @click.option("--tol", type=click.FloatRange(0), help="End when the spectral convergence changes by no more.")
 @click.option("--frames-first", is_flag=True, help="The array is (..., frames, bins).")
 @click.option("--subtype", type=str.upper, help="PCM_16, PCM_24, FLOAT, ... [FLOAT]")
-@_file_options
+@_force
+@click.option("--workers", type=click.IntRange(1), help="Threads.")
 def griffinlim(source: Path, target: Path, force: bool, **options: Any) -> int:
     """Magnitudes to a recording: phases are found by iterations.
 
@@ -211,6 +235,7 @@ def griffinlim(source: Path, target: Path, force: bool, **options: Any) -> int:
             done = magnitudes_to_recording(source, target, _given(options), force, callback)
         return ", ".join([done, *reached[-1:]])
 
+    _check_files([(source, target)])
     return _reported([(source, target)], [(0, many.attempted(work, source, target))])
 
 
@@ -255,13 +280,28 @@ def _each(
         raise click.UsageError("need at least one IN and the OUT")
     *sources, out = paths
     pairs, several = many.pairs(tuple(sources), out, suffix, suffixes)
-    clustered = scheduler is not None or (several and (workers or 1) > 1)
-    work = partial(work, workers=1 if clustered and scheduler is None else workers, resume=several)
-    if several:
-        remove_stale_parts(target for _, target in pairs)
+    cluster = _cluster(scheduler)
+    clustered = cluster is not None or (several and (workers or 1) > 1)
+    work = partial(work, workers=1 if clustered and cluster is None else workers, resume=several)
+    _check_files(pairs)
     return _reported(
-        pairs, _by_workers(pairs, work, scheduler, workers or 1) if clustered else _here(pairs, work), several
+        pairs, _by_workers(pairs, work, cluster, workers or 1) if clustered else _here(pairs, work), several
     )
+
+
+def _cluster(scheduler: str | None) -> many.Cluster | None:
+    tls = click.get_current_context().meta.get(_TLS, {})
+    if scheduler is None and tls:
+        raise click.UsageError("--tls-ca-file, --tls-cert and --tls-key are for --scheduler")
+    return None if scheduler is None else many.Cluster(scheduler, tls)
+
+
+def _check_files(pairs: list[tuple[Path, Path]]) -> None:
+    """Failure where an output is an input; what a killed run has left of the outputs goes."""
+    window = click.get_current_context().meta.get(_WINDOW)
+    targets = [target for _, target in pairs]
+    check_apart([*(source for source, _ in pairs), *([] if window is None else [window])], targets)
+    remove_stale_parts(targets)
 
 
 def _reported(
@@ -296,11 +336,11 @@ def _here(pairs: list[tuple[Path, Path]], work: Callable[..., str]) -> Iterator[
 
 
 def _by_workers(
-    pairs: list[tuple[Path, Path]], work: Callable[..., str], scheduler: str | None, workers: int
+    pairs: list[tuple[Path, Path]], work: Callable[..., str], cluster: many.Cluster | None, workers: int
 ) -> Iterator[tuple[int, many.Outcome]]:
     with terminal_progress() as progress:
         task = progress.add_task(f"{len(pairs)} files", total=len(pairs))
-        for done in many.by_workers(pairs, work, scheduler, workers):
+        for done in many.by_workers(pairs, work, cluster, workers):
             progress.advance(task)
             yield done
 

@@ -23,7 +23,7 @@ from .failures import Exit, Failure
 from .plain_arrays import load_magnitudes
 from .recordings import NewRecording, Recording, audio_format, audio_subtype
 from .spectrogram_files import Parameters, Spectrogram, chunk_frames, new_spectrogram, plain, spectrogram_bytes
-from .whole_files import check_target, is_newer, whole_file
+from .whole_files import check_target, stamp, whole_file
 
 THERE = "there already"
 _OF_SPECTRA = ("shape", "dtype", "parameters")
@@ -47,7 +47,7 @@ def recording_to_spectrogram(
 ) -> str:
     """Write `target`; a line that says what it holds. `options` are the fields of an STFT that were given, and dtype.
 
-    resume : a target that is newer than its source and was made with the same parameters is left as it is
+    resume : a target that was made of this very source, with the same parameters, is left as it is
     """
     if target.suffix != ".h5":
         raise Failure(Exit.USAGE, f"{target}: a spectrogram file needs a name that ends in .h5")
@@ -56,11 +56,11 @@ def recording_to_spectrogram(
         n_samples, sample_rate = recording.n_samples, recording.sample_rate
         transform = STFT.made_by("stft", **options)
         job = transform.analysis("stft", n_samples, recording.dtype)
-        parameters = Parameters(sample_rate, n_samples, recording.subtype, transform)
+        parameters = Parameters(sample_rate, n_samples, recording.subtype, transform, stamp(source))
         n_frames, kind = job.frames.n_frames, SPECTRUM[recording.dtype]
         shape = (recording.channels, transform.n_bins, n_frames)
         wanted = (shape, kind, parameters)
-        if _is_done(target, source, force, resume, lambda: _contents(Spectrogram, target, *_OF_SPECTRA) == wanted):
+        if _is_done(target, force, resume, lambda: _contents(Spectrogram, target, *_OF_SPECTRA) == wanted):
             return THERE
         step = whole_chunks(job.frames, shape[:1], chunk_frames(shape, kind))
         blocks = stft_blocks(recording.read, job, block_frames=step, workers=workers)
@@ -84,7 +84,7 @@ def spectrogram_to_recording(
 ) -> str:
     """Write `target`; a line that says what it holds. `options` are those that were given: they come first.
 
-    resume : a .wav that is newer than its source, and says that it was made with the same options, is left as it is
+    resume : a .wav that says that it was made of this very source, with the same options, is left as it is
     """
     audio_format(target)
     options = dict(options)
@@ -109,9 +109,9 @@ def spectrogram_to_recording(
         if warning is not None:
             warn(warning, CoverageWarning)
         n_samples = job.frames.n_samples
-        made = _made_with(transform, length, key, frames_first, phase_shift)
+        made = _made_with(transform, stamp(source), length, key, frames_first, phase_shift)
         wanted = (sample_rate, channels, n_samples, subtype, made)
-        if _is_done(target, source, force, resume, lambda: _contents(Recording, target, *_OF_SOUND) == wanted):
+        if _is_done(target, force, resume, lambda: _contents(Recording, target, *_OF_SOUND) == wanted):
             return THERE
         read = spectrogram.read if phase_shift is None else _turned_back(spectrogram, phase_shift, transform.n_fft)
         # Of two sides the real part: a recording holds real signals.
@@ -134,7 +134,7 @@ def magnitudes_to_recording(
     options = dict(options)
     sample_rate, subtype = options.pop("sr"), audio_subtype(target, options.pop("subtype", None), None)
     axes = (-1, -2) if options.pop("frames_first", False) else (-2, -1)
-    names = ("length", "n_iter", "algorithm", "init", "rng", "tol")
+    names = ("length", "n_iter", "algorithm", "init", "rng", "tol", "workers")
     others = {name: options.pop(name) for name in names if name in options}
     if "momentum" in options:
         fast, name = FastGLA(options.pop("momentum")), others.get("algorithm", "hybrid")
@@ -162,14 +162,14 @@ def _n_fft(n_bins: int, options: dict[str, Any]) -> int:
     return size if size is not None and size // 2 + 1 == n_bins else 2 * (n_bins - 1)
 
 
-def _is_done(target: Path, source: Path, force: bool, resume: bool, same: Callable[[], bool]) -> bool:
+def _is_done(target: Path, force: bool, resume: bool, same: Callable[[], bool]) -> bool:
     """Whether a former run has made `target`, and of this source; Failure where it cannot be written."""
     if not (resume and target.is_file()) or force:
         check_target(target, force)
         return False
-    if is_newer(target, source) and same():
+    if same():
         return True
-    why = "it was made with other options or by other means, or its source is newer"
+    why = "it was made with other options, by other means or of another source"
     raise Failure(Exit.OUTPUT, f"{target}: exists already, and {why}; --force overwrites it")
 
 

@@ -5,18 +5,34 @@ from __future__ import annotations
 import multiprocessing
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from ..settings import most_workers
 from .failures import Exit, Failure, one_line
 from .whole_files import remove_parts
 
 Work = Callable[[Path, Path], str]
 
-ANSWER_SECONDS = 10  # within which a scheduler must answer
+ANSWER_SECONDS = 10  # within which a scheduler must answer, and have a worker, whenever it is asked
+
+
+class Cluster(NamedTuple):
+    """A Dask scheduler, and the files of TLS (as distributed.Security names them) with which it is met, if any."""
+
+    address: str
+    tls: dict[str, str]
 
 
 class Outcome(NamedTuple):
@@ -94,25 +110,25 @@ def attempted(work: Work, source: Path, target: Path) -> Outcome:
 
 
 def by_workers(
-    made: list[tuple[Path, Path]], work: Work, scheduler: str | None, workers: int
+    made: list[tuple[Path, Path]], work: Work, cluster: Cluster | None, workers: int
 ) -> Iterator[tuple[int, Outcome]]:
-    """(number of the pair, its outcome), as they are done by processes of our own, or by the workers of `scheduler`.
+    """(number of the pair, its outcome), as they are done by processes of our own, or by the workers of a cluster.
 
     A file that was not done because a worker died is begun again, at last alone; what fails even so is a failure.
     """
     began, left = time.time(), list(range(len(made)))
-    rounds = 3 if scheduler is None else 1  # a dead process ends the pool, a scheduler has others try by itself
+    rounds = 3 if cluster is None else 1  # a dead process ends the pool, a scheduler has others try by itself
     try:
         for alone in (*[False] * rounds, True):
             for group in [[number] for number in left] if alone else [list(left)]:
-                with _executor(scheduler, min(workers, len(group) or 1)) as pool:
+                with _executor(cluster, min(workers, most_workers(), len(group) or 1)) as (pool, is_there):
                     futures: dict[Future[Outcome], int] = {}
                     with suppress(BrokenExecutor):  # it may break before all are handed over
                         for number in group:
                             source, target = made[number]
                             futures[pool.submit(attempted, work, source.absolute(), target.absolute())] = number
-                    for future in as_completed(futures):
-                        number, cause = futures[future], future.exception()
+                    for future in _as_they_end(futures, is_there):
+                        number, cause = futures[future], _failure(future)
                         if cause is None:
                             left.remove(number)
                             yield number, future.result()
@@ -120,17 +136,37 @@ def by_workers(
                             said = f"{made[number][0]}: {type(cause).__name__}: {one_line(cause)}"
                             yield number, Outcome(said, (), Exit.UNEXPECTED)
     finally:
-        if scheduler is None:
+        if cluster is None:
             remove_parts((target for _, target in made), began)
 
 
+def _as_they_end(futures: Iterable[Future[Outcome]], check: Callable[[], None]) -> Iterator[Future[Outcome]]:
+    """The futures as they are done; where none is for long, `check` looks whether somebody still works on them."""
+    left = set(futures)
+    while left:
+        done, left = wait(left, ANSWER_SECONDS, FIRST_COMPLETED)
+        yield from done
+        if not done:
+            check()
+
+
+def _failure(future: Future[Outcome]) -> BaseException | None:
+    try:
+        return future.exception()
+    except CancelledError as cause:  # by a scheduler that is gone
+        return cause
+
+
 @contextmanager
-def _executor(scheduler: str | None, workers: int) -> Iterator[Executor]:
-    """Processes of our own, which do not outlive the block, or the workers of a scheduler."""
-    if scheduler is None:
+def _executor(cluster: Cluster | None, workers: int) -> Iterator[tuple[Executor, Callable[[], None]]]:
+    """Processes of our own, which do not outlive the block, or the workers of a scheduler; and what checks on them.
+
+    Processes talk through pipes that no other process can open; a port, even of this machine alone, all users can.
+    """
+    if cluster is None:
         with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
             try:
-                yield pool
+                yield pool, lambda: None  # a pool says by itself that a process is gone
             except BaseException:  # interrupted: nobody waits for what is half done
                 pool.shutdown(wait=False, cancel_futures=True)
                 processes = multiprocessing.active_children()
@@ -141,12 +177,28 @@ def _executor(scheduler: str | None, workers: int) -> Iterator[Executor]:
                 raise
         return
     try:
-        from distributed import Client
+        from distributed import Client, Security
     except ModuleNotFoundError as cause:
         raise Failure(Exit.USAGE, "--scheduler needs Dask: pip install 'xp-istft[distributed]'") from cause
+    options: dict[str, Any] = {}
+    if cluster.tls:
+        options["security"] = Security(require_encryption=True, **cluster.tls)
     try:
-        client = Client(scheduler, timeout=ANSWER_SECONDS)
-    except (OSError, ValueError) as cause:
-        raise Failure(Exit.USAGE, f"{scheduler}: no scheduler answers there: {one_line(cause)}") from cause
+        client = Client(cluster.address, timeout=ANSWER_SECONDS, **options)
+    except (OSError, ValueError, TypeError) as cause:  # TypeError: of Dask, where tls:// comes without certificates
+        raise Failure(Exit.USAGE, f"{cluster.address}: no scheduler answers there: {one_line(cause)}") from cause
+
+    def check() -> None:
+        try:
+            asked: Any = client.scheduler
+            there = client.sync(asked.identity, callback_timeout=ANSWER_SECONDS)["workers"]
+        except Exception as cause:
+            raise Failure(Exit.UNEXPECTED, f"{cluster.address}: the scheduler is gone: {one_line(cause)}") from cause
+        if not there:
+            raise Failure(Exit.UNEXPECTED, f"{cluster.address}: the scheduler has no worker")
+
     with client:
-        yield client.get_executor(pure=False)
+        with suppress(TimeoutError):
+            client.wait_for_workers(1, ANSWER_SECONDS)
+        check()
+        yield client.get_executor(pure=False), check

@@ -5,10 +5,11 @@ They are mapped, so that only what is read takes memory; those of an .npz are un
 
 from __future__ import annotations
 
+import math
 import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -56,8 +57,22 @@ def load_magnitudes(path: Path) -> np.ndarray:
 
 def _npy(path: Path) -> np.ndarray:
     check_input(path)
-    with foreign(f"{path}: a truncated or damaged .npy file"):
+    with foreign(f"{path}: a truncated or damaged .npy file"), path.open("rb") as file:
+        if _announced(file) > (there := path.stat().st_size):
+            raise ValueError(f"{there:,} bytes are there, and more are announced")
         return np.lib.format.open_memmap(path, mode="r")
+
+
+def _announced(file: IO[bytes]) -> int:
+    """Bytes of the .npy that begins here, as its header has it; ValueError unless it is one of plain numbers."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version[0] == 1 else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    if min(shape, default=0) < 0:
+        raise ValueError(f"shape {shape}: need sizes >= 0")
+    if dtype.hasobject:
+        raise ValueError("Python objects, which are not read")
+    return file.tell() + math.prod(shape) * dtype.itemsize
 
 
 def _of_npz(path: Path, key: str | None) -> np.ndarray:
@@ -70,6 +85,10 @@ def _of_npz(path: Path, key: str | None) -> np.ndarray:
         if chosen not in names:
             need = "one array, or --key" if key is None else f"an array {key!r}"
             raise Failure(Exit.INPUT, f"{path}: need {need}; the arrays in it: {', '.join(names[:20]) or 'none'}")
+        with archive.open(f"{chosen}.npy") as file:
+            announced, unpacked = _announced(file), archive.getinfo(f"{chosen}.npy").file_size
+        if announced != unpacked:  # a few kilobytes unpack to gigabytes
+            raise ValueError(f"{chosen} announces {announced:,} bytes and unpacks to {unpacked:,}")
         with TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # POSIX removes what is mapped, Windows does not
             check_space(Path(folder) / path.name, archive.getinfo(f"{chosen}.npy").file_size)
             return np.lib.format.open_memmap(archive.extract(f"{chosen}.npy", folder), mode="r")

@@ -14,11 +14,15 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from ..arguments import warn
 from ..tuning import tuning
 from .failures import Exit, Failure
 
+MOST_HERTZ = "2**31 - 1", (1 << 31) - 1  # that a header counts
 _BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"} | {".aif", ".oga", ".opus"}
+_UNBOUNDED = ("VORBIS", "OPUS", "MPEG")  # coders of numbers beyond full scale, too
+_LOUDEST = 2.0  # that is left of an infinity there
 _UNSAID = 0xFFFFF000  # data sizes from here on, and 2 GiB - 4 KiB to 2 GiB, are what programs write into a pipe
 
 
@@ -108,7 +112,10 @@ class Recording:
 
 
 class NewRecording:
-    """A recording to write block by block; `target` is the name that the user knows, for errors and the format."""
+    """A recording to write block by block; `target` is the name that the user knows, for errors and the format.
+
+    What it cannot hold as it is, it warns of when it is complete.
+    """
 
     def __init__(
         self,
@@ -121,12 +128,13 @@ class NewRecording:
         comment: str = "",
     ) -> None:
         self.target, self.subtype = target, subtype
+        self._clipped = self._unknown = 0  # samples
         name = audio_format(target)
         if name == "WAV" and n_samples * channels * _BITS.get(subtype, 64) // 8 > tuning().wav_bytes:
             name = "RF64"  # the same with sizes of 64 bits
         try:
             self._file = soundfile.SoundFile(_any_name(path), "w", sample_rate, channels, subtype, format=name)
-        except soundfile.SoundFileError as cause:
+        except (soundfile.SoundFileError, OverflowError) as cause:
             text = str(getattr(cause, "error_string", cause)).rstrip(".")
             what = f"{name} {subtype} with {channels} channels at {sample_rate} Hz"
             raise Failure(Exit.OUTPUT, f"{target}: cannot be written as {what}: {text}") from cause
@@ -136,16 +144,34 @@ class NewRecording:
     def write(self, signal: np.ndarray) -> None:
         """Append (channels, samples)."""
         try:
-            self._file.write(_steps(signal.T, _BITS[self.subtype]) if self.subtype in _BITS else signal.T)
+            self._file.write(self._held(signal).T)
         except (soundfile.SoundFileError, AssertionError) as cause:  # soundfile asserts that all was written
             text = str(getattr(cause, "error_string", cause)) or "the disk may be full"
             raise Failure(Exit.OUTPUT, f"{self.target}: cannot be written: {text}") from cause
+
+    def _held(self, signal: np.ndarray) -> np.ndarray:
+        """The signal as the subtype takes it: libsndfile reads beyond its tables where a sample is none."""
+        unknown = signal.size - int(np.count_nonzero(np.isfinite(signal)))
+        self._unknown += unknown
+        if self.subtype in ("FLOAT", "DOUBLE"):
+            return signal
+        bits = _BITS.get(self.subtype)
+        if unknown and bits is None:
+            signal = np.nan_to_num(signal, nan=0.0)
+        if bits is None and self.subtype.startswith(_UNBOUNDED):
+            return signal if not unknown else np.clip(signal, -_LOUDEST, _LOUDEST)
+        self._clipped += int(np.count_nonzero(np.abs(signal) > 1 + 2.0 ** -(bits or 16)))
+        return np.clip(signal, -1, 1) if bits is None else _steps(signal, bits)
 
     def __enter__(self) -> NewRecording:
         return self
 
     def __exit__(self, kind: type | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self._file.close()
+        if kind is None and self._clipped:
+            warn(f"{self.target}: {self._clipped:,} samples are beyond full scale, and are cut to it", UserWarning)
+        if kind is None and self._unknown:
+            warn(f"{self.target}: {self._unknown:,} samples are no finite numbers", UserWarning)
 
 
 def _any_name(path: Path) -> Any:

@@ -14,10 +14,32 @@ from .failures import Exit, Failure
 
 _PART = re.compile(r"\.(.*)\.[a-z0-9_]{8}\.part", re.DOTALL)  # as tempfile names them
 _STALE_SECONDS = 3600
+_NAME_BYTES = 64
+
+
+def check_apart(sources: Iterable[Path], targets: Iterable[Path]) -> None:
+    """Failure where an output is an input, by whatever name: also one of another file."""
+    inputs = {_identity(path): path for path in sources}
+    inputs.pop(None, None)
+    for path in targets:
+        source = inputs.get(_identity(path))
+        if source is not None:
+            raise Failure(Exit.USAGE, f"{path}: is the input {source}")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What all names of a file have in common; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def check_target(path: Path, force: bool) -> None:
     """Failure where `path` cannot be written: no such folder, not a file, or there already and not `force`."""
+    if path.is_symlink() and not path.exists():
+        raise Failure(Exit.OUTPUT, f"{path}: is a link to {os.path.realpath(path)}, which is not there")
     if path.is_dir():
         raise Failure(Exit.OUTPUT, f"{path}: is a directory")
     if path.exists() and not path.is_file():
@@ -50,7 +72,7 @@ def whole_file(path: Path, force: bool = False, n_bytes: int = 0) -> Iterator[Pa
     temporary = None
     try:
         try:
-            handle, name = tempfile.mkstemp(prefix=f".{target.name[:64]}.", suffix=".part", dir=target.parent)
+            handle, name = tempfile.mkstemp(prefix=f".{_short(target.name)}.", suffix=".part", dir=target.parent)
             temporary = Path(name)
             os.close(handle)
             yield temporary
@@ -97,7 +119,7 @@ def _parts(paths: Iterable[Path]) -> Iterator[Path]:
     folders: dict[Path, set[str]] = {}
     for path in paths:
         target = Path(os.path.realpath(path))
-        folders.setdefault(target.parent, set()).add(target.name[:64])
+        folders.setdefault(target.parent, set()).add(_short(target.name))
     for folder, names in folders.items():
         with suppress(OSError):
             for file in os.listdir(folder):
@@ -106,9 +128,17 @@ def _parts(paths: Iterable[Path]) -> Iterator[Path]:
                     yield folder / file
 
 
-def is_newer(path: Path, source: Path) -> bool:
-    """Whether `path` is a file that was written after `source`."""
-    return path.is_file() and path.stat().st_mtime_ns >= source.stat().st_mtime_ns
+def _short(name: str) -> str:
+    """The beginning of a name, in at most 64 bytes: file systems count these, and take 255."""
+    while len(os.fsencode(name)) > _NAME_BYTES:
+        name = name[:-1]
+    return name
+
+
+def stamp(source: Path) -> str:
+    """Size and time of a file: another one has another, also where it is older."""
+    found = source.stat()
+    return f"{found.st_size} bytes, {found.st_mtime_ns} ns"
 
 
 def _mode(target: Path) -> int:

@@ -9,8 +9,9 @@ import numpy as np
 from scipy.signal import detrend as _detrend
 
 from .. import transforms, windows
-from ..arguments import error
+from ..arguments import error, integer
 from ..backends import backend_for, namespace
+from ..frames import MOST
 from ..transform import STFT, array_size
 from ._inputs import beside, count
 
@@ -36,7 +37,7 @@ def fft_size(function: str, nfft: Any, nperseg: int) -> int:
         raise ValueError(f"nfft must be greater than or equal to nperseg={nperseg}, got {nfft}")
     if nfft < 2:
         raise error(ValueError, function, "nfft", ">= 2", nfft)
-    return nfft
+    return integer(function, "nfft", nfft, most=MOST)
 
 
 def scaled_window(function: str, window: Any, sizes: tuple[int, int], scaling: str, fs: Any) -> Any:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import scipy.signal
 
-from ..arguments import choice, error, integer, number, shown
+from ..arguments import choice, error, integer, number, shown, sized
 from ..arrays import needs_axis, pad
 from ..backends import namespace, required_backend
 from ..dtypes import dtype_name
-from ..frames import bin_multiplicity, phase_ramp
+from ..frames import MOST, bin_multiplicity, phase_ramp
 from ..transform import STFT
 from ..transforms import overlap_add
 from ._inputs import beside, complex_floating, floating, is_complex, place_of
@@ -51,7 +51,7 @@ class ShortTimeFFT(scipy.signal.ShortTimeFFT):
                 raise error(ValueError, function, name, "an integer", value)
         for name in ("mfft", "phase_shift"):
             if options.get(name) is not None:
-                options[name] = integer(function, name, options[name])
+                options[name] = integer(function, name, options[name], most=MOST)
         for name, choices in _CHOICES.items():
             if name in options:
                 options[name] = choice(function, name, options[name], choices)
@@ -60,6 +60,7 @@ class ShortTimeFFT(scipy.signal.ShortTimeFFT):
         hop, fs = integer(function, "hop", hop), number(function, "fs", fs)
         super().__init__(_window("win", win), hop, fs, **options)
 
+    @sized
     def stft_detrend(
         self,
         x: Any,
@@ -121,6 +122,7 @@ class ShortTimeFFT(scipy.signal.ShortTimeFFT):
             S = xp.fft.fftshift(S, axes=-2)
         return xp.moveaxis(S, -2, axis if axis >= 0 else axis - 1)
 
+    @sized
     def spectrogram(
         self,
         x: Any,
@@ -148,6 +150,7 @@ class ShortTimeFFT(scipy.signal.ShortTimeFFT):
             raise error(ValueError, "spectrogram", "y", f"{Sx.shape[-1]} slices, as x", Sy.shape[-1])
         return Sx * xp.conj(Sy)
 
+    @sized
     def istft(self, S: Any, k0: int = 0, k1: int | None = None, *, f_axis: int = -2, t_axis: int = -1) -> Any:
         """Samples [k0, k1) of the signal whose slices, from p_min on, are S."""
         function = "istft"

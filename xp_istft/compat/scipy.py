@@ -13,7 +13,7 @@ import numpy as np
 from scipy.signal import check_COLA, check_NOLA
 
 from .. import arrays, windows
-from ..arguments import boolean, choice, error, shown, warn
+from ..arguments import boolean, choice, error, shown, sized, warn
 from ..backends import namespace, required_backend
 from ..dtypes import dtype_name
 from ..frames import bin_multiplicity
@@ -32,6 +32,7 @@ _BOUNDARIES: dict[str | None, Any] = {"even": "reflect", "odd": "odd", "constant
 _MODES = ["psd", "complex", "magnitude", "angle", "phase"]  # of spectrogram
 
 
+@sized
 def stft(
     x: Any,
     fs: Any = 1.0,
@@ -107,6 +108,7 @@ def stft(
 
 
 @naming(X="Zxx")
+@sized
 def istft(
     Zxx: Any,
     fs: Any = 1.0,
@@ -185,6 +187,7 @@ def istft(
 
 
 @naming()
+@sized
 def spectrogram(
     x: Any,
     fs: Any = 1.0,

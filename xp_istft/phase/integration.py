@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..backends.cpu.memory import empty
 from ..backends.cpu.tasks import threads_for
 from ..backends.cpu.threads import Share, run
 from ..dtypes import COMPLEX_OF
@@ -78,19 +79,18 @@ def _differences(values: np.ndarray, axis: int) -> np.ndarray:
 def integrated(
     magnitude: np.ndarray, gradient: Gradient, tol: float, seed: int, workers: int | None = None
 ) -> np.ndarray:
-    """Spectra (..., n_frames, n_bins) of magnitudes (..., n_bins, n_frames), with a phase of 0 where each is loudest.
+    """Spectra of magnitudes (..., n_bins, n_frames), frame after frame, with a phase of 0 where each is loudest.
 
     Bins up to `tol` times the largest of an item get random phases, the same in each: their gradient says nothing. The
     same bits for any number of threads.
     """
-    batch, (n_bins, n_frames) = magnitude.shape[:-2], magnitude.shape[-2:]
-    spectra = np.empty((*batch, n_frames, n_bins), COMPLEX_OF[magnitude.dtype])
-    items = list(np.ndindex(batch)) if spectra.size else []
+    spectra = empty("pghi", magnitude.shape, COMPLEX_OF[magnitude.dtype], columns=True)
+    items = list(np.ndindex(magnitude.shape[:-2])) if spectra.size else []
     threads = threads_for(spectra.size * _SECONDS, workers)
     at_once, within = (threads, 1) if len(items) >= threads else (1, threads)
 
     def work(item: tuple[int, ...], share: Share) -> None:
-        _integrate(magnitude[item], spectra[item], gradient, tol, seed, within)
+        _integrate(magnitude[item], spectra[item].T, gradient, tol, seed, within)
 
     run(work, items, at_once, nullcontext)
     return spectra

@@ -402,7 +402,7 @@ def retrieved_from(start: Any, magnitude: Any, transform: STFT, length: Any, sta
     """The signal that the stages come to from a spectrum `start`, which need not have these magnitudes."""
     pair = _Pair.of("griffin_lim", "S", magnitude, transform, length, None)
     _check_values_at_hand("griffin_lim", magnitude)
-    inverse = pair.inverse("griffin_lim", magnitude, read_length("griffin_lim", length))
+    inverse = pair.inverse(magnitude, read_length("griffin_lim", length))
     return inverse(_retrieved(magnitude, start, pair, stages, None))
 
 
@@ -495,7 +495,7 @@ def _integrated_items(
 ) -> np.ndarray:
     """Spectra of magnitudes (..., n_bins, n_frames), frame after frame in memory."""
     _check_values(function, magnitude)
-    return integrated(magnitude, gradient, tol, seed, workers).swapaxes(-1, -2)
+    return integrated(magnitude, gradient, tol, seed, workers)
 
 
 def _check_values_at_hand(function: str, magnitude: Any) -> None:

@@ -108,9 +108,9 @@ def _windowed(segments: _Segments, windows: np.ndarray) -> np.ndarray:
 
 def whole_spectrum(make: Callable[..., None], shape: tuple[int, int], kind: np.dtype, signal: np.ndarray) -> np.ndarray:
     """`analysis` of one small signal of a kind that was met before: what takes 3 us to find out is known."""
-    spectrum = np.empty(shape, kind)
-    make(signal[None], spectrum[None], 1)
-    return spectrum.T
+    spectrum = np.empty(shape, kind, "F")
+    make(signal[None], spectrum.T[None], 1)
+    return spectrum
 
 
 def transformed(job: Analysis, forward: Forward, signal: np.ndarray, result: np.ndarray, workers: int | None) -> None:
@@ -162,7 +162,7 @@ def each_block(
             b = min(hi, a + per_block)
             if segments is None or segments.frames.shape[1] != b - a:
                 segments = _segments(forward, batch.stop - batch.start, b - a, frames.n_fft)
-            if b - a == frames.n_frames:
+            if b - a == frames.n_frames and frames.hop <= frames.n_fft:
                 np.copyto(segments.frames, padded_frames(signal[batch], job))
             else:
                 framed.copy_to(segments.frames, batch, a)

@@ -76,15 +76,21 @@ class Framed:
             np.copyto(segments[:, a - lo : b - lo], frames)
 
     def pieces(self, batch: slice, lo: int, hi: int) -> Iterator[tuple[int, int, np.ndarray]]:
-        """Frames [lo, hi) of some items in up to three pieces: the first and last frame, and a view of all."""
+        """Frames [lo, hi) of some items in pieces, mostly up to three: the first and last frame, and a view of all."""
         a = min(max(lo, self._first), hi)
         b = max(a, min(hi, self._last))
-        if lo < a:
-            yield lo, a, self._padded(batch, lo, a)
+        yield from self._outside(batch, lo, a)
         if a < b:
             yield a, b, self._within[batch, a - self._first : b - self._first]
-        if b < hi:
-            yield b, hi, self._padded(batch, b, hi)
+        yield from self._outside(batch, b, hi)
+
+    def _outside(self, batch: slice, lo: int, hi: int) -> Iterator[tuple[int, int, np.ndarray]]:
+        """Frames [lo, hi) of padded pieces: of all at once, but of what lies between frames no more than of frames."""
+        frames = self._job.frames
+        step = max(1, min(hi - lo, (hi - lo) * frames.n_fft // frames.hop))
+        for a in range(lo, hi, step):
+            b = min(a + step, hi)
+            yield a, b, self._padded(batch, a, b)
 
     def _padded(self, batch: slice, lo: int, hi: int) -> np.ndarray:
         frames, pad_mode = self._job.frames, self._job.pad_mode

@@ -62,9 +62,9 @@ class NumPyBackend(Backend):
         else:
             make = partial(transformed, job, forward_of(job, engine_for(frames.n_fft, kind, job.onesided), kind))
         if out is None:  # frames one after the other in memory, as librosa and torch lay them
-            out = empty("stft", (*signal.shape[:-1], frames.n_frames, n_bins), kind).swapaxes(-1, -2)
+            out = empty("stft", (*signal.shape[:-1], n_bins, frames.n_frames), kind, columns=True)
             if signal.ndim == 1 and 0 < frames.n_frames * frames.n_fft <= _SMALL_SAMPLES:
-                keep_views(key, partial(whole_spectrum, make, (frames.n_frames, n_bins), kind))
+                keep_views(key, partial(whole_spectrum, make, (n_bins, frames.n_frames), kind))
         for one, result in batches(signal.ndim - 1, signal, out):
             if len(one):
                 make(one, result.transpose(0, 2, 1), workers)
@@ -77,8 +77,8 @@ class NumPyBackend(Backend):
 
     def frame(self, signal: np.ndarray, job: Analysis) -> np.ndarray:
         frames = job.frames
-        shape = (*signal.shape[:-1], frames.n_frames, frames.n_fft)
-        out = empty("frame", shape, signal.dtype).swapaxes(-1, -2)
+        shape = (*signal.shape[:-1], frames.n_fft, frames.n_frames)
+        out = empty("frame", shape, signal.dtype, columns=True)
         window = None if job.window is None else job.window.astype(REAL_OF.get(signal.dtype, signal.dtype))
         for one, result in batches(signal.ndim - 1, signal, out):
             if len(one):
@@ -112,6 +112,9 @@ class NumPyBackend(Backend):
         pair = np.empty(np.broadcast_shapes(real.shape, imag.shape), np.result_type(real, imag, np.complex64))
         pair.real, pair.imag = real, imag
         return pair
+
+    def owned(self, array: np.ndarray) -> np.ndarray:
+        return array if array.base is None else array.copy("K")
 
     def joined(self, pairs: np.ndarray) -> np.ndarray:
         """Without a copy where the pairs lie side by side in memory."""

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ...settings import get_workers
+from ...settings import get_workers, most_workers
 from ...tuning import tuning
 
 _BLOCK_ROWS = 2048  # frames of one block, at most
@@ -16,7 +16,7 @@ TASKS_PER_THREAD = 4  # evens out a busy core
 
 def threads_for(work: float, workers: int | None) -> int:
     """Threads for so many seconds of work."""
-    return 1 if work < tuning().threaded_seconds else workers or get_workers()
+    return 1 if work < tuning().threaded_seconds else min(workers or get_workers(), most_workers())
 
 
 Task = tuple[slice, tuple[int, int]]  # some items of the batch, and rows (or frames) [lo, hi) of each

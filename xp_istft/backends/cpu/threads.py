@@ -9,11 +9,12 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
-from queue import SimpleQueue
+from contextlib import AbstractContextManager, suppress
+from queue import Empty, SimpleQueue
 from typing import Any
 
 _WAKE_SECONDS = 0.1  # where waiting cannot be interrupted (Windows), Ctrl-C is seen after this long
+_IDLE_SECONDS = 10.0  # a thread that had nothing to do for so long ends
 
 
 class Share:
@@ -52,7 +53,7 @@ class Share:
                     while self._helpers:
                         self._left.wait(_WAKE_SECONDS)
             except KeyboardInterrupt as interrupt:
-                self._stop(interrupt)
+                self.stop(interrupt)
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
@@ -67,9 +68,9 @@ class Share:
                         return
                     self._work(task, self)
         except BaseException as failure:
-            self._stop(failure)
+            self.stop(failure)
 
-    def _stop(self, failure: BaseException) -> None:
+    def stop(self, failure: BaseException) -> None:
         self.stopped = True
         if self._failure is None:
             self._failure = failure
@@ -81,23 +82,43 @@ class _Pool:
     def __init__(self) -> None:
         self._shares: SimpleQueue[Share] = SimpleQueue()
         self._lock = threading.Lock()
-        self._threads = 0
+        self.threads: set[threading.Thread] = set()
 
     def ask(self, share: Share, helpers: int) -> None:
         """Have `helpers` threads join `share` as soon as they are free."""
         with self._lock:
-            while self._threads < helpers:
+            while len(self.threads) < helpers:
+                thread = threading.Thread(target=self._serve, name="xp_istft", daemon=True)
                 try:
-                    threading.Thread(target=self._serve, name="xp_istft", daemon=True).start()
-                except RuntimeError:  # no more threads to be had: the caller does it alone
-                    break
-                self._threads += 1
-        for _ in range(min(helpers, self._threads)):
-            self._shares.put(share)
+                    self.threads.add(thread)
+                    thread.start()
+                except BaseException as cause:
+                    self.threads.discard(thread)  # if it has started even so, it counts itself
+                    if isinstance(cause, Exception):
+                        break  # no more threads to be had: the caller does it alone
+                    raise
+            for _ in range(min(helpers, len(self.threads))):
+                self._shares.put(share)
 
     def _serve(self) -> None:
-        while True:
-            self._shares.get().help()
+        with self._lock:
+            self.threads.add(threading.current_thread())
+        try:
+            while (share := self._next()) is not None:
+                share.help()
+                del share  # what it holds is not kept until the next one comes
+        finally:
+            self.threads.discard(threading.current_thread())
+
+    def _next(self) -> Share | None:
+        """The next share; None where none came for long: this thread does not count any more."""
+        with suppress(Empty):
+            return self._shares.get(timeout=_IDLE_SECONDS)
+        with self._lock:
+            with suppress(Empty):
+                return self._shares.get_nowait()
+            self.threads.discard(threading.current_thread())
+        return None
 
 
 _pool = _Pool()
@@ -116,7 +137,10 @@ def run(
     share = Share(work, tasks, around)
     helpers = min(threads, len(tasks)) - 1
     if helpers > 0:
-        _pool.ask(share, helpers)
+        try:
+            _pool.ask(share, helpers)
+        except BaseException as failure:  # an interrupt: some may have joined in already, and must end first
+            share.stop(failure)
     share.lead()
 
 

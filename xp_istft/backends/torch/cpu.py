@@ -18,7 +18,7 @@ import torch
 
 from ...frames import padding_index
 from ...jobs import Analysis, Synthesis
-from ...settings import chosen_workers
+from ...settings import chosen_workers, most_workers
 from ...tuning import tuning
 from ..cpu import products
 from ..cpu.memory import buffer, keep_views, known_views
@@ -75,7 +75,8 @@ def served_map(
     """The map of a job, on as many threads of torch as `workers` or the settings say, or as it has."""
     function: Any = analysis if type(job) is Analysis else synthesis
     before = torch.get_num_threads()
-    wanted = workers or chosen_workers() or before
+    chosen = workers or chosen_workers()
+    wanted = before if chosen is None else min(chosen, most_workers())
     if wanted == before:
         return function(tensor, job, out)
     torch.set_num_threads(wanted)
