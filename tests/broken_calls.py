@@ -385,6 +385,7 @@ def _doors() -> Iterator[Door]:
         },
         libraries=libraries,
         also={"real": "imag"},
+        kinds={"real": "signal"},
     )
     yield door(
         xi.from_polar,

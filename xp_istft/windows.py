@@ -89,7 +89,7 @@ def real_values(function: str, name: str, values: Any, need: str) -> np.ndarray:
     except Exception as cause:
         raise error(TypeError, function, name, need, type(values).__name__, str(cause)) from cause
     if found.dtype.kind not in "fiu":
-        raise error(TypeError, function, name, "a real dtype", found.dtype)
+        raise error(TypeError, function, name, "a real dtype" if found.dtype.kind in "bc" else need, found.dtype)
     return found
 
 
@@ -105,6 +105,7 @@ def window_samples(function: str, name: str, key: WindowKey, win_length: int, n_
         raise error(MemoryError, function, "n_fft", f"{8 * n_fft} bytes for a window", cause) from cause
     left = (n_fft - win_length) // 2
     padded[left : left + win_length] = samples
+    check_scale(function, name, float(np.abs(padded).max()), n_fft, "float64")
     padded.flags.writeable = False
     return padded
 
@@ -590,9 +591,7 @@ def _window_and_hop(function: str, window: Any, hop_length: int, win_length: int
             raise error(ValueError, function, "window", "at least 1 sample", 0)
     win_length = integer(function, "win_length", win_length, 1, MOST)
     key = window_key(function, "window", window, win_length)
-    samples = window_samples(function, "window", key, win_length, win_length)
-    check_scale(function, "window", float(np.abs(samples).max()), win_length, "float64")
-    return samples, hop
+    return window_samples(function, "window", key, win_length, win_length), hop
 
 
 def _folded(samples: np.ndarray, hop: int) -> np.ndarray:
