@@ -370,3 +370,17 @@ def test_the_newest_scipy_is_called_without_a_copy():
     engine = fft.engine_named("scipy")
     assert not engine.makes
     check_engine(engine)
+
+
+@pytest.mark.parametrize("n_fft", [16, 64, 65, 512])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("engine", ["numpy", "scipy"])
+def test_a_spectrum_that_is_finite_does_not_overflow_on_the_way(engine, dtype, n_fft):
+    """A constant, whose bin 0 is the third part of the largest number."""
+    x = np.full(20 * n_fft, np.finfo(dtype).max / (3 * n_fft), dtype)
+    with xi.fft_engine(engine), np.errstate(all="raise"):
+        X = xi.stft(x, n_fft, window="boxcar", center=False)
+        np.testing.assert_allclose(X[0].real, np.finfo(dtype).max / 3, rtol=1e-5)
+        assert np.isfinite(X).all()
+        y = xi.istft(X, n_fft=n_fft, window="boxcar", center=False)
+        np.testing.assert_allclose(y, x[: y.size], rtol=1e-5)
