@@ -8,7 +8,6 @@ import re
 import sys
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
@@ -20,6 +19,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
+from array_libraries import LIBRARIES, Library
 from hypothesis import HealthCheck, settings
 
 # JAX's tests spend their time in the compiler, and run next to nothing.
@@ -61,48 +61,6 @@ def two_threads(cut):
     set_workers(2)
     yield
     set_workers(None)
-
-
-@dataclass(frozen=True)
-class Library:
-    """An array library: its namespace, and how host arrays get there and back."""
-
-    name: str
-    writeable: bool = True  # arrays can be written in place, so out= works
-    double: bool = True  # has float64; else all is in single precision
-
-    @property
-    def namespace_name(self) -> str:
-        return {"dask": "dask.array", "jax": "jax.numpy", "mlx": "mlx.core"}.get(self.name, self.name)
-
-    @property
-    def namespace(self) -> Any:
-        return importlib.import_module(self.namespace_name)
-
-    def asarray(self, host: np.ndarray) -> Any:
-        if not self.double and host.dtype.char in "dD":
-            host = host.astype(host.dtype.char.translate({ord("d"): "f", ord("D"): "F"}))
-        if self.name == "numpy":
-            return host
-        if self.name == "torch":
-            return self.namespace.from_numpy(host.copy())
-        if self.name == "dask":
-            size = (
-                max(1, host.shape[-1] // 3) if host.ndim else 1
-            )  # chunks along the last axis and the first of several
-            chunks = (*(1 if i == 0 and host.ndim > 2 else -1 for i in range(host.ndim - 1)), size)[: host.ndim]
-            return self.namespace.from_array(host, chunks=chunks)
-        return self.namespace.asarray(host)
-
-    def to_numpy(self, array: Any) -> np.ndarray:
-        if self.name == "cupy":
-            return array.get()
-        if self.name == "torch":
-            return array.detach().resolve_conj().resolve_neg().numpy()
-        return np.asarray(array)
-
-    def owns(self, array: Any) -> bool:
-        return type(array).__module__.partition(".")[0] == {"jax": "jaxlib"}.get(self.name, self.name)
 
 
 @lru_cache(maxsize=1)
@@ -162,17 +120,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=list(left_out))
         items[:] = [item for item in items if item not in left_out]
-
-
-LIBRARIES = {
-    "numpy": Library("numpy"),
-    "torch": Library("torch"),
-    "jax": Library("jax", writeable=False),
-    "dask": Library("dask", writeable=False),
-    "array_api_strict": Library("array_api_strict"),
-    "mlx": Library("mlx", double=False),
-    "cupy": Library("cupy"),
-}
 
 
 @pytest.fixture(params=[*(n for n in LIBRARIES if n != "cupy"), pytest.param("cupy", marks=pytest.mark.gpu)])

@@ -216,6 +216,8 @@ def _torchaudios(name: str) -> Callable[..., Any]:
 
         from xp_istft.compat.torchaudio import functional
 
+        if n_fft is None:  # which torchaudio needs
+            n_fft = array.shape[-2] if kept.get("onesided") is False else 2 * (array.shape[-2] - 1)
         win_length = n_fft if win_length is None else win_length
         kind = torch.float32 if getattr(array, "dtype", None) in (torch.float32, torch.complex64) else torch.float64
         window = torch.hann_window(win_length if isinstance(win_length, int) and win_length > 0 else 256, dtype=kind)

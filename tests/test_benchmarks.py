@@ -170,6 +170,7 @@ def test_soak_says_which_call_gave_other_bits(script):
     assert curve
 
 
+@pytest.mark.filterwarnings("ignore:os.fork")  # JAX's, where an earlier test has loaded it
 def test_attack_tries_every_section(script, monkeypatch, tmp_path):
     sections = script("attack").SECTIONS
     with monkeypatch.context() as patch:

@@ -9,8 +9,8 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from array_libraries import LIBRARIES
 from broken_calls import DOORS, drawn
-from conftest import LIBRARIES
 
 import xp_istft as xi
 from xp_istft.compat import librosa

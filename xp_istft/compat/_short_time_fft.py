@@ -57,8 +57,11 @@ class ShortTimeFFT(scipy.signal.ShortTimeFFT):
                 options[name] = choice(function, name, options[name], choices)
         if options.get("dual_win") is not None:
             options["dual_win"] = _window("dual_win", options["dual_win"])
-        hop, fs = integer(function, "hop", hop), number(function, "fs", fs)
-        super().__init__(_window("win", win), hop, fs, **options)
+        if isinstance(hop, float):
+            hint = f"Parameter {hop=} is not an integer >= 1!"
+            raise error(ValueError, function, "hop", "an integer >= 1", hop, hint)
+        hop = integer(function, "hop", hop)
+        super().__init__(_window("win", win), hop, number(function, "fs", fs), **options)
 
     @sized
     def stft_detrend(
@@ -81,8 +84,9 @@ class ShortTimeFFT(scipy.signal.ShortTimeFFT):
             raise ValueError(f"Complex-valued `x` not allowed for self.fft_mode={self.fft_mode!r}'! {hint}")
         if not (detr is None or isinstance(detr, str) or callable(detr)):
             raise ValueError(f"Parameter detr={shown(detr)} is not a str, function or None!")
-        if isinstance(detr, str):
-            detr = choice(function, "detr", detr, ("constant", "linear"))
+        if isinstance(detr, str) and detr not in ("constant", "linear"):
+            hint = "Trend type must be 'linear' or 'constant'"
+            raise error(ValueError, function, "detr", "'constant' or 'linear'", repr(detr), hint)
         if not (isinstance(padding, str) and padding in _PADDINGS):
             raise ValueError(f"Parameter padding={shown(padding)} not in {_PADDINGS}!")
         n = x.shape[place_of(function, "axis", axis, len(x.shape))]

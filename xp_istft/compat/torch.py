@@ -263,11 +263,10 @@ def least_overlap(window: Any, sizes: tuple[int, int, int], center: bool, n_fram
     sizes : n_fft, hop_length, win_length
     None where torch.func holds the values of the window back.
     """
-    values = None if window is None else _values(window)
-    if window is not None and values is None:
+    values = _values("boxcar" if window is None else window)
+    if values is None:
         return None
-    key = None if values is None else window_key("istft", "window", values, sizes[2])
-    return _least_overlap(key, sizes, center, n_frames, length)
+    return _least_overlap(window_key("istft", "window", values, sizes[2]), sizes, center, n_frames, length)
 
 
 def _values(window: Any) -> Any:
@@ -283,9 +282,7 @@ def _values(window: Any) -> Any:
 def _least_overlap(window: Any, sizes: tuple[int, int, int], center: bool, n_frames: int, length: int | None) -> float:
     """`least_overlap` by values, with a window's key."""
     n_fft, hop_length, win_length = sizes
-    if window is None:
-        window = "boxcar"
-    elif isinstance(window, bytes):
+    if isinstance(window, bytes):
         window = np.frombuffer(window)
     transform = STFT.made_by(
         "istft", n_fft=n_fft, hop_length=hop_length, win_length=win_length, center=center, window=window

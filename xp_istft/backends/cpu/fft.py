@@ -87,7 +87,7 @@ class NumpyEngine:
         np.fft.fft(x, norm="forward", out=out)
 
 
-class NumpyLoops(NumpyEngine):
+class NumpyLoopEngine(NumpyEngine):
     """The loops below numpy.fft, which are not public: told a factor of their own precision, they need not divide."""
 
     divides = False
@@ -116,7 +116,7 @@ _ONE = {np.dtype(kind): np.float32(1) if kind in "fF" else np.float64(1) for kin
 def _numpy_engine() -> Engine:
     """The loops, where they are there, and make what numpy.fft makes."""
     try:
-        engine = NumpyLoops(import_module("numpy.fft._pocketfft_umath"))
+        engine = NumpyLoopEngine(import_module("numpy.fft._pocketfft_umath"))
         return engine if all(_is_right(engine, n, kind) for n in (8, 9) for kind in "fd") else NumpyEngine()
     except (ImportError, AttributeError, TypeError, ValueError):
         return NumpyEngine()
