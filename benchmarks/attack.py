@@ -6,7 +6,7 @@
 writes benchmarks/results/attack.md. Each section tries until its share of the time is over, and counts what survived:
 
     valid calls      random problems against the sums written out (tests/definition.py), all engines and threads
-    refused calls    one argument that is wrong: an error of the package that names it, before any work
+    refused calls    one argument that is wrong, of any public function (tests/broken_calls.py): an error that names it
     sizes            every size up to 2**70 with a gigabyte to spare (tests/hostile_sizes.py), in a process of its own
     threads          calls of soak.py from four threads at a time, bit for bit as alone
     interrupts       Ctrl-C at any moment: KeyboardInterrupt or the right result, nothing written late, the next right
@@ -31,6 +31,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,10 @@ from xp_istft.tuning import tuned
 TESTS = Path(__file__).parents[1] / "tests"
 sys.path.insert(0, str(TESTS))
 
+import broken_calls  # noqa: E402
 import definition  # noqa: E402
 import soak  # noqa: E402
+from array_libraries import LIBRARIES  # noqa: E402
 
 # What went wrong with one try; nothing, where it survived.
 Attempt = Callable[[], str]
@@ -88,51 +91,19 @@ def _valid(chance: random.Random) -> str:
     return f"istft differs from its definition by {error}: {told}" if error > 100 * n_fft * eps else ""
 
 
-_WRONG: dict[str, list[Any]] = {
-    "n_fft": [0, 1, -4, 2.5, "64", True, [64], None, 2**70, np.float64(64)],
-    "hop_length": [0, -1, 2.0, "16", False, (16,), 1j, 2**70],
-    "win_length": [0, -1, 65, 2.0, "64", True, [3]],
-    "window": ["hnan", "", np.full(64, np.nan), np.ones((8, 8)), 3, ("kaiser", "x"), b"hann"],
-    "padding": [-1, (1, -1), "valid", 2.5, (1, 2, 3), True, {}],
-    "center": ["yes", 1, 0.0, [], "True"],
-    "pad_mode": ["bogus", 3, b"reflect", ["wrap"]],
-    "onesided": ["yes", 1, 0.0],
-    "scaling": ["bogus", 1, True, ["psd"]],
-    "workers": [0, -1, 1.0, "2", True],
-    "length": [0, -5, 3.5, "300", True, 10**7, [300]],
-    "nola": ["no", True, 1],
-    "max_gain": [0.5, -1, np.nan, np.inf, "10", 1j],
-    "synthesis_window": ["hnan", np.ones(3), 3],
-    "axes": [(0,), (0, 0), (0, 9), "ab", (0, 1, 2), 1.5],
-}
-_OF_STFT = ("n_fft", "hop_length", "win_length", "window", "padding", "center", "pad_mode", "onesided", "scaling")
-_OF_ISTFT = tuple(name for name in _WRONG if name not in ("pad_mode",))
-
-
 def refused_calls(chance: random.Random) -> Iterator[Attempt]:
-    x = np.random.default_rng(0).standard_normal((2, 400))
-    X = xi.stft(x, 64)
-    calls: list[tuple[Callable[..., Any], Any, tuple[str, ...], dict[str, Any]]] = [
-        (xi.stft, x, (*_OF_STFT, "workers", "axes"), {"n_fft": 64}),
-        (xi.istft, X, _OF_ISTFT, {}),
-    ]
+    installed = [name for name in ("numpy", "torch") if find_spec(name)]
+    doors = [(door, [name for name in door.libraries if name in installed]) for door in broken_calls.DOORS]
+    doors = [(door, libraries) for door, libraries in doors if libraries]
     while True:
-        function, data, names, good = chance.choice(calls)
-        name = chance.choice(names)
-        yield partial(_refused, function, data, name, chance.choice(_WRONG[name]), good)
+        door, libraries = chance.choice(doors)
+        for call in broken_calls.drawn(door, chance, libraries):
+            yield partial(_refused, door, *call)
 
 
-def _refused(function: Callable[..., Any], data: Any, name: str, value: Any, good: dict[str, Any]) -> str:
-    if value is None and function is xi.istft:
-        return ""  # n_fft=None is what the bins say
-    told = f"{function.__name__}({name}={value!r})"
-    try:
-        function(data, **{**good, name: value})
-    except (ValueError, TypeError) as cause:
-        named = {name, "X"} if name in ("n_fft", "onesided") else {name}
-        text = str(cause)
-        return "" if _OURS.match(text) and text.split(": ")[1] in named else f"{told}: {text}"
-    return f"{told} was accepted"
+def _refused(door: broken_calls.Door, library: str, mode: str, parameter: str, name: str, value: Any) -> str:
+    verdict = door.verdict(door.modes[mode](LIBRARIES[library].asarray), parameter, value)
+    return f"{door.name}({parameter}={name}) of {library}, {mode}: {verdict}" if verdict else ""
 
 
 def sizes(chance: random.Random) -> Iterator[Attempt]:

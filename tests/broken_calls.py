@@ -385,13 +385,14 @@ def _doors() -> Iterator[Door]:
         },
         libraries=libraries,
         also={"real": "imag"},
-        kinds={"real": "signal"},
+        kinds=dict.fromkeys(("real", "imag"), "number array"),  # one number is spread over the others
     )
     yield door(
         xi.from_polar,
         {"parts": lambda asarray: dict.fromkeys(("magnitude", "phase"), asarray(np.ones(3)))},
         libraries=libraries,
         also={"magnitude": "phase"},
+        kinds=dict.fromkeys(("magnitude", "phase"), "number array"),
     )
     yield door(xi.phase_ramp, {"whole": _with(n_fft=8, origin=3)})
     yield door(xi.low_latency_windows, {"pair": _with(n_fft=256, hop_length=32, synthesis_length=64)})
