@@ -15,7 +15,7 @@ from .replacements import Problem, Replacement
 
 _SPECTRUM_OF = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 _SIGNAL_OF = {spectrum: signal for signal, spectrum in _SPECTRUM_OF.items()}
-_LEAST_OVERLAP = 1e-6  # of squared windows: what torch divides by less is rounded otherwise here
+_LEAST_OVERLAP = 1e-2  # of squared windows: what torch divides by less is rounded otherwise here
 
 
 def replacements() -> list[Replacement]:
