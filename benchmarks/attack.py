@@ -41,13 +41,14 @@ from results import arguments, table, write
 import xp_istft as xi
 from xp_istft.tuning import tuned
 
-TESTS = Path(__file__).parents[1] / "tests"
-sys.path.insert(0, str(TESTS))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-import broken_calls  # noqa: E402
-import definition  # noqa: E402
-import soak  # noqa: E402
-from array_libraries import LIBRARIES  # noqa: E402
+import broken_calls
+import definition
+import soak
+from array_libraries import LIBRARIES
+
+TESTS = Path(__file__).parents[1] / "tests"
 
 # What went wrong with one try; nothing, where it survived.
 Attempt = Callable[[], str]

@@ -42,7 +42,7 @@ class Hostile:
         raise KeyError("hostile")
 
     __array__ = __bool__ = __eq__ = __float__ = __index__ = __int__ = __iter__ = __len__ = _refuse
-    __getitem__ = __repr__ = __str__ = __hash__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse  # type: ignore[assignment]
+    __getitem__ = __repr__ = __str__ = __hash__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
 
 
 class Half:

@@ -8,9 +8,9 @@
 
     python -m xp_istft.patch script.py arguments
 
-The module is a function, too. Each call is looked at, in a microsecond: where a compiler follows it, where an argument
-would change a number, where the peer was measured faster at this size, the peer's own function is called, and its
-result or error is the caller's.
+The module is a function, too. Each call is looked at: where a compiler follows it, where an argument would change a
+number, where the peer was measured faster at this size, the peer's own function is called, and its result or error is
+the caller's. A short `torch.stft` of 36 us that was handed over took 2 to 3 us more.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def measure(*names: str, file: str | Path, minutes: float = 1.0) -> None:
     file : path
         JSON, made anew.
     minutes : float
-        About how long it may take.
+        About how long it takes; no less than the fewest rounds need: for 0.7 it took 1.6.
 
     Raises
     ------

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..compat import librosa as compat
 from . import speeds
-from .replacements import Problem, Replacement
+from .replacements import Problem, Replacement, noise
 
 _SPECTRUM_OF = {"float32": np.complex64, "float64": np.complex128}
 _SIGNAL_OF = {"complex64": np.float32, "complex128": np.float64}
@@ -92,16 +92,11 @@ def _sizes(n_fft: Any, hop_length: Any, win_length: Any, window: Any) -> bool:
     return type(window) is np.ndarray and window.dtype.name in _SPECTRUM_OF and window.shape == (win_length,)
 
 
-def _signal(n_fft: int, items: int, frames: int) -> Any:
-    n_samples = n_fft // 4 * (frames - 1) + n_fft
-    return np.random.default_rng(0).standard_normal((items, n_samples)).astype(np.float32)
-
-
 def _stft_of(n_fft: int, items: int, frames: int, followed: bool) -> Callable[[Callable[..., Any]], Any]:
-    y = _signal(n_fft, items, frames)
+    y = noise(n_fft, items, frames)
     return lambda stft: stft(y, n_fft=n_fft)
 
 
 def _istft_of(n_fft: int, items: int, frames: int, followed: bool) -> Callable[[Callable[..., Any]], Any]:
-    D = librosa.stft(_signal(n_fft, items, frames), n_fft=n_fft)
+    D = librosa.stft(noise(n_fft, items, frames), n_fft=n_fft)
     return lambda istft: istft(D)

@@ -11,6 +11,8 @@ from functools import wraps
 from threading import Lock
 from typing import Any
 
+import numpy as np
+
 TAKEN = "taken"
 
 _calls: defaultdict[str, Counter[str]] = defaultdict(Counter)  # {function: {how calls ended: how many}}
@@ -40,6 +42,12 @@ class Problem:
 
     of: Callable[[int, int, int, bool], Callable[[Callable[..., Any]], Any]]
     cases: tuple[tuple[bool, bool], ...] = ((False, False),)
+
+
+def noise(n_fft: int, items: int, frames: int) -> np.ndarray:
+    """A signal (items, n_samples) of float32 for a Problem of NumPy's, with a quarter of a frame for a hop."""
+    n_samples = n_fft // 4 * (frames - 1) + n_fft
+    return np.random.default_rng(0).standard_normal((items, n_samples)).astype(np.float32)
 
 
 class Replacement:

@@ -11,7 +11,7 @@ import scipy.signal
 
 from ..compat import scipy as compat
 from . import speeds
-from .replacements import Problem, Replacement
+from .replacements import Problem, Replacement, noise
 
 _REAL, _COMPLEX = ("float32", "float64"), ("complex64", "complex128")
 
@@ -112,29 +112,24 @@ def refusal_of_a_method(function: str, self: Any, array: Any, samples: int) -> s
     return "size" if samples < speeds.least(function, False, 1, self.mfft) else None
 
 
-def _signal(n_fft: int, items: int, frames: int) -> Any:
-    n_samples = n_fft // 4 * (frames - 1) + n_fft
-    return np.random.default_rng(0).standard_normal((items, n_samples)).astype(np.float32)
-
-
 def _stft_of(n_fft: int, items: int, frames: int, followed: bool) -> Callable[[Callable[..., Any]], Any]:
-    x = _signal(n_fft, items, frames)
+    x = noise(n_fft, items, frames)
     return lambda stft: stft(x, nperseg=n_fft, noverlap=n_fft - n_fft // 4)
 
 
 def _istft_of(n_fft: int, items: int, frames: int, followed: bool) -> Callable[[Callable[..., Any]], Any]:
-    X = scipy.signal.stft(_signal(n_fft, 1, items * frames)[0], nperseg=n_fft, noverlap=n_fft - n_fft // 4)[2]
+    X = scipy.signal.stft(noise(n_fft, 1, items * frames)[0], nperseg=n_fft, noverlap=n_fft - n_fft // 4)[2]
     return lambda istft: istft(X, nperseg=n_fft, noverlap=n_fft - n_fft // 4)
 
 
 def _slices_of(n_fft: int, items: int, frames: int, followed: bool) -> Callable[[Callable[..., Any]], Any]:
-    x, of = _signal(n_fft, items, frames), _transform(n_fft)
+    x, of = noise(n_fft, items, frames), _transform(n_fft)
     return lambda stft_detrend: stft_detrend(of, x, None)
 
 
 def _joined_of(n_fft: int, items: int, frames: int, followed: bool) -> Callable[[Callable[..., Any]], Any]:
     of = _transform(n_fft)
-    S = of.stft(_signal(n_fft, items, frames))
+    S = of.stft(noise(n_fft, items, frames))
     return lambda istft: istft(of, S)
 
 

@@ -325,7 +325,7 @@ class _Array:
     for _name in ("eq", "ne", "lt", "le", "gt", "ge", "neg", "pos", "abs", "invert"):
         locals()[f"__{_name}__"] = _operator(_name)
     del _name
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def view(self, dtype: Any) -> Any:
         return self._view(self.host.view(dtype))
