@@ -73,7 +73,7 @@ def installed(builds: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCup
     if shim.missing():
         pytest.skip(f"{shim.missing()}")
     fake = FakeCupy(lambda code, chosen: shim.ShimModule(code=code, options=chosen, cache=builds))
-    with fake.installed(monkeypatch, "xp_istft.backends.cupy"):
+    with fake.installed(monkeypatch, "xp_istft.backends.cupy", "xp_istft.backends.cuda.calls"):
         yield fake
 
 

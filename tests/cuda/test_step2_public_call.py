@@ -161,12 +161,13 @@ def test_cufft_serves_what_the_fused_kernel_cannot(fake, fused, random, what):
 
 def test_all_work_stays_on_the_current_stream(fake, random):
     spectrum = fake.on_device(noise(random, (2, 33, 20), "complex64"))
-    for stream in (7, 8, 7):
+    first, second = (fake.modules["cupy.cuda"].Stream() for _ in range(2))
+    for stream in (first, second, first):
         fake.trace.launches.clear()
-        with fake.modules["cupy.cuda"].Stream(stream):
+        with stream:
             signal = xi.istft(spectrum)
             xi.stft(signal, n_fft=64)
-        assert {launch.stream for launch in fake.trace.launches} == {stream}
+        assert {launch.stream for launch in fake.trace.launches} == {stream.ptr}
     assert fake.trace.plans == 4  # forward and inverse, for each stream
 
 

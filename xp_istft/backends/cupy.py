@@ -5,7 +5,8 @@
     analysis:   frame  ->  cuFFT R2C
 
 Nothing is copied to the host and nothing waits for the device, so after one call with the same shapes (which compiles
-kernels, makes plans and uploads windows) the next can be captured in a CUDA graph. No atomics: the same bits every run.
+kernels, makes plans and uploads windows) the next can be captured in a CUDA graph (`GraphMemory`). No atomics: the same
+bits every run. `cuda.calls` queues what is decided here, and keeps it for the next call.
 
 Scratch is bounded: a job that needs more than XP_ISTFT_SCRATCH_BYTES (an environment variable; default 256 MiB) runs
 in parts, of whole items of the batch or, where one item is too large, of its samples.
@@ -14,41 +15,42 @@ in parts, of whole items of the batch or, where one item is too large, of its sa
 from __future__ import annotations
 
 import math
-import os
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache, lru_cache
-from importlib.resources import files
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import cupy
 import numpy as np
 
+from ..arguments import error
 from ..frames import PAD_MODES, Frames
 from ..jobs import Analysis, Synthesis
 from ..settings import get_gpu_engine
 from ..windows import HopPeriodic
 from .base import Backend, memory_at
+from .cuda.calls import (
+    THREADS,
+    VECTOR_BYTES,
+    GraphMemory,
+    Place,
+    called,
+    contiguous,
+    copy_to,
+    empty,
+    fft,
+    launch,
+    not_kept,
+    scratch_bytes,
+    stream_of,
+    uploaded,
+)
 
-_THREADS = 256  # of a block; the kernels' launch bounds say the same
+__all__ = ["BACKEND", "GraphMemory", "stream_of"]
+
 _TILE = 7168  # samples of a block of istft_fused: 14 hops of 512, at 37 KB of shared memory
-_MAX_GRID = (2**31 - 1, 65535)
-_SCRATCH_BYTES = 256 << 20
 _SPARE_BYTES = 128 << 10  # of single precision: frames that a plan has more than are wanted
-_VECTOR_BYTES = 16  # the widest load of one thread
-
-
-class Place(NamedTuple):
-    """Where work is queued. Plans and uploaded arrays belong to one place: their work area, and the copy that fills
-    them, are ordered by its stream alone.
-    """
-
-    device: int
-    thread: int
-    stream: int
 
 
 class Kind(NamedTuple):
@@ -76,55 +78,29 @@ _KINDS = {
     "complex128": Kind("double", 2),
 }
 
-_FFT_TYPES = {
-    ("complex64", "float32"): "CUFFT_C2R",
-    ("float32", "complex64"): "CUFFT_R2C",
-    ("complex64", "complex64"): "CUFFT_C2C",
-    ("complex128", "float64"): "CUFFT_Z2D",
-    ("float64", "complex128"): "CUFFT_D2Z",
-    ("complex128", "complex128"): "CUFFT_Z2Z",
-}
-
 
 class CuPyBackend(Backend):
     def synthesis(self, spectrum: Any, job: Synthesis, out: Any = None, workers: int | None = None) -> Any:
-        with _queue(spectrum) as place:
-            if get_gpu_engine() == "fused" and _can_be_fused(spectrum, job):
-                return _in_one_launch(place, spectrum, job, out)
-            return _in_three_launches(place, spectrum, job, out)
+        fused = get_gpu_engine() == "fused" and _can_be_fused(spectrum, job)
+        return called(_in_one_launch if fused else _in_three_launches, spectrum, job, out)
 
     def analysis(self, signal: Any, job: Analysis, out: Any = None, workers: int | None = None) -> Any:
         """In memory (..., n_frames, n_bins) unless `out` says otherwise."""
         if out is not None and not _common_stride(out.shape[:-2], out.strides[:-2]):
             out[...] = self.analysis(signal, job)
             return out
-        with _queue(signal) as place:
-            return _analysed(place, signal, job, out)
+        return called(_analysed, signal, job, out)
 
-    def overlap_add(self, segments: Any, job: Synthesis) -> Any:
-        def run(place: Place, segments: Any, part: Part, signal: Any) -> None:
-            pieces = segments.swapaxes(1, 2)
-            if not _side_by_side(pieces, -1):
-                pieces = cupy.empty(pieces.shape, pieces.dtype)
-                _transpose(place, segments, pieces)
-            _overlap_add(place, pieces, job, part, signal, scale=1)
+    def overlap_add(self, segments: Any, job: Synthesis, out: Any = None) -> Any:
+        return called(_summed, segments, job, out)
 
-        with _queue(segments) as place:
-            limit = _rows_at_once(job.frames.n_fft * segments.itemsize, job.frames.n_fft)
-            return _gathered(place, segments, job, segments.dtype, None, limit, run)
-
-    def frame(self, signal: Any, job: Analysis) -> Any:
-        """In memory (..., n_frames, n_fft)."""
-        frames = job.frames
-        with _queue(signal) as place:
-            segments = cupy.empty((*signal.shape[:-1], frames.n_frames, frames.n_fft), signal.dtype)
-            if segments.size:
-                _frame(place, _one_batch_axis(signal, 1), job, frames, segments, _KINDS[signal.dtype.name].parts)
-            return segments.swapaxes(-1, -2)
+    def frame(self, signal: Any, job: Analysis, out: Any = None) -> Any:
+        """In memory (..., n_frames, n_fft), as `out` has to be."""
+        return called(_framed, signal, job, out)
 
     def joined(self, pairs: Any) -> Any:
-        """Without a copy where the pairs lie side by side in memory."""
-        if pairs.strides[-1] == pairs.itemsize:
+        """Without a copy where the pairs lie side by side in memory, as aligned as complex numbers are."""
+        if pairs.strides[-1] == pairs.itemsize and not _misplaced(pairs, 2 * pairs.itemsize, -1):
             return pairs.view(_KINDS[pairs.dtype.name].complex)[..., 0]
         return self.as_complex(pairs[..., 0], pairs[..., 1])
 
@@ -132,13 +108,45 @@ class CuPyBackend(Backend):
         return array.get()
 
     def checked(self, function: str, name: str, array: Any) -> Any:
-        return array
+        """A copy where the array's parts, but not its elements, are aligned: kernels load whole elements."""
+        if not _misplaced(array, array.itemsize):
+            return array
+        if array.dtype.kind == "c" and not _misplaced(array, array.itemsize // 2):
+            return self.as_complex(array.real, array.imag)
+        raise error(ValueError, function, name, f"memory aligned to its dtype ({array.dtype})", _alignment(array))
+
+    def check_out(self, function: str, out: Any, array: Any, shape: tuple[int, ...], dtype: str) -> None:
+        super().check_out(function, out, array, shape, dtype)
+        if _misplaced(out, out.itemsize):
+            raise error(ValueError, function, "out", f"memory aligned to its dtype ({out.dtype})", _alignment(out))
 
     def memory(self, array: Any) -> np.ndarray:
         return memory_at(array.data.ptr, array.shape, array.strides, array.itemsize)
 
 
 BACKEND = CuPyBackend()
+
+
+def _summed(place: Place, segments: Any, job: Synthesis, out: Any) -> Any:
+    def run(place: Place, segments: Any, part: Part, signal: Any) -> None:
+        pieces = segments.swapaxes(1, 2)
+        if not _side_by_side(pieces, -1):
+            pieces = empty(pieces.shape, pieces.dtype)
+            _transpose(place, segments, pieces)
+        _overlap_add(place, pieces, job, part, signal, scale=1)
+
+    limit = _rows_at_once(job.frames.n_fft * segments.itemsize, job.frames.n_fft)
+    return _gathered(place, segments, job, segments.dtype, out, limit, run)
+
+
+def _framed(place: Place, signal: Any, job: Analysis, out: Any) -> Any:
+    frames = job.frames
+    segments = None if out is None else out.swapaxes(-1, -2)
+    if segments is None:
+        segments = empty((*signal.shape[:-1], frames.n_frames, frames.n_fft), signal.dtype)
+    if segments.size:
+        _frame(place, _one_batch_axis(signal, 1), job, frames, segments, _KINDS[signal.dtype.name].parts)
+    return segments.swapaxes(-1, -2)
 
 
 def _analysed(place: Place, signal: Any, job: Analysis, out: Any) -> Any:
@@ -152,22 +160,22 @@ def _analysed(place: Place, signal: Any, job: Analysis, out: Any) -> Any:
     rows = [_bucket(count, frames.n_fft) for count in counts]  # of the plan: a few more than are wanted
     firsts = [0] * len(parts) if out is not None else [0, *accumulate(counts)][: len(parts)]
     ends = [first + size for first, size in zip(firsts, rows, strict=True)]
-    spectrum = cupy.empty((max(ends, default=0), n_bins), kind.complex)
+    spectrum = empty((max(ends, default=0), n_bins), kind.complex)
     for index, (some, columns) in enumerate(parts):
-        segments = cupy.empty((rows[index], frames.n_fft), kind.complex if make == 2 else kind.dtype)
+        segments = empty((rows[index], frames.n_fft), kind.complex if make == 2 else kind.dtype)
         made = spectrum[firsts[index] : ends[index]]
         origin = columns.start * frames.hop
         size = columns.stop - columns.start
         laid = Frames(frames.n_fft, frames.hop, size, frames.start - origin, frames.stop - origin)
         _frame(place, items[some], job, laid, segments, make)
-        _fft(place, segments, made, frames.n_fft, forward=True)
+        fft(place, segments, made, frames.n_fft, forward=True)
         if out is not None:
             target = _one_batch_axis(out, 2)[some, :, columns]
             made = made[: counts[index]].reshape(-1, size, n_bins)
             if _side_by_side(target, -1):
                 _transpose(place, made, target)
             else:
-                target[...] = made.swapaxes(1, 2)
+                copy_to(target, made.swapaxes(1, 2))
     if out is not None:
         return out
     return spectrum[: sum(counts)].reshape(*signal.shape[:-1], n_rows, n_bins).swapaxes(-1, -2)
@@ -185,31 +193,6 @@ def _pieces(n_batch: int, n_frames: int, limit: int) -> Iterator[tuple[slice, sl
     for item in range(n_batch):
         for first in range(0, n_frames, limit):
             yield slice(item, item + 1), slice(first, min(first + limit, n_frames))
-
-
-@contextmanager
-def stream_of(producer: Any, device: int) -> Iterator[None]:
-    """The producer's stream as the current one, for arrays borrowed from another library through DLPack.
-
-    producer : has ``__cuda_stream__()`` (torch.cuda.Stream and others), or is the address of a CUDA stream
-    """
-    with cupy.cuda.Device(device):
-        if hasattr(producer, "__cuda_stream__"):
-            stream = cupy.cuda.Stream.from_external(producer)
-        else:
-            stream = cupy.cuda.Stream.from_external(_Address(int(producer)))
-        with stream:
-            yield
-
-
-class _Address:
-    """A CUDA stream, known by its address alone."""
-
-    def __init__(self, address: int) -> None:
-        self._address = address
-
-    def __cuda_stream__(self) -> tuple[int, int]:
-        return 0, self._address
 
 
 class Part(NamedTuple):
@@ -259,14 +242,14 @@ def _gathered(
     batch, n_samples = array.shape[:-2], job.frames.n_samples
     items = _one_batch_axis(array, 2)
     direct = out is not None and _side_by_side(out, -1) and _common_stride(out.shape[:-1], out.strides[:-1])
-    signal = out if direct else cupy.empty((*batch, n_samples), dtype)
+    signal = out if direct else empty((*batch, n_samples), dtype)
     if signal.size:
         rows = signal.reshape(-1, n_samples)
         for part in _parts(job, items.shape[0], limit):
             run(place, items[part.items, :, part.columns], part, rows[part.items, part.samples])
     if out is None or direct:
         return signal
-    out[...] = signal
+    copy_to(out, signal)
     return out
 
 
@@ -300,22 +283,22 @@ def _inverse_fft(place: Place, spectrum: Any, job: Synthesis, kind: Kind) -> Any
     n_batch, n_bins, n_frames = spectrum.shape
     n_fft, count = job.frames.n_fft, n_batch * n_frames
     if not count:
-        return cupy.empty((n_batch, 0, n_fft), kind.dtype if job.onesided else kind.complex)
+        return empty((n_batch, 0, n_fft), kind.dtype if job.onesided else kind.complex)
     real_ends = int(job.onesided)
     nyquist = n_bins - 1 if n_fft % 2 == 0 else -1
     rows = spectrum.swapaxes(1, 2)
-    made = cupy.empty((_bucket(count, n_fft), n_bins), kind.complex)
+    made = empty((_bucket(count, n_fft), n_bins), kind.complex)
     if _side_by_side(rows, -1):
-        strides = (np.int64(stride // rows.itemsize) for stride in rows.strides[:2])
+        strides = map(np.int64, _steps(rows)[:2])
         sizes = (np.int64(n_batch), np.int64(n_frames), np.int32(n_bins))
         arguments = (rows, made, *sizes, *strides, np.int32(nyquist))
         blocks = _blocks(n_frames * n_bins)
-        _launch(place, "copy_rows", blocks, n_batch, arguments, XI_REAL=kind.real, XI_REAL_ENDS=real_ends)
+        launch(place, "copy_rows", blocks, n_batch, arguments, XI_REAL=kind.real, XI_REAL_ENDS=real_ends)
     else:
         target = made[:count].reshape(n_batch, n_frames, n_bins)
         _transpose(place, spectrum, target, real_ends, nyquist)
-    segments = cupy.empty((made.shape[0], n_fft), kind.dtype) if job.onesided else made
-    _fft(place, made, segments, n_fft, forward=False)
+    segments = empty((made.shape[0], n_fft), kind.dtype) if job.onesided else made
+    fft(place, made, segments, n_fft, forward=False)
     return segments[:count].reshape(n_batch, n_frames, n_fft)
 
 
@@ -328,8 +311,8 @@ def _overlap_add(place: Place, segments: Any, job: Synthesis, part: Part, signal
         values = _gain(place, gain, kind.real)
         n_head, tail_start, n_tail = gain.head.shape[0], gain.tail_start, gain.tail.shape[0]
     n_batch, n_samples = signal.shape
-    segment_batch, segment_frame = (stride // segments.itemsize for stride in segments.strides[:2])
-    signal_batch = signal.strides[0] // signal.itemsize
+    segment_batch, segment_frame = _steps(segments)[:2]
+    signal_batch = _steps(signal)[0]
     farthest = max(frames.span, abs(frames.start), abs(frames.stop)) + part.origin + frames.n_fft + frames.hop
     bits, index = _index(max(farthest, tail_start + n_tail))
     steps = (
@@ -346,7 +329,7 @@ def _overlap_add(place: Place, segments: Any, job: Synthesis, part: Part, signal
         *map(index, (frames.n_frames, frames.n_fft, frames.hop, frames.overlap, frames.start, n_samples)),
         *map(index, (part.origin, n_head, tail_start, n_tail)),
     )  # fmt: skip
-    _launch(
+    launch(
         place, "overlap_add", _blocks(-(-n_samples // vector)), n_batch, arguments,
         XI_REAL=kind.real, XI_VECTOR=vector, XI_PARTS=kind.parts, XI_KEEP=_KINDS[signal.dtype.name].parts,
         XI_GAIN=int(gain is not None), XI_INDEX_BITS=bits,
@@ -359,8 +342,7 @@ def _istft_fused(place: Place, spectrum: Any, job: Synthesis, part: Part, signal
     gain = _unit_gain(frames.hop) if job.gain is None else job.gain
     window, values = _window(place, job, "float", 1 / frames.n_fft), _gain(place, gain, "float")
     n_batch, n_samples = signal.shape
-    strides = [stride // spectrum.itemsize for stride in spectrum.strides]
-    signal_batch = signal.strides[0] // signal.itemsize
+    strides, signal_batch = _steps(spectrum), _steps(signal)[0]
     steps = (frames.hop, frames.start, signal_batch if n_batch > 1 else 0)
     threads = max(128, frames.n_fft // 16)
     sizes = (n_batch, *strides, signal_batch, frames.n_frames, frames.hop, frames.start, n_samples)
@@ -368,9 +350,9 @@ def _istft_fused(place: Place, spectrum: Any, job: Synthesis, part: Part, signal
         spectrum, window, _turns(place, frames.n_fft), values, signal,
         *map(np.int64, (*sizes, part.origin, gain.head.shape[0], gain.tail_start, gain.tail.shape[0])),
     )  # fmt: skip
-    _launch(
+    launch(
         place, "istft_fused", -(-n_samples // _TILE), n_batch, arguments, threads,
-        XI_LOG2_N_FFT=frames.n_fft.bit_length() - 1, XI_THREADS=threads, XI_TILE=_TILE,
+        XI_LOG2_N_FFT=frames.n_fft.bit_length() - 1, XITHREADS=threads, XI_TILE=_TILE,
         XI_WIDTH=min(2, _vector(4, steps, (window, values, signal))),
         XI_BY_TIME=int(abs(strides[2]) < abs(strides[1])),
     )  # fmt: skip
@@ -383,10 +365,10 @@ def _frame(place: Place, signal: Any, job: Analysis, frames: Frames, segments: A
     """
     kind = _KINDS[signal.dtype.name]
     if not _side_by_side(signal, -1):
-        signal = cupy.ascontiguousarray(signal)
+        signal = contiguous(signal)
     window = _window(place, job, kind.real, 1)
     n_batch, n_samples = signal.shape
-    signal_batch = signal.strides[0] // signal.itemsize
+    signal_batch = _steps(signal)[0]
     size = frames.n_frames * frames.n_fft
     farthest = max(frames.span, abs(frames.start), abs(frames.stop)) + 2 * n_samples + frames.hop
     bits, index = _index(max(farthest, size))
@@ -397,7 +379,7 @@ def _frame(place: Place, signal: Any, job: Analysis, frames: Frames, segments: A
         *map(index, (frames.n_frames, frames.n_fft, frames.hop, frames.start, n_samples)),
         np.int32(PAD_MODES.index(job.pad_mode)),
     )  # fmt: skip
-    _launch(
+    launch(
         place, "frame", _blocks(size // vector), n_batch, arguments,
         XI_REAL=kind.real, XI_VECTOR=vector, XI_PARTS=kind.parts, XI_MAKE=make,
         XI_INDEX_BITS=bits,
@@ -407,88 +389,47 @@ def _frame(place: Place, signal: Any, job: Analysis, frames: Frames, segments: A
 def _transpose(place: Place, array: Any, target: Any, real_ends: int = 0, nyquist: int = -1) -> None:
     """Array (n_batch, n_rows, n_cols) into target (n_batch, n_cols, n_rows), whose last axis is contiguous."""
     if not _side_by_side(array, -1):
-        array = cupy.ascontiguousarray(array)
+        array = contiguous(array)
     kind = _KINDS[array.dtype.name]
     n_batch, n_rows, n_cols = array.shape
-    strides = (stride // array.itemsize for stride in (*array.strides[:2], *target.strides[:2]))
+    strides = (*_steps(array)[:2], *_steps(target)[:2])
     tiles = -(-n_rows // 32) * -(-n_cols // 32)
     arguments = (array, target, *map(np.int64, (n_batch, n_rows, n_cols, *strides, nyquist)))
-    _launch(
+    launch(
         place, "transpose", tiles, n_batch, arguments, XI_REAL=kind.real, XI_PARTS=kind.parts, XI_REAL_ENDS=real_ends
     )  # fmt: skip
-
-
-def _fft(place: Place, array: Any, target: Any, n_fft: int, forward: bool) -> None:
-    """FFT of every row of `array` into the rows of `target`, not normalised; may destroy `array`."""
-    cufft = _cufft()
-    fft_type = getattr(cufft, _FFT_TYPES[array.dtype.name, target.dtype.name])
-    direction = cufft.CUFFT_FORWARD if forward else cufft.CUFFT_INVERSE
-    _plan(place, n_fft, fft_type, array.shape[0]).fft(array, target, direction)
-
-
-def _launch(
-    place: Place, name: str, blocks: int, n_batch: int, arguments: tuple, threads: int = _THREADS, **macros: Any
-) -> None:
-    grid = (min(max(1, blocks), _MAX_GRID[0]), min(max(1, n_batch), _MAX_GRID[1]))
-    kernel(name, place.device, **macros)(grid, (threads,), arguments)
-
-
-@cache
-def kernel(name: str, device: int, **macros: Any) -> Any:
-    """Function `name` of cuda/<name>.cu, compiled for these macros; CuPy keeps the binary on disk."""
-    path = files(__package__) / "cuda" / f"{name}.cu"
-    code = f'#line 1 "{str(path).replace(os.sep, "/")}"\n{path.read_text()}'
-    options = ("-std=c++17", *(f"-D{key}={value}" for key, value in sorted(macros.items())))
-    try:
-        return cupy.RawModule(code=code, options=options).get_function(name)
-    except Exception as cause:
-        raise RuntimeError(f"CuPy could not compile {name}.cu ({' '.join(options)}): {cause}") from cause
-
-
-@lru_cache(maxsize=32)
-def _plan(place: Place, n_fft: int, fft_type: int, rows: int) -> Any:
-    """A cuFFT plan of our own: CuPy's cache shares work areas between streams (cupy#8079)."""
-    return _cufft().Plan1d(n_fft, fft_type, rows)
-
-
-@lru_cache(maxsize=1)
-def _cufft() -> Any:
-    try:
-        from cupy.cuda import cufft
-    except ImportError as cause:
-        raise ImportError(f"CuPy has no cuFFT (pip install 'xp-istft[cuda13]' brings it): {cause}") from cause
-    return cufft
 
 
 def _window(place: Place, job: Synthesis | Analysis, real: str, scale: float) -> Any:
     """The job's window times `scale`, on the device; in the order of the place's stream."""
     if job.followed:  # on the device already
         return (job.window * scale).astype(_REAL[real])
-    return _uploaded_window(place, job, real, scale)
+    return uploaded(place, _window_values, job, real, scale)
 
 
-@lru_cache(maxsize=128)
-def _uploaded_window(place: Place, job: Synthesis | Analysis, real: str, scale: float) -> Any:
+def _window_values(job: Synthesis | Analysis, real: str, scale: float) -> np.ndarray:
     window = np.ones(job.frames.n_fft) if job.window is None else job.window
-    return cupy.asarray((window * scale).astype(_REAL[real]))
+    return (window * scale).astype(_REAL[real])
 
 
 def _gain(place: Place, gain: HopPeriodic, real: str) -> Any:
     """Head, period and tail of the gain, one after the other, on the device."""
     if not isinstance(gain.period, np.ndarray):
         return cupy.concatenate([gain.head, gain.period, gain.tail]).astype(_REAL[real])
-    return _uploaded_gain(place, gain, real)
+    return uploaded(place, _gain_values, gain, real)
 
 
-@lru_cache(maxsize=128)
-def _uploaded_gain(place: Place, gain: HopPeriodic, real: str) -> Any:
-    return cupy.asarray(np.concatenate([gain.head, gain.period, gain.tail]).astype(_REAL[real]))
+def _gain_values(gain: HopPeriodic, real: str) -> np.ndarray:
+    return np.concatenate([gain.head, gain.period, gain.tail]).astype(_REAL[real])
 
 
-@lru_cache(maxsize=32)
 def _turns(place: Place, n_fft: int) -> Any:
     """exp(2 pi i k / n_fft), on the device."""
-    return cupy.asarray(np.exp(2j * np.pi * np.arange(n_fft) / n_fft).astype(np.complex64))
+    return uploaded(place, _turn_values, n_fft)
+
+
+def _turn_values(n_fft: int) -> np.ndarray:
+    return np.exp(2j * np.pi * np.arange(n_fft) / n_fft).astype(np.complex64)
 
 
 @lru_cache(maxsize=32)
@@ -497,17 +438,9 @@ def _unit_gain(hop: int) -> HopPeriodic:
     return HopPeriodic(np.zeros(0), np.ones(hop), np.zeros(0), 2**62)
 
 
-@contextmanager
-def _queue(array: Any) -> Iterator[Place]:
-    """The array's device as the current one, and the place on it where this thread's work goes."""
-    with cupy.cuda.Device(array.device.id):
-        yield Place(array.device.id, threading.get_ident(), cupy.cuda.get_current_stream().ptr)
-
-
 def _rows_at_once(row_bytes: int, n_fft: int) -> int:
     """Frames whose scratch stays within the limit, and which cuFFT can count."""
-    limit = int(os.environ.get("XP_ISTFT_SCRATCH_BYTES", _SCRATCH_BYTES))
-    return max(1, min(limit // row_bytes, (2**31 - 1 - _SPARE_BYTES // 4) // n_fft))
+    return max(1, min(scratch_bytes() // row_bytes, (2**31 - 1 - _SPARE_BYTES // 4) // n_fft))
 
 
 def _bucket(rows: int, n_fft: int) -> int:
@@ -519,7 +452,7 @@ def _bucket(rows: int, n_fft: int) -> int:
 
 def _vector(sample_bytes: int, steps: tuple[int, ...], arrays: tuple[Any, ...]) -> int:
     """How many samples one thread can load at once: all steps multiples of it, all arrays aligned to it."""
-    width = max(1, _VECTOR_BYTES // sample_bytes)
+    width = max(1, VECTOR_BYTES // sample_bytes)
     while width > 1 and (
         any(step % width for step in steps) or any(array.data.ptr % (width * array.itemsize) for array in arrays)
     ):
@@ -533,7 +466,27 @@ def _index(farthest: int) -> tuple[int, type]:
 
 
 def _blocks(threads: int) -> int:
-    return -(-threads // _THREADS)
+    return -(-threads // THREADS)
+
+
+def _steps(array: Any) -> tuple[int, ...]:
+    """The strides in elements."""
+    if _misplaced(array, array.itemsize):
+        raise RuntimeError(f"a kernel got elements of {array.itemsize} bytes at {_alignment(array)}")
+    return tuple(stride // array.itemsize for stride in array.strides)
+
+
+def _misplaced(array: Any, size: int, axes: int | None = None) -> int:
+    """0 where the address and the strides of the first `axes` (all) are multiples of `size`, a power of 2."""
+    address = array.data.ptr
+    for length, stride in zip(array.shape[:axes], array.strides, strict=False):
+        if length > 1:
+            address |= stride
+    return address % size if array.size else 0
+
+
+def _alignment(array: Any) -> str:
+    return f"address {array.data.ptr} and strides {tuple(array.strides)}"
 
 
 def _side_by_side(array: Any, axis: int) -> bool:
@@ -543,6 +496,8 @@ def _side_by_side(array: Any, axis: int) -> bool:
 
 def _one_batch_axis(array: Any, last: int) -> Any:
     """(n_batch, *the last axes): a view where the batch axes have one common stride."""
+    if not _common_stride(array.shape[:-last], array.strides[:-last]):
+        not_kept()
     return array.reshape(math.prod(array.shape[:-last]), *array.shape[-last:])
 
 

@@ -3,9 +3,10 @@
 Beside kernels and FFT plans it has the functions of the Array API, NumPy's own on the memory of device arrays. It
 refuses what CuPy refuses (NumPy arrays where device arrays are due, empty FFT batches) and what CuPy would let pass
 to go wrong on a device: scalars of the wrong size, arrays of another device, work on another stream than the one that
-filled or allocated an array, plans shared between streams or threads, reads and writes beyond an array. Fresh memory is
-NaN, and complex-to-real transforms destroy their input. Everything that is queued, copied or waited for is written down
-in a `Trace`.
+filled or allocated an array, plans shared between streams or threads, or by a stream and a later one of the same
+address, reads and writes beyond an array. Fresh memory is NaN, and complex-to-real transforms destroy their input.
+Graphs are captured, refuse to capture what CUDA cannot, and to be replayed on memory or by plans that are gone.
+Everything that is queued, copied or waited for is written down in a `Trace`.
 
     fake = FakeCupy(engine)                     engine(code, options): an object whose get_function(name) runs a kernel
     with fake.installed(monkeypatch, *users):   `import cupy` gives the fake, array_api_compat takes its arrays for
@@ -15,12 +16,14 @@ in a `Trace`.
 from __future__ import annotations
 
 import operator
+import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import array_api_compat
@@ -72,7 +75,7 @@ class _Block:
     def __init__(self, fake: FakeCupy, array: np.ndarray, stream: int | None) -> None:
         self.fake, self.array, self.stream = fake, array, stream
         self.device = fake.current_device()
-        self.readonly_copy: np.ndarray | None = None
+        self.pool = fake.current_pool()
         fake.trace.live_bytes += array.nbytes
         fake.trace.peak_bytes = max(fake.trace.peak_bytes, fake.trace.live_bytes)
 
@@ -87,6 +90,11 @@ class FakeCupy:
         self.engine, self.n_devices = engine, n_devices
         self.trace = Trace()
         self._local = threading.local()
+        self._free: list[int] = []  # addresses of streams that were destroyed
+        self._streams = 100
+        self.incarnations: dict[int, int] = {}  # how many streams had an address before
+        self.ordered: set[tuple[Any, Any]] = set()  # streams that waited for an event of another
+        self.captures: dict[int, list[tuple[list[Any], Callable[[], Any]]]] = {}  # by the address of the stream
         self.ndarray = type("ndarray", (_Array,), {"fake": self, "__module__": "cupy"})
         self.modules = self._modules()
 
@@ -94,15 +102,20 @@ class FakeCupy:
 
     def _state(self) -> Any:
         if not hasattr(self._local, "devices"):
-            self._local.devices, self._local.streams = [0], {}
+            self._local.devices, self._local.streams, self._local.pools = [0], {}, [None]
         return self._local
+
+    def _stack(self) -> list[Any]:
+        return self._state().streams.setdefault(self.current_device(), [self.modules["cupy.cuda"].Stream(null=True)])
 
     def current_device(self) -> int:
         return self._state().devices[-1]
 
     def current_stream(self) -> int:
-        stack = self._state().streams.setdefault(self.current_device(), [0])
-        return stack[-1]
+        return self._stack()[-1].ptr
+
+    def current_pool(self) -> Any:
+        return self._state().pools[-1]
 
     @contextmanager
     def device(self, number: int) -> Iterator[None]:
@@ -113,13 +126,50 @@ class FakeCupy:
             self._state().devices.pop()
 
     @contextmanager
-    def stream(self, pointer: int) -> Iterator[None]:
-        stack = self._state().streams.setdefault(self.current_device(), [0])
-        stack.append(pointer)
+    def stream(self, stream: Any) -> Iterator[None]:
+        stack = self._stack()
+        stack.append(stream)
         try:
             yield
         finally:
             stack.pop()
+
+    @contextmanager
+    def allocator(self, malloc: Any) -> Iterator[None]:
+        self._state().pools.append(malloc.__self__)
+        try:
+            yield
+        finally:
+            self._state().pools.pop()
+
+    def created(self) -> int:
+        """The address of a new stream: that of one that was destroyed, if there is one."""
+        if self._free:
+            return self._free.pop()
+        self._streams += 1
+        return self._streams
+
+    def destroyed(self, address: int) -> None:
+        self.incarnations[address] = self.incarnations.get(address, 0) + 1
+        self._free.append(address)
+
+    def who(self, address: int) -> tuple[int, int]:
+        """A stream, told from those of the same address before."""
+        return address, self.incarnations.get(address, 0)
+
+    # ---- graphs ----
+
+    def submit(self, arrays: tuple[Any, ...], work: Callable[[], Any]) -> None:
+        """Does the work, or writes it down where a graph captures the stream."""
+        capture = self.captures.get(self.current_stream())
+        if capture is None:
+            work()
+        else:
+            capture.append(([_hold(array.block) for array in arrays], work))
+
+    def cannot_be_captured(self, what: str) -> None:
+        if self.current_stream() in self.captures:
+            raise RuntimeError(f"cudaErrorStreamCaptureUnsupported: {what}")
 
     # ---- arrays ----
 
@@ -128,10 +178,17 @@ class FakeCupy:
         root = host
         while isinstance(root.base, np.ndarray):
             root = root.base
-        return self.ndarray(_Block(self, root, None), host)
+        return self.ndarray.of(_Block(self, root, None), host)
 
     def fresh(self, array: np.ndarray) -> Any:
-        return self.ndarray(_Block(self, array, self.current_stream()), array)
+        return self.ndarray.of(_Block(self, array, self.current_stream()), array)
+
+    def from_dlpack(self, array: Any) -> Any:
+        """Memory of another library, which is asked to order it for the current stream, as CuPy asks."""
+        per_thread = os.environ.get("CUPY_CUDA_PER_THREAD_DEFAULT_STREAM", "0") != "0"
+        if (self.current_stream() or (2 if per_thread else 1)) == 2:
+            raise BufferError("per-thread default stream is not supported")  # as torch says
+        return self.on_device(np.from_dlpack(array))
 
     def empty(self, shape: Any, dtype: Any = np.float64) -> Any:
         array = np.empty(shape, dtype)
@@ -142,6 +199,7 @@ class FakeCupy:
     def asarray(self, array: Any, dtype: Any = None, *, device: Any = None, copy: bool | None = None) -> Any:
         if isinstance(array, self.ndarray):
             return array if dtype in (None, array.dtype) and not copy else array.astype(dtype or array.dtype)
+        self.cannot_be_captured("a copy from memory of the host")
         self.trace.uploads += 1
         with device or nullcontext():
             return self.fresh(np.array(array, dtype))
@@ -216,6 +274,7 @@ class FakeCupy:
         cupy.__dict__.update(
             ndarray=self.ndarray,
             empty=self.empty,
+            from_dlpack=self.from_dlpack,
             asarray=self.asarray,
             ascontiguousarray=self.ascontiguousarray,
             may_share_memory=self.may_share_memory,
@@ -225,7 +284,11 @@ class FakeCupy:
         cuda.__dict__.update(
             Device=lambda device=None: _Device(self, self.current_device() if device is None else device),
             Stream=type("Stream", (_Stream,), {"fake": self}),
-            get_current_stream=lambda device_id=-1: SimpleNamespace(ptr=self.current_stream()),
+            ExternalStream=type("ExternalStream", (_ExternalStream,), {"fake": self}),
+            Event=lambda block=False, disable_timing=False: _Event(self),
+            get_current_stream=lambda device_id=-1: self._stack()[-1],
+            MemoryPool=_MemoryPool,
+            using_allocator=self.allocator,
             is_available=lambda: True,
             cufft=cufft,
         )
@@ -269,8 +332,17 @@ class _Array:
     fake: FakeCupy
     __array_ufunc__ = None
 
-    def __init__(self, block: _Block, host: np.ndarray) -> None:
-        self.block, self.host = block, host
+    def __init__(self, shape: Any, dtype: Any = float, memptr: Any = None, strides: Any = None) -> None:
+        root = memptr.block.array
+        bytes_of = np.lib.stride_tricks.as_strided(root, (root.size,), (root.itemsize,)).view(np.uint8)
+        self.block = memptr.block
+        self.host = np.ndarray(shape, dtype, bytes_of, memptr.ptr - root.ctypes.data, strides)
+
+    @classmethod
+    def of(cls, block: _Block, host: np.ndarray) -> Any:
+        array = object.__new__(cls)
+        array.block, array.host = block, host
+        return array
 
     shape = property(lambda self: self.host.shape)
     ndim = property(lambda self: self.host.ndim)
@@ -280,7 +352,7 @@ class _Array:
     itemsize = property(lambda self: self.host.itemsize)
     nbytes = property(lambda self: self.host.nbytes)
     flags = property(lambda self: self.host.flags)
-    data = property(lambda self: SimpleNamespace(ptr=self.host.ctypes.data))
+    data = property(lambda self: _Pointer(self.block, self.host.ctypes.data))
     device = property(lambda self: _Device(self.fake, self.block.device))
 
     def __array__(self, *_: Any, **__: Any) -> Any:
@@ -342,11 +414,13 @@ class _Array:
     def __setitem__(self, key: Any, value: Any) -> None:
         if isinstance(value, np.ndarray):
             raise TypeError("a NumPy array where a CuPy array is due")
-        self.fake.queue("copy", (self, value) if isinstance(value, _Array) else (self,))
-        self.host[key] = value.host if isinstance(value, _Array) else value
+        arrays = (self, value) if isinstance(value, _Array) else (self,)
+        self.fake.queue("copy", arrays)
+        target, source = self.host[key], value.host if isinstance(value, _Array) else value
+        self.fake.submit(arrays, lambda: np.copyto(target, source))
 
     def _view(self, host: np.ndarray) -> Any:
-        return type(self)(self.block, host)
+        return type(self).of(self.block, host)
 
     def _copied(self, host: np.ndarray) -> Any:
         made = self.fake.fresh(host)
@@ -364,6 +438,7 @@ class _Array:
 
 class _RawModule:
     def __init__(self, fake: FakeCupy, code: str, options: tuple[str, ...]) -> None:
+        fake.cannot_be_captured("loading a module")
         self.fake, self.options = fake, options
         self.module = fake.engine(code, options)
         self.device = fake.current_device()
@@ -382,7 +457,7 @@ class _RawModule:
             if self.device != self.fake.current_device():
                 raise RuntimeError(f"{name} was loaded for device {self.device}")
             plain = tuple(argument.memory() if isinstance(argument, _Array) else argument for argument in arguments)
-            kernel(grid, block, plain, shared_mem=shared_mem)
+            self.fake.submit(arrays, lambda: kernel(grid, block, plain, shared_mem=shared_mem))
 
         return launch
 
@@ -394,13 +469,19 @@ class _Plan1d:
         if not 0 < batch < 2**31 or not 0 < nx < 2**31:
             raise RuntimeError("CUFFT_INVALID_SIZE")
         self.fake, self.nx, self.fft_type, self.batch = fake, nx, fft_type, batch
+        fake.cannot_be_captured("the memory of a plan")
         self.place = (fake.current_device(), threading.get_ident(), fake.current_stream())
+        self.user = fake.who(fake.current_stream())
         fake.trace.plans += 1
 
     def fft(self, a: Any, out: Any, direction: int) -> None:
         fake, half = self.fake, self.nx // 2 + 1
         if self.place != (fake.current_device(), threading.get_ident(), fake.current_stream()):
             raise RuntimeError("a plan, and so its work area, is used in two streams or threads")
+        user = fake.who(fake.current_stream())
+        if user != self.user and (self.user, user) not in fake.ordered:
+            raise RuntimeError("a plan, and so its work area, is used by a stream and a later one of its address")
+        self.user = user
         types = _TYPES[self.fft_type]
         if (a.dtype.type, out.dtype.type) != types:
             raise RuntimeError(f"CUFFT_INVALID_TYPE: {a.dtype} to {out.dtype}")
@@ -412,6 +493,18 @@ class _Plan1d:
         if x.size < self.batch * widths[0] or y.size < self.batch * widths[1]:
             raise RuntimeError("cuFFT reads or writes beyond an array")
         fake.queue("cufft", (a, out))
+        gone = weakref.ref(self)
+
+        def work() -> None:
+            plan = gone()
+            if plan is None:
+                raise RuntimeError("a graph was replayed whose plan was destroyed")
+            plan._transform(x, y, widths, direction)
+
+        fake.submit((a, out), work)
+
+    def _transform(self, x: np.ndarray, y: np.ndarray, widths: list[int], direction: int) -> None:
+        half = self.nx // 2 + 1
         rows = x.reshape(self.batch, widths[0]).astype(np.complex128 if widths[0] == half else x.dtype)
         if self.fft_type in (C2R, Z2D):
             if direction != 1:
@@ -458,22 +551,77 @@ class _Device:
         return f"<CUDA Device {self.id}>"
 
 
+class _Pointer:
+    def __init__(self, block: _Block, address: int) -> None:
+        self.block, self.ptr = block, address
+
+    def __add__(self, offset: int) -> _Pointer:
+        return _Pointer(self.block, self.ptr + offset)
+
+
+class _MemoryPool:
+    """What is freed stays the pool's, as long as that is there."""
+
+    def malloc(self, size: int) -> Any:
+        raise NotImplementedError("the fake allocates by itself")
+
+
+def _hold(block: _Block) -> Callable[[], bool]:
+    """Whether the memory is still there for who has its address alone."""
+    held = weakref.ref(block)
+    pool = None if block.pool is None else weakref.ref(block.pool)
+    return lambda: held() is not None or (pool is not None and pool() is not None)
+
+
+class _Graph:
+    def __init__(self, fake: FakeCupy, works: list[tuple[list[Any], Callable[[], Any]]]) -> None:
+        self._fake, self._works = fake, works
+
+    def launch(self, stream: Any = None) -> None:
+        for there, work in self._works:
+            if not all(each() for each in there):
+                raise RuntimeError("a graph was replayed on memory that was freed")
+            work()
+
+
+class _Event:
+    def __init__(self, fake: FakeCupy) -> None:
+        self.fake, self.user = fake, None
+
+    def record(self, stream: Any) -> None:
+        self.fake.cannot_be_captured("an event that is waited for outside")
+        self.user = self.fake.who(stream.ptr)
+
+
 class _Stream:
     fake: FakeCupy
+    _foreign_stream_ref: Any = None
 
-    def __init__(self, ptr: int = 0) -> None:
-        self.ptr = ptr
+    def __init__(self, null: bool = False, non_blocking: bool = False) -> None:
+        self.ptr = 0 if null else self.fake.created()
         self._contexts: list[Any] = []
+
+    def __del__(self) -> None:
+        if self.ptr > 2 and self._foreign_stream_ref is None:
+            self.fake.destroyed(self.ptr)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Stream) and other.ptr == self.ptr
+
+    def __hash__(self) -> int:
+        return self.ptr
 
     @classmethod
     def from_external(cls, obj: Any) -> Any:
         version, pointer = obj.__cuda_stream__()
         if version != 0:
             raise ValueError("unknown version of the CUDA stream protocol")
-        return cls(pointer)
+        stream = cls.__new__(cls)
+        stream.ptr, stream._contexts, stream._foreign_stream_ref = pointer, [], obj
+        return stream
 
     def __enter__(self) -> Any:
-        self._contexts.append(self.fake.stream(self.ptr))
+        self._contexts.append(self.fake.stream(self))
         self._contexts[-1].__enter__()
         return self
 
@@ -481,4 +629,31 @@ class _Stream:
         self._contexts.pop().__exit__(*details)
 
     def synchronize(self) -> None:
+        self.fake.cannot_be_captured("waiting for a stream")
         self.fake.trace.waits += 1
+
+    def wait_event(self, event: Any) -> None:
+        if event.user is not None:
+            self.fake.cannot_be_captured("waiting for an event of outside")
+            self.fake.ordered.add((event.user, self.fake.who(self.ptr)))
+
+    def begin_capture(self, mode: Any = None) -> None:
+        if self.ptr < 2:
+            raise RuntimeError("cannot capture on the default (legacy) stream")
+        self.fake.captures[self.ptr] = []
+
+    def end_capture(self) -> _Graph:
+        return _Graph(self.fake, self.fake.captures.pop(self.ptr))
+
+    def is_capturing(self) -> bool:
+        return self.ptr in self.fake.captures
+
+
+class _ExternalStream(_Stream):
+    """A stream of which the address alone is known."""
+
+    def __init__(self, ptr: int, device_id: int = -1) -> None:
+        self.ptr, self._contexts = ptr, []
+
+    def __del__(self) -> None:
+        """Whoever made the stream destroys it."""

@@ -1,0 +1,1 @@
+"""The kernels, and how a call of them is queued."""
