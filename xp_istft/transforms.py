@@ -14,10 +14,10 @@ from .arguments import SYMBOLS, error, integer, public
 from .arrays import LAST, LAST_TWO, moved
 from .backends import backend_for
 from .dtypes import COMPLEX, REAL, dtype_name
-from .frames import Padding
+from .frames import Frames, Padding
 from .frequencies.grids import Frequencies
 from .frequencies.solvers import Adjoint, Dual, PerFrame, Solver
-from .jobs import Synthesis
+from .jobs import Analysis, Synthesis
 from .transform import STFT, array_size, forward, inverse, laid_out, read_length
 
 # Parameters of these types are looked up as they are.
@@ -392,7 +392,7 @@ def frame(
     if pad_mode is None:
         raise error(TypeError, "frame", "pad_mode", "a name", None)
     job = made.analysis("frame", x.shape[-1], x)
-    return backend.frame(x, replace(job, window=None) if window is None else job)
+    return backend.frame(x, _unwindowed(job) if window is None else job)
 
 
 @public
@@ -457,8 +457,31 @@ def overlap_add(
         padding=padding,
     )  # fmt: skip
     laid = laid_out(function, "segments", made.placement, n_frames, read_length(function, length))
-    windows = None if window is None else made.analysis(function, made.n_fft, segments).window
-    return backend.overlap_add(segments, Synthesis(laid, windows, None))
+    framing = None if window is None else made.analysis(function, made.n_fft, segments)
+    return backend.overlap_add(segments, _summing(laid, framing))
+
+
+def _unwindowed(job: Analysis) -> Analysis:
+    """The job with a window of ones. Equal calls have one job, as elsewhere: backends keep what they made for it."""
+    return _ones(job) if type(job.frames.n_frames) not in SYMBOLS else replace(job, window=None)
+
+
+def _summing(laid: Frames, framing: Analysis | None) -> Synthesis:
+    """The sum of frames that lie so, times the window of `framing`."""
+    open_sizes = type(laid.n_frames) in SYMBOLS or type(laid.stop) in SYMBOLS
+    if open_sizes or (framing is not None and framing.followed):
+        return Synthesis(laid, None if framing is None else framing.window, None)
+    return _sums(laid, framing)
+
+
+@lru_cache(maxsize=64)
+def _ones(job: Analysis) -> Analysis:
+    return replace(job, window=None)
+
+
+@lru_cache(maxsize=64)
+def _sums(laid: Frames, framing: Analysis | None) -> Synthesis:
+    return Synthesis(laid, None if framing is None else framing.window, None)
 
 
 def _floating(function: str, name: str, array: Any) -> None:

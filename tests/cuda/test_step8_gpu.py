@@ -116,22 +116,50 @@ def test_streams_do_not_disturb_each_other(cupy, random):
             np.testing.assert_array_equal(mine.get(), its)
 
 
-def test_a_repeated_call_is_captured_in_a_graph(cupy, random):
+@pytest.mark.parametrize("engine", ["cufft", "fused"])
+def test_graphs_keep_what_they_work_with(cupy, random, engine):
+    """Replayed after all plans and windows were given up elsewhere, and the pools' free memory to others."""
+    from xp_istft.backends.cupy import GraphMemory
+
     spectrum = cupy.asarray(random.standard_normal((2, 257, 100, 2)).view(complex)[..., 0].astype(np.complex64))
-    stream = cupy.cuda.Stream(non_blocking=True)
+    stream, memory = cupy.cuda.Stream(non_blocking=True), GraphMemory()
     cupy.cuda.Device().synchronize()
-    with stream:
+    with stream, xi.gpu_engine(engine):
         out = cupy.empty((2, 64 * 2 * 99), np.float32)
-        xi.istft(spectrum, hop_length=128, out=out)
-        stream.synchronize()
+        with memory:
+            xi.istft(spectrum, hop_length=128, out=out)
         want = out.get()
         stream.begin_capture()
-        xi.istft(spectrum, hop_length=128, out=out)
+        with memory:
+            xi.istft(spectrum, hop_length=128, out=out)
         graph = stream.end_capture()
+        for n_fft in range(100, 140):
+            xi.istft(xi.stft(cupy.zeros(4 * n_fft, np.float32), n_fft), n_fft=n_fft)
+        cupy.get_default_memory_pool().free_all_blocks()
+        poison = [cupy.full(1 << 20, cupy.nan, np.float32) for _ in range(16)]
         out.fill(0)
         graph.launch()
         stream.synchronize()
         np.testing.assert_array_equal(out.get(), want)
+        assert all(bool(cupy.isnan(each).all()) for each in poison)
+
+
+def test_torch_captures_a_graph(cupy, random):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no CUDA device")
+    from xp_istft.backends.cupy import GraphMemory
+
+    spectrum = torch.asarray(random.standard_normal((2, 257, 100)) + 0j, dtype=torch.complex64, device="cuda")
+    stream, memory, graph = torch.cuda.Stream(), GraphMemory(), torch.cuda.CUDAGraph()
+    with torch.cuda.stream(stream), memory:
+        want = xi.istft(spectrum, hop_length=128)
+    with torch.cuda.graph(graph, stream=stream), memory:
+        signal = xi.istft(spectrum, hop_length=128)
+    signal.zero_()
+    graph.replay()
+    torch.cuda.synchronize()
+    assert torch.equal(signal, want)
 
 
 def test_every_device_gives_the_same(cupy, random):

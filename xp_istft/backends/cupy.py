@@ -352,7 +352,7 @@ def _istft_fused(place: Place, spectrum: Any, job: Synthesis, part: Part, signal
     )  # fmt: skip
     launch(
         place, "istft_fused", -(-n_samples // _TILE), n_batch, arguments, threads,
-        XI_LOG2_N_FFT=frames.n_fft.bit_length() - 1, XITHREADS=threads, XI_TILE=_TILE,
+        XI_LOG2_N_FFT=frames.n_fft.bit_length() - 1, XI_THREADS=threads, XI_TILE=_TILE,
         XI_WIDTH=min(2, _vector(4, steps, (window, values, signal))),
         XI_BY_TIME=int(abs(strides[2]) < abs(strides[1])),
     )  # fmt: skip

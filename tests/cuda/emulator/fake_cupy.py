@@ -629,7 +629,8 @@ class _Stream:
         self._contexts.pop().__exit__(*details)
 
     def synchronize(self) -> None:
-        self.fake.cannot_be_captured("waiting for a stream")
+        if self.fake.captures:  # of this stream or, as torch captures, of any
+            raise RuntimeError("cudaErrorStreamCaptureUnsupported: waiting for a stream")
         self.fake.trace.waits += 1
 
     def wait_event(self, event: Any) -> None:

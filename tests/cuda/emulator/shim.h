@@ -2,7 +2,7 @@
 // __syncthreads. Shared memory is filled with NaN before every block, so stale and unwritten values show; threads of a
 // block run one at a time, as fibers, in forward, reverse or shuffled order, and switch at barriers only.
 //
-// What it cannot see: launch limits, warps, memory order, coalescing, bank conflicts, misaligned vector loads.
+// What it cannot see: launch limits, warps, memory order, coalescing, bank conflicts.
 #pragma once
 #include <stdint.h>
 #include <stdio.h>
@@ -69,6 +69,7 @@ struct Fiber {
 
 constexpr size_t stack_bytes = 256 << 10;
 static Order order = forward;
+static bool misaligned = false;  // an access was, whose check -fsanitize=alignment put there
 static uint64_t random_state = 1;
 static std::vector<Fiber*> pool;
 static std::vector<unsigned> to_start;
@@ -232,7 +233,8 @@ inline void run_block(unsigned n_threads)
   }
 }
 
-template <class Call> void run_grid(Call call)
+// Every block or, where `only` names one (x, y), that one of the grid.
+template <class Call> void run_grid(Call call, const unsigned* only)
 {
   const unsigned n_threads = blockDim.x * blockDim.y * blockDim.z;
   kernel = (void*)&call;
@@ -240,8 +242,10 @@ template <class Call> void run_grid(Call call)
   for (unsigned z = 0; z < gridDim.z; ++z)
     for (unsigned y = 0; y < gridDim.y; ++y)
       for (unsigned x = 0; x < gridDim.x; ++x) {
+        if (only[0] != ~0u) x = only[0], y = only[1];
         blockIdx = {x, y, z};
         run_block(n_threads);
+        if (only[0] != ~0u) return;
       }
 }
 
@@ -265,14 +269,14 @@ template <class... A> const char* signature(void (*)(A...))
 }
 
 template <class... A, size_t... I>
-void launch_with(void (*function)(A...), void** arguments, std::index_sequence<I...>)
+void launch_with(void (*function)(A...), void** arguments, const unsigned* only, std::index_sequence<I...>)
 {
-  run_grid([=] { function(*(std::remove_cv_t<A>*)arguments[I]...); });
+  run_grid([=] { function(*(std::remove_cv_t<A>*)arguments[I]...); }, only);
 }
 
-// `shape` is the grid and the block, three numbers each.
+// Whether all loads and stores were aligned. `shape`: the grid and the block, three numbers each, and the only block.
 template <class... A>
-void launch(void (*function)(A...), const unsigned* shape, void** arguments, int chosen_order, unsigned chosen_seed)
+bool launch(void (*function)(A...), const unsigned* shape, void** arguments, int chosen_order, unsigned chosen_seed)
 {
   gridDim = {shape[0], shape[1], shape[2]};
   blockDim = {shape[3], shape[4], shape[5]};
@@ -280,8 +284,14 @@ void launch(void (*function)(A...), const unsigned* shape, void** arguments, int
   random_state = chosen_seed;
   const unsigned before = _mm_getcsr();
   _mm_setcsr(before | 0x8040);  // float32 denormals flush to zero, as with CuPy's -ftz=true
-  launch_with(function, arguments, std::index_sequence_for<A...>{});
+  misaligned = false;
+  launch_with(function, arguments, shape + 6, std::index_sequence_for<A...>{});
   _mm_setcsr(before);
+  return !misaligned;
 }
 
 }  // namespace shim
+
+#ifndef SHIM_ASAN
+extern "C" void __ubsan_handle_type_mismatch_v1(void*, uintptr_t) { shim::misaligned = true; }
+#endif

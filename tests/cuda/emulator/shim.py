@@ -23,6 +23,7 @@ HEADER = Path(__file__).with_name("shim.h")
 MAX_THREADS, MAX_GRID = 1024, (2**31 - 1, 65535, 65535)
 ORDERS = ("forward", "reverse", "shuffled")
 _FLAGS = ("-std=c++17", "-O1", "-mfma", "-ffp-contract=fast", "-fPIC", "-shared", "-Wall", "-Wno-unknown-pragmas")
+_ALIGNED = ("-fsanitize=alignment", "-Wl,-Bsymbolic")  # reports to a function of the shim
 _SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g")
 
 
@@ -48,13 +49,13 @@ class ShimModule:
         source = f'#include "{HEADER.name}"\n#line 1 "kernel.cu"\n{code}\n'
         for name in self.names:
             source += (
-                f'extern "C" void run_{name}(const unsigned* shape, void** arguments, int order, unsigned seed)'
-                f" {{ shim::launch({name}, shape, arguments, order, seed); }}\n"
+                f'extern "C" bool run_{name}(const unsigned* shape, void** arguments, int order, unsigned seed)'
+                f" {{ return shim::launch({name}, shape, arguments, order, seed); }}\n"
                 f'extern "C" const char* signature_{name}()'
                 f" {{ return shim::signature({name}); }}\n"
             )
         macros = [option for option in options if option.startswith("-D")]
-        flags = [*_FLAGS, *(_SANITIZE if sanitize else ()), f"-I{HEADER.parent}", *macros]
+        flags = [*_FLAGS, *(_SANITIZE if sanitize else _ALIGNED), f"-I{HEADER.parent}", *macros]
         self.library = ctypes.CDLL(str(_compiled(source, flags, cache)))
         self.order, self.seed = order, seed
 
@@ -68,11 +69,21 @@ class ShimKernel:
     def __init__(self, module: ShimModule, name: str) -> None:
         self.module, self.name = module, name
         self._run = getattr(module.library, f"run_{name}")
+        self._run.restype = ctypes.c_bool
         signature = getattr(module.library, f"signature_{name}")
         signature.restype = ctypes.c_char_p
         self.signature = signature().decode().split()
 
-    def __call__(self, grid: tuple, block: tuple, arguments: tuple, *, shared_mem: int = 0) -> None:
+    def __call__(
+        self,
+        grid: tuple,
+        block: tuple,
+        arguments: tuple,
+        *,
+        shared_mem: int = 0,
+        only: tuple[int, int] = (2**32 - 1, 0),
+    ) -> None:
+        """`only` : the block (x, y) of the grid that runs alone."""
         grid, block = (*grid, 1, 1)[:3], (*block, 1, 1)[:3]
         if np.prod(block) > MAX_THREADS or any(size > most for size, most in zip(grid, MAX_GRID, strict=True)):
             raise RuntimeError(f"CUDA_ERROR_INVALID_VALUE: grid {grid}, block {block}")
@@ -84,8 +95,9 @@ class ShimKernel:
             if kind != want:
                 raise TypeError(f"{self.name}: argument {place} is {kind}, the kernel wants {want}")
         pointers = (ctypes.c_void_p * len(packed))(*(value.ctypes.data for _, value in packed))
-        shape = (ctypes.c_uint * 6)(*grid, *block)
-        self._run(shape, pointers, ORDERS.index(self.module.order), self.module.seed)
+        shape = (ctypes.c_uint * 8)(*grid, *block, *only)
+        if not self._run(shape, pointers, ORDERS.index(self.module.order), self.module.seed):
+            raise RuntimeError(f"CUDA_ERROR_MISALIGNED_ADDRESS: {self.name}")
 
 
 def packed_argument(argument: Any) -> tuple[str, np.ndarray]:

@@ -103,6 +103,8 @@ def called(function: Callable[[Place, Any, Any, Any], Any], array: Any, job: Any
                 "xp_istft: a CUDA graph captures a call outside of an xp_istft.backends.cupy.GraphMemory, which keeps"
                 " what the graph works with"
             )
+        if not (kept.bounded or _THREAD.in_graph):
+            kept.streams.add(stream)
         place = Place(device, stream)
         if job.followed:  # its windows were made for this call
             return function(place, array, job, out)
@@ -270,7 +272,7 @@ def uploaded(place: Place, make: Callable[..., np.ndarray], *key: Any) -> Any:
 
 
 def _upload(_: Place, make: Callable[..., np.ndarray], *key: Any) -> Any:
-    _check_at_hand("windows and gains")
+    _check_at_hand("windows and gains are")
     return cupy.asarray(make(*key))
 
 
@@ -291,7 +293,7 @@ def launch(
 @cache
 def kernel(name: str, device: int, **macros: Any) -> Any:
     """Function `name` of <name>.cu, compiled for these macros; CuPy keeps the binary on disk."""
-    _check_at_hand(f"kernel ({name})")
+    _check_at_hand(f"kernel {name} is")
     path = files(__package__) / f"{name}.cu"
     code = f'#line 1 "{str(path).replace(os.sep, "/")}"\n{path.read_text()}'
     options = ("-std=c++17", *(f"-D{key}={value}" for key, value in sorted(macros.items())))
@@ -316,7 +318,7 @@ class _Plan:
     """
 
     def __init__(self, place: Place, n_fft: int, fft_type: str, rows: int, forward: bool) -> None:
-        _check_at_hand("cuFFT plan")
+        _check_at_hand("cuFFT plan is")
         cufft = _cufft()
         self._plan = cufft.Plan1d(n_fft, getattr(cufft, fft_type), rows)
         self._direction = cufft.CUFFT_FORWARD if forward else cufft.CUFFT_INVERSE
@@ -349,6 +351,9 @@ class _Kept:
 
     def __init__(self, bounded: bool) -> None:
         self.bounded = bounded
+        self.streams: set[Any] = (
+            set()
+        )  # of a GraphMemory: where calls were queued, but not captured, since it was entered
         self.plan = lru_cache(32 if bounded else None)(_Plan)
         self.upload = lru_cache(128 if bounded else None)(_upload)
         self.call = lru_cache(128 if bounded else None)(_Call)
@@ -402,12 +407,12 @@ class GraphMemory:
         return self
 
     def __exit__(self, *failure: Any) -> None:
-        """Waits for the stream, unless a graph captures it: then what was uploaded is there for every stream."""
+        """Waits for what was queued, unless a graph captured it: what was uploaded is then there for every stream."""
         _THREAD.kept, allocator = self._outside.pop()
         allocator.__exit__(*failure)
-        stream = cupy.cuda.get_current_stream()
-        if not _captured(stream):
+        for stream in self._kept.streams:
             stream.synchronize()
+        self._kept.streams.clear()
 
 
 def _captured(stream: Any) -> bool:
@@ -418,6 +423,6 @@ def _check_at_hand(what: str) -> None:
     """RuntimeError where something has to be made while a graph is captured."""
     if _THREAD.in_graph:
         raise RuntimeError(
-            f"xp_istft: a CUDA graph captures a call whose {what} is not there yet: make the same call once before,"
+            f"xp_istft: a CUDA graph captures a call whose {what} not there yet: make the same call once before,"
             " within the same GraphMemory and on the same stream"
         )
