@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.signal import check_COLA, check_NOLA, get_window
+from scipy.signal import check_COLA, check_NOLA, get_window, windows
 
 import xp_istft as xi
 from xp_istft.backends import Backend
@@ -268,3 +268,26 @@ def test_the_noise_gain_of_few_frames_is_that_of_many():
     for n_frames in (1, 2, 3, 7):
         few = transform.coverage(n_frames).noise_gain
         np.testing.assert_allclose(few[: 2 * n_frames], many[: 2 * n_frames])
+
+
+@pytest.mark.parametrize(
+    ("name", "samples"),
+    [
+        ("sqrt_hann", np.sqrt(get_window("hann", 32))),
+        (("sqrt_kaiser", 3.0), np.sqrt(get_window(("kaiser", 3.0), 32))),
+        ("vorbis", np.sin(np.pi / 2 * np.sin(np.pi * (np.arange(32) + 0.5) / 32) ** 2)),
+        (("kbd", 8.0), windows.kaiser_bessel_derived(32, 8.0)),
+        ("kbd", windows.kaiser_bessel_derived(32, 4 * np.pi)),
+    ],
+    ids=str,
+)
+def test_windows_beyond_scipys_names(name, samples):
+    assert xi.STFT(32, window=name) == xi.STFT(32, window=samples)
+    if name != ("sqrt_kaiser", 3.0):  # power complementary
+        np.testing.assert_allclose(samples[:16] ** 2 + samples[16:] ** 2, 1, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["sqrt_flattop", "vorbs", ("vorbis", 3), ("kbd", 1, 2), "sqrt_foo"], ids=str)
+def test_windows_that_are_none_are_refused(name):
+    with pytest.raises(ValueError, match=r"^STFT: window: need a (window|known name)"):
+        xi.STFT(32, window=name)

@@ -111,17 +111,23 @@ def window_samples(function: str, name: str, key: WindowKey, win_length: int, n_
 
 
 def _named(function: str, name: str, window: str | tuple, win_length: int) -> np.ndarray:
-    from scipy.signal import get_window, windows  # slow to import, and needed for names only
+    """SciPy's windows, the square root of each as "sqrt_...", and those of audio coding."""
+    from scipy.signal import windows  # slow to import, and needed for names only
 
+    first, *parameters = (window,) if isinstance(window, str) else window or ("",)
+    if isinstance(first, str) and first.startswith("sqrt_"):
+        inner = _named(function, name, (first[5:], *parameters) if parameters else first[5:], win_length)
+        if (inner < 0).any():
+            raise error(ValueError, function, name, "a window that is nowhere negative below the root", shown(window))
+        return np.sqrt(inner)
     try:
-        samples = np.asarray(get_window(window, win_length, fftbins=True), np.float64)
+        samples = np.asarray(_CODERS.get(first, _of_scipy)(window, win_length), np.float64)
     except MemoryError:
         raise
     except Exception as cause:  # of any kind: scipy hands on what its arithmetic raises
-        first = window if isinstance(window, str) else window[0] if window else ""
         asked = first if isinstance(first, str) else ""
-        near = difflib.get_close_matches(asked, windows.__all__, 1)
-        if asked in windows.__all__:
+        near = difflib.get_close_matches(asked, [*windows.__all__, *_CODERS], 1)
+        if asked in windows.__all__ or asked in _CODERS:
             need = "a window that scipy can make"
             raise error(ValueError, function, name, need, shown(window), str(cause)) from cause
         hint = f" (did you mean {near[0]!r}?)" if near else ""
@@ -129,6 +135,35 @@ def _named(function: str, name: str, window: str | tuple, win_length: int) -> np
     if not np.isfinite(samples).all():
         raise error(ValueError, function, name, "finite values", shown(window))
     return samples
+
+
+def _of_scipy(window: str | tuple, n: int) -> np.ndarray:
+    from scipy.signal import get_window
+
+    return get_window(window, n, fftbins=True)
+
+
+def _vorbis(window: str | tuple, n: int) -> np.ndarray:
+    """sin(pi/2 sin^2(pi (k + 1/2) / n)) (Vorbis I specification, 4.3.1)."""
+    if not isinstance(window, str) and len(window) > 1:
+        raise ValueError("it has no parameters")
+    return np.sin(np.pi / 2 * np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2)
+
+
+def _kaiser_bessel_derived(window: str | tuple, n: int) -> np.ndarray:
+    """Of beta, by default that of AAC's long blocks, 4 pi; n is even."""
+    from scipy.signal import windows
+
+    beta = (4 * np.pi,) if isinstance(window, str) else window[1:]
+    return windows.kaiser_bessel_derived(n, *beta)
+
+
+# Windows of audio coding: with a hop of half their length their squares add up to 1. They are symmetric.
+_CODERS: dict[Any, Callable[[Any, int], np.ndarray]] = {
+    "vorbis": _vorbis,
+    "kbd": _kaiser_bessel_derived,
+    "kaiser_bessel_derived": _kaiser_bessel_derived,
+}
 
 
 def check_scale(function: str, name: str, peak: float, n_fft: int, precision: str) -> None:
