@@ -279,10 +279,10 @@ def test_the_noise_gain_of_few_frames_is_that_of_many():
         (("kbd", 8.0), windows.kaiser_bessel_derived(32, 8.0)),
         ("kbd", windows.kaiser_bessel_derived(32, 4 * np.pi)),
     ],
-    ids=str,
+    ids=["sqrt_hann", "sqrt_kaiser", "vorbis", "kbd of 8", "kbd"],
 )
 def test_windows_beyond_scipys_names(name, samples):
-    assert xi.STFT(32, window=name) == xi.STFT(32, window=samples)
+    np.testing.assert_array_equal(xi.frame(np.ones(32), 32, 32, window=name)[:, 0], samples)
     if name != ("sqrt_kaiser", 3.0):  # power complementary
         np.testing.assert_allclose(samples[:16] ** 2 + samples[16:] ** 2, 1, atol=1e-12)
 
