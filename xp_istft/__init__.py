@@ -10,6 +10,7 @@ from .frequencies.solvers import Adjoint, ConvergenceWarning, Dual, PerFrame, Re
 from .patch import Patch, patched, unpatch
 from .phase.algorithms import ADMM, GLA, RAAR, Algorithm, FastGLA, Hybrid
 from .phase.retrieval import griffin_lim, inconsistency, pghi, project, spectral_convergence
+from .segments import StreamingSegments, in_segments
 from .settings import (
     fft_engine,
     get_fft_engine,
@@ -50,6 +51,7 @@ __all__ = [
     "Solution",
     "StreamingISTFT",
     "StreamingSTFT",
+    "StreamingSegments",
     "as_complex",
     "check_cola",
     "check_nola",
@@ -63,6 +65,7 @@ __all__ = [
     "gpu_engine",
     "griffin_lim",
     "iSTFT",
+    "in_segments",
     "inconsistency",
     "istft",
     "linear_frequencies",

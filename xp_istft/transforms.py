@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import arrays
-from .arguments import SYMBOLS, error, integer, public
+from .arguments import SYMBOLS, boolean, error, integer, public, warn
 from .arrays import LAST, LAST_TWO, moved
 from .backends import backend_for
 from .dtypes import COMPLEX, REAL, dtype_name
@@ -19,6 +19,7 @@ from .frequencies.grids import Frequencies
 from .frequencies.solvers import Adjoint, Dual, PerFrame, Solver
 from .jobs import Analysis, Synthesis
 from .transform import STFT, array_size, forward, inverse, laid_out, read_length
+from .windows import CoverageWarning
 
 # Parameters of these types are looked up as they are.
 _PLAIN = frozenset({type(None), bool, int, float, str, Frequencies, Dual, PerFrame, Adjoint})
@@ -404,11 +405,13 @@ def overlap_add(
     center: bool = False,
     padding: Padding = None,
     length: int | None = None,
+    normalize: bool = False,
     axes: tuple[int, int] = LAST_TWO,
 ) -> Any:
     """Sum of shifted segments: x[t] = sum_m window[t - m hop] segments[..., t - m hop, m]. The adjoint of `frame`.
 
-    Nothing is normalised. Frames are added in the order of m.
+    Frames are added in the order of m. Nothing is normalised, unless `normalize` divides by sum_m window[t - m hop]:
+    then segments that agree where they overlap give the signal that they were cut from.
 
     Parameters
     ----------
@@ -422,6 +425,8 @@ def overlap_add(
         As in `istft`: samples of padding are cut off. By default none.
     length : int, optional
         Samples of the result; default those that belong to the frames.
+    normalize : bool
+        Divide by the sum of the windows. Samples at the ends that no window weighs are zero, with a `CoverageWarning`.
     axes : (int, int)
         The axes that hold the samples of a segment and the segments.
 
@@ -434,12 +439,16 @@ def overlap_add(
     ------
     ValueError, TypeError
         As `istft`.
+    NOLAError
+        `normalize`, and inside are samples that no window weighs.
 
     Examples
     --------
     >>> import numpy as np, xp_istft as xi
     >>> xi.overlap_add(np.ones((4, 3)), 2)
     array([1., 1., 2., 2., 2., 2., 1., 1.])
+    >>> xi.overlap_add(np.ones((4, 3)), 2, normalize=True)
+    array([1., 1., 1., 1., 1., 1., 1., 1.])
     """
     function = "overlap_add"
     backend, segments = arrays.read(function, "segments", segments)
@@ -452,10 +461,15 @@ def overlap_add(
     n_fft, n_frames = segments.shape[-2:]
     if n_frames < 1:
         raise error(ValueError, function, "segments", "at least 1 frame", f"shape {tuple(segments.shape)}")
-    made = STFT.made_by(
-        function, n_fft=n_fft, hop_length=hop_length, window="boxcar" if window is None else window, center=center,
-        padding=padding,
-    )  # fmt: skip
+    weights = "boxcar" if window is None else window
+    sizes = {"n_fft": n_fft, "hop_length": hop_length, "center": center, "padding": padding}
+    if boolean(function, "normalize", normalize):
+        made = STFT.made_by(function, window="boxcar", synthesis_window=weights, **sizes)
+        job, warning = made.synthesis(function, n_frames, read_length(function, length), segments)
+        if warning is not None:
+            warn(warning, CoverageWarning)
+        return backend.overlap_add(segments, job)
+    made = STFT.made_by(function, window=weights, **sizes)
     laid = laid_out(function, "segments", made.placement, n_frames, read_length(function, length))
     framing = None if window is None else made.analysis(function, made.n_fft, segments)
     return backend.overlap_add(segments, _summing(laid, framing))
