@@ -142,6 +142,7 @@ KINDS = {
     "number above 0": kind("2.5", "64.0", "float64", zero=0, zero_float=0.0),
     "rng": kind(list_of_integers=[1, 2], seed_sequence=np.random.SeedSequence(3)),
     "callback": kind("class", word="print"),
+    "model": kind("class", word="print"),
     "algorithm": kind(upper="GLA", class_itself=xi.GLA, solver=xi.Dual()),
     "init": kind(upper="PGHI", integers=np.ones((2, 129, 33), int), other_shape=np.ones((2, 129, 9)), masked_phases=np.ma.masked_array(np.ones((2, 129, 33)))),
     "transform": kind(n_fft=256, name="hann", fields={"n_fft": 256}, class_itself=xi.STFT, solver=xi.Dual()),
@@ -162,7 +163,7 @@ OF = {
     "n_fft": "n_fft", "hop_length": "size", "win_length": "size", "window": "window", "synthesis_window": "window", "center": "flag", "padding": "padding",
     "pad_mode": "choice", "onesided": "flag", "scaling": "choice or None", "frequencies": "frequencies", "solver": "solver", "nola": "choice", "max_gain": "gain",
     "length": "size", "axis": "axis", "axes": "axes", "out": "out", "workers": "size", "X": "data", "x": "signal", "S": "data", "segments": "segments",
-    "n_iter": "count", "algorithm": "algorithm", "init": "init", "rng": "rng", "tol": "number from 0", "callback": "callback", "transform": "transform",
+    "n_iter": "count", "algorithm": "algorithm", "init": "init", "rng": "rng", "tol": "number from 0", "callback": "callback", "progress": "callback", "model": "model", "segment": "size", "overlap": "count", "batch": "size", "normalize": "flag", "transform": "transform",
     "n_frames": "size", "n_samples": "size", "dtype": "precision", "sr": "number above 0", "weights": "weights", "regularization": "regularization",
     "maxiter": "size", "momentum": "number from 0", "beta": "fraction", "rho": "number above 0", "first": "algorithm value", "second": "algorithm value",
     "hz": "hz", "n": "size", "fmin": "number from 0", "fmax": "number above 0", "origin": "integer", "before": "count", "after": "count", "mode": "choice", "real": "data",
@@ -175,6 +176,7 @@ OF = {
     "boundary": "choice", "padded": "flag", "time_axis": "axis", "freq_axis": "axis",
     "decibels": "number above 0", "reference": "number from 0", "colorbar": "flag", "ax": "data", "ylabel": "choice", "values": "data",
 }  # fmt: skip
+KINDS["axis from the last"] = kind("-1", "-64", "int64 of -3", "-2**70", zero=0)
 KINDS["algorithm value"] = kind(name="gla", class_itself=xi.GLA, solver=xi.Dual())
 
 
@@ -312,6 +314,10 @@ def _bound(make: Callable[[], Any], method: str, modes: Modes, says: str = "", *
 _SIGNALS = {"transform": lambda asarray: {"x": asarray(signal(2))}}
 
 
+def _same(piece: Any) -> Any:
+    return piece
+
+
 def _doors() -> Iterator[Door]:
     libraries = (*ALL[:-1], "dask")
     two_sided = {"two-sided": _TWO(**BASE, onesided=False)}
@@ -374,6 +380,14 @@ def _doors() -> Iterator[Door]:
         },
         libraries=libraries,
     )
+    yield door(
+        xi.in_segments,
+        {"alone": _x(model=_same, segment=100), "cross-faded": _x(model=_same, segment=256, overlap=9, window="hann")},
+        libraries=libraries,
+        optional=("progress",),
+    )
+    yield door(xi.StreamingSegments, {"alone": _with(model=_same, segment=100)}, kinds={"axis": "axis from the last"})
+    yield _bound(lambda: xi.StreamingSegments(_same, segment=100), "push", {"first": _x()}, "StreamingSegments")
     yield door(
         xi.pad, {mode: _x(before=3, after=4, mode=mode) for mode in ("constant", "reflect", "odd")}, libraries=libraries
     )

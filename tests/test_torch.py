@@ -364,7 +364,7 @@ def test_the_definition_serves_where_memory_cannot_be_lent(monkeypatch):
 
 
 def test_cuda_tensors_go_to_cupy_on_the_stream_of_torch(monkeypatch):
-    """With stand-ins for CuPy and the device: what is lent, where work is queued; results are torch's memory."""
+    """With stand-ins for CuPy and the device: what is lent, and where work is queued."""
     entered = []
 
     @contextlib.contextmanager
@@ -372,19 +372,9 @@ def test_cuda_tensors_go_to_cupy_on_the_stream_of_torch(monkeypatch):
         entered.append((stream, device))
         yield
 
-    class Maps:
-        """NumPy's, which write into memory that is given."""
-
-        def __getattr__(self, name):
-            def call(*arguments, out, **options):
-                out[...] = getattr(NUMPY, name)(*arguments, **options)
-                return out
-
-            return call
-
     library, maps = types.ModuleType("cupy"), types.ModuleType("xp_istft.backends.cupy")
     library.from_dlpack = np.from_dlpack
-    maps.BACKEND, maps.stream_of = Maps(), stream_of
+    maps.BACKEND, maps.stream_of = NUMPY, stream_of
     monkeypatch.setitem(sys.modules, "cupy", library)
     monkeypatch.setitem(sys.modules, "xp_istft.backends.cupy", maps)
     monkeypatch.delattr("xp_istft.backends.cupy", raising=False)
@@ -402,15 +392,6 @@ def test_cuda_tensors_go_to_cupy_on_the_stream_of_torch(monkeypatch):
     grad = torch.autograd.grad(xi.istft(X.requires_grad_(), hop_length=2).sum(), X)
     assert len(entered) == 2
     assert torch.isfinite(grad[0].abs()).all()
-
-    x = randn(40)
-    for call in (
-        lambda x: xi.stft(x, 8),
-        lambda x: xi.istft(xi.stft(x, 8)),
-        lambda x: xi.frame(x, 8, 2),
-        lambda x: xi.overlap_add(x[:32].reshape(8, 4), 2),
-    ):
-        assert np.array_equal(call(x).numpy(), call(x.numpy()))
 
 
 def test_windows_learn_an_unknown_analysis_window():

@@ -16,12 +16,10 @@ from typing import Any
 import numpy as np
 
 from . import arrays
-from .arguments import error, integer, public
+from .arguments import error, hinted, integer, public
 from .backends import namespace, required_backend
 from .dtypes import COMPLEX, PRECISION, REAL, WIDENED, dtype_name
 from .windows import window_key, window_samples
-
-_GROUP = 16  # segments of one task of Dask: the one that two tasks share is computed in both
 
 
 @public
@@ -90,18 +88,20 @@ def in_segments(
     True
     """
     function = "in_segments"
-    backend, x = arrays.read(function, "x", x)
+    backend, x = _record(function, x)
     (axis,) = arrays.read_axes(function, "axis", axis, len(x.shape), 1)
     axis = axis % len(x.shape) - len(x.shape)
-    cut = _Cut(function, model, segment, overlap, window, batch, axis)
+    cut = Cut(function, model, segment, overlap, window, batch, axis)
     if progress is not None and not callable(progress):
         raise error(TypeError, function, "progress", "a function of segments done and in all", type(progress).__name__)
-    if backend.lazy:
-        if progress is not None:
-            raise error(ValueError, function, "progress", "None for Dask, whose progress bars tell", progress)
-        return _lazily(cut, x)
-    running = _Running(cut, None if progress is None else (progress, cut.count(x.shape[axis])))
-    return running.joined([*running.pushed(x), *running.flushed()])
+    if backend.lazy and progress is not None:
+        raise error(ValueError, function, "progress", "None for Dask, whose progress bars tell", progress)
+
+    def whole(x: Any) -> Any:
+        running = _Running(cut, None if progress is None else (progress, cut.count(x.shape[axis])))
+        return running.joined([*running.pushed(x), *running.flushed()])
+
+    return backend.in_segments(x, cut, whole)
 
 
 class StreamingSegments:
@@ -126,6 +126,7 @@ class StreamingSegments:
     (True, 100)
     """
 
+    @hinted
     def __init__(
         self,
         model: Callable[[Any], Any],
@@ -139,7 +140,7 @@ class StreamingSegments:
         axis = integer("StreamingSegments", "axis", axis)
         if axis >= 0:
             raise error(ValueError, "StreamingSegments", "axis", "a number below 0, counted from the last axis", axis)
-        self._cut = _Cut("StreamingSegments", model, segment, overlap, window, batch, axis)
+        self._cut = Cut("StreamingSegments", model, segment, overlap, window, batch, axis)
         self.reset()
 
     @property
@@ -151,6 +152,7 @@ class StreamingSegments:
         """As new."""
         self._running = _Running(self._cut)
 
+    @hinted
     def push(self, x: Any) -> Any:
         """What the model makes of the record up to where no further segment reaches: (..., maybe 0 samples).
 
@@ -159,7 +161,9 @@ class StreamingSegments:
         ValueError, TypeError
             x is no array, or does not fit the pieces before.
         """
-        _, x = arrays.read("StreamingSegments.push", "x", x)
+        backend, x = _record("StreamingSegments", x)
+        if backend.lazy:
+            raise error(TypeError, "StreamingSegments", "x", "values that are there", "a Dask array", "compute() it")
         return self._running.joined(self._running.pushed(x))
 
     def flush(self) -> Any:
@@ -175,7 +179,14 @@ class StreamingSegments:
         return rest
 
 
-class _Cut:
+def _record(function: str, x: Any) -> tuple[Any, Any]:
+    backend, x = arrays.read(function, "x", x)
+    if dtype_name(x) not in (*REAL, *COMPLEX, *WIDENED):
+        raise error(TypeError, function, "x", "a floating or complex dtype", x.dtype)
+    return backend, x
+
+
+class Cut:
     """How a record is cut, and the model."""
 
     def __init__(
@@ -240,7 +251,7 @@ class _Cut:
 class _Running:
     """A record on its way through the model: `pool` holds samples from `first` on, `sums` results from `done` on."""
 
-    def __init__(self, cut: _Cut, progress: tuple[Callable[[int, int], Any], int] | None = None) -> None:
+    def __init__(self, cut: Cut, progress: tuple[Callable[[int, int], Any], int] | None = None) -> None:
         self._cut, self._progress = cut, progress
         self._narrow: str | None = None  # the dtype of half precision that results come in
         self._pool: Any = None
@@ -347,32 +358,3 @@ def _times(backend: Any, array: Any, factors: np.ndarray, axis: int) -> Any:
 def _cast(array: Any, kind: str) -> Any:
     xp = namespace(array)
     return xp.astype(array, getattr(xp, kind))
-
-
-def _lazily(cut: _Cut, x: Any) -> Any:
-    """Of a Dask array: tasks of some segments each."""
-    import dask.array as da
-
-    axis, n = cut.axis, x.shape[cut.axis]
-    shape = list(x.shape)
-    shape[axis] = cut.segment
-    (like,) = cut.results([namespace(x._meta).zeros(tuple(shape), dtype=x.dtype)])
-    empty = like[(slice(0, 0),) * len(like.shape)]
-    pieces, count = [], cut.count(n)
-    for first in range(0, count, _GROUP):
-        last = min(first + _GROUP, count)
-        before = -(-cut.segment // cut.hop) - 1  # segments that reach into the first one of the group
-        begin = max(0, first - before)
-        stop = n if last == count else last * cut.hop
-        source = x[cut.along(begin * cut.hop, min(n, (last - 1) * cut.hop + cut.segment))].rechunk(-1)
-        made = list(like.shape)
-        made[axis] = stop - first * cut.hop
-        chunks = tuple((each,) for each in made)
-        skip = (first - begin) * cut.hop
-        pieces.append(source.map_blocks(_group, cut, skip, made[axis], dtype=like.dtype, chunks=chunks, meta=empty))
-    return da.concatenate(pieces, axis=len(like.shape) + axis)
-
-
-def _group(x: Any, cut: _Cut, skip: int, count: int) -> Any:
-    running = _Running(cut)
-    return running.joined([*running.pushed(x), *running.flushed()])[cut.along(skip, skip + count)]

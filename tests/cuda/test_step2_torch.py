@@ -65,9 +65,10 @@ def test_results_are_torchs_own_memory(fake, lent, monkeypatch, call):
     assert not any(np.shares_memory(array, result) for array in made)
 
 
-@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_a_graph_of_torchs_stream(fake, lent, call):
-    """The stream that is captured is torch's current one, not CuPy's."""
+@pytest.mark.parametrize("name", ["stft", "istft"])
+def test_a_graph_of_torchs_stream(fake, lent, name):
+    """The stream that is captured is torch's current one, not CuPy's. (The others' last step is a copy by torch itself.)"""
+    call = CALLS[name]
     backend = importlib.import_module("xp_istft.backends.cupy")
     stream, memory = fake.modules["cupy.cuda"].Stream(), backend.GraphMemory()
     lent(SimpleNamespace(cuda_stream=stream.ptr))

@@ -140,6 +140,10 @@ class Backend:
         """The result of function(array), which turns the last `core` axes of its argument into those of `shape`."""
         return function(array)
 
+    def in_segments(self, record: Any, cut: Any, whole: Callable[[Any], Any]) -> Any:
+        """What whole(record), which makes segments by the model of `cut`, gives."""
+        return whole(record)
+
     # ---- arrays and their values
 
     def namespace(self, *arrays: Any) -> Any:

@@ -91,12 +91,12 @@ class CuPyBackend(Backend):
             return out
         return called(_analysed, signal, job, out)
 
-    def overlap_add(self, segments: Any, job: Synthesis, out: Any = None) -> Any:
-        return called(_summed, segments, job, out)
+    def overlap_add(self, segments: Any, job: Synthesis) -> Any:
+        return called(_summed, segments, job)
 
-    def frame(self, signal: Any, job: Analysis, out: Any = None) -> Any:
-        """In memory (..., n_frames, n_fft), as `out` has to be."""
-        return called(_framed, signal, job, out)
+    def frame(self, signal: Any, job: Analysis) -> Any:
+        """In memory (..., n_frames, n_fft)."""
+        return called(_framed, signal, job)
 
     def joined(self, pairs: Any) -> Any:
         """Without a copy where the pairs lie side by side in memory, as aligned as complex numbers are."""
@@ -127,7 +127,7 @@ class CuPyBackend(Backend):
 BACKEND = CuPyBackend()
 
 
-def _summed(place: Place, segments: Any, job: Synthesis, out: Any) -> Any:
+def _summed(place: Place, segments: Any, job: Synthesis, _: None) -> Any:
     def run(place: Place, segments: Any, part: Part, signal: Any) -> None:
         pieces = segments.swapaxes(1, 2)
         if not _side_by_side(pieces, -1):
@@ -136,14 +136,12 @@ def _summed(place: Place, segments: Any, job: Synthesis, out: Any) -> Any:
         _overlap_add(place, pieces, job, part, signal, scale=1)
 
     limit = _rows_at_once(job.frames.n_fft * segments.itemsize, job.frames.n_fft)
-    return _gathered(place, segments, job, segments.dtype, out, limit, run)
+    return _gathered(place, segments, job, segments.dtype, None, limit, run)
 
 
-def _framed(place: Place, signal: Any, job: Analysis, out: Any) -> Any:
+def _framed(place: Place, signal: Any, job: Analysis, _: None) -> Any:
     frames = job.frames
-    segments = None if out is None else out.swapaxes(-1, -2)
-    if segments is None:
-        segments = empty((*signal.shape[:-1], frames.n_frames, frames.n_fft), signal.dtype)
+    segments = empty((*signal.shape[:-1], frames.n_frames, frames.n_fft), signal.dtype)
     if segments.size:
         _frame(place, _one_batch_axis(signal, 1), job, frames, segments, _KINDS[signal.dtype.name].parts)
     return segments.swapaxes(-1, -2)

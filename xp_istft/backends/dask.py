@@ -32,6 +32,7 @@ from .base import Backend
 
 # Chunks of more frames (in overlaps) make their edges apart: that saves a copy of the chunk, and (of a signal)
 # transforms some frames twice.
+_SEGMENTS = 16  # of one task of `in_segments`
 _LONG = 64
 
 Make = Callable[..., Any]  # (array, job, out=None) -> array
@@ -91,6 +92,24 @@ class DaskBackend(Backend):
             meta=np.zeros((0,) * (batch + len(shape)), dtype),
         )
 
+    def in_segments(self, record: Any, cut: Any, whole: Callable[[Any], Any]) -> Any:
+        """Tasks of some segments each: those that reach into two tasks are computed in both."""
+        axis, n, hop = cut.axis, record.shape[cut.axis], cut.hop
+        shape = list(record.shape)
+        shape[axis] = cut.segment
+        (like,) = cut.results([namespace(record._meta).zeros(tuple(shape), dtype=record.dtype)])
+        empty, count, pieces = like[(slice(0, 0),) * len(like.shape)], cut.count(n), []
+        for first in range(0, count, _SEGMENTS):
+            last = min(first + _SEGMENTS, count)
+            begin = max(0, first + 1 - -(-cut.segment // hop))  # the first segment that reaches what `first` reaches
+            stop = n if last == count else last * hop
+            source = record[cut.along(begin * hop, min(n, (last - 1) * hop + cut.segment))].rechunk(-1)
+            chunks = [(size,) for size in like.shape]
+            chunks[axis] = (stop - first * hop,)
+            kept = cut.along((first - begin) * hop, stop - begin * hop)
+            pieces.append(source.map_blocks(_of_task, whole, kept, dtype=like.dtype, chunks=tuple(chunks), meta=empty))
+        return da.concatenate(pieces, axis=len(like.shape) + axis)
+
     def checked(self, function: str, name: str, array: Any) -> Any:
         if any(size != size for size in array.shape):  # nan: not known before it is computed
             got = f"shape {array.shape}"
@@ -106,6 +125,10 @@ class DaskBackend(Backend):
 
 
 BACKEND = DaskBackend()
+
+
+def _of_task(block: Any, whole: Callable[[Any], Any], kept: tuple[Any, ...]) -> Any:
+    return whole(block)[kept]
 
 
 def _written(make: Make, array: Any, job: Any, out: Any = None) -> Any:

@@ -366,6 +366,12 @@ class _Array:
         self.fake.trace.downloads += 1
         return self.host.item()
 
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.host.__dlpack__()
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.host.__dlpack_device__()
+
     def __bool__(self) -> bool:
         return bool(self.item())
 

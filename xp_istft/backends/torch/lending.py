@@ -35,24 +35,19 @@ def lent(
         return written(getattr(BASE, name)(tensor, job), out)
     library, backend, place = borrower(tensor)
     if out is None and library is not np:
-        out = empty_result(name, tensor, job)
+        if name == "synthesis":
+            out = empty_signal(tensor, job.frames.n_samples, job.real)  # type: ignore[union-attr]
+        elif name == "analysis":
+            out = empty_spectrum(tensor, job)
     options: dict[str, Any] = {} if workers is None else {"workers": workers}
     with place:
         if out is not None:
             options["out"] = library.from_dlpack(out)
         result = getattr(backend, name)(library.from_dlpack(tensor), job, **options)
-        return torch.from_dlpack(result) if out is None else out
-
-
-def empty_result(name: str, tensor: torch.Tensor, job: Any) -> torch.Tensor:
-    """What the map `name` fills, as its backend takes it."""
-    if name == "synthesis":
-        return empty_signal(tensor, job.frames.n_samples, job.real)
-    if name == "analysis":
-        return empty_spectrum(tensor, job)
-    if name == "overlap_add":
-        return tensor.new_empty((*tensor.shape[:-2], job.frames.n_samples))
-    return tensor.new_empty((*tensor.shape[:-1], job.frames.n_frames, job.frames.n_fft)).mT
+        if out is not None:
+            return out
+        made = torch.from_dlpack(result)
+        return made if library is np else made.clone()
 
 
 def borrower(tensor: torch.Tensor) -> tuple[Any, Backend, AbstractContextManager[Any]]:
