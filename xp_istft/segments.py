@@ -183,6 +183,7 @@ def _record(function: str, x: Any) -> tuple[Any, Any]:
     backend, x = arrays.read(function, "x", x)
     if dtype_name(x) not in (*REAL, *COMPLEX, *WIDENED):
         raise error(TypeError, function, "x", "a floating or complex dtype", x.dtype)
+    arrays.needs_axis(function, "x", x)
     return backend, x
 
 

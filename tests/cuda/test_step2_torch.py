@@ -67,7 +67,7 @@ def test_results_are_torchs_own_memory(fake, lent, monkeypatch, call):
 
 @pytest.mark.parametrize("name", ["stft", "istft"])
 def test_a_graph_of_torchs_stream(fake, lent, name):
-    """The stream that is captured is torch's current one, not CuPy's. (The others' last step is a copy by torch itself.)"""
+    """The stream that is captured is torch's current one, not CuPy's. (The others end with torch's copy.)"""
     call = CALLS[name]
     backend = importlib.import_module("xp_istft.backends.cupy")
     stream, memory = fake.modules["cupy.cuda"].Stream(), backend.GraphMemory()
