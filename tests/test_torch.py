@@ -394,6 +394,16 @@ def test_cuda_tensors_go_to_cupy_on_the_stream_of_torch(monkeypatch):
     assert torch.isfinite(grad[0].abs()).all()
 
 
+def test_tensors_on_a_device_without_cupy_are_worked_on_by_torch(monkeypatch):
+    on_cuda = types.SimpleNamespace(is_cpu=False, is_cuda=True, device=types.SimpleNamespace(type="cuda"))
+    for found, lent in ((None, False), (object(), True)):
+        monkeypatch.setattr(lending, "find_spec", lambda name, found=found: found)
+        lending._cupy_installed.cache_clear()
+        assert lending.lendable(on_cuda) is lent
+    lending._cupy_installed.cache_clear()
+    assert BACKEND.at_hand(on_cuda) is None  # values are not waited for
+
+
 def test_windows_learn_an_unknown_analysis_window():
     target = np.hamming(33)[:-1]
     x = randn(4, 400)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import gc
 import importlib
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from emulator import shim
 from emulator.fake_cupy import FakeCupy
 from kernels import noise, sparse
 from test_step2_public_call import agree
@@ -155,7 +157,8 @@ def test_out_anywhere(fake, random, monkeypatch, way, limit):
     orders = [tuple(range(want.ndim)), *([(0, 1, 3, 2), (3, 2, 1, 0), (2, 0, 3, 1)] if want.ndim == 4 else [(2, 1, 0)])]
     outs = [placed(blank, order, start, pitch) for order in orders for start, pitch in ((0, 0), (1, 0), (1, 1))]
     with gpu_engine(way.engine):
-        for host in (*outs, wide[:, :3], wide[:, 1:4], wide[::-1, :3]):
+        gaps = np.full((2, 6, *want.shape[2:]), np.nan, blank.dtype)[:, ::2]  # of one stride, with room between items
+        for host in (*outs, gaps, wide[:, :3], wide[:, 1:4], wide[::-1, :3]):
             for _ in range(2):
                 host[...] = np.nan
                 out = fake.on_device(host)
@@ -312,7 +315,66 @@ def test_frames_of_positions_beyond_32_bits(fake, random):
     agree(got.host, want * window, EPS)
 
 
+@contextmanager
+def last_block(monkeypatch: pytest.MonkeyPatch, builds: Any) -> Iterator[FakeCupy]:
+    """A fake of which only the last block of each grid runs; arrays take memory only where they are written."""
+
+    def engine(code: str, chosen: tuple[str, ...]) -> Any:
+        module = shim.ShimModule(code=code, options=chosen, cache=builds)
+        return SimpleNamespace(
+            get_function=lambda name: (
+                lambda grid, block, arguments, shared_mem=0: module.get_function(name)(
+                    grid, block, arguments, only=(grid[0] - 1, grid[1] - 1)
+                )
+            )
+        )
+
+    fake = FakeCupy(engine)
+    with fake.installed(monkeypatch, "xp_istft.backends.cupy", "xp_istft.backends.cuda.calls"):
+
+        def empty(shape: Any, dtype: Any = float) -> Any:
+            return fake.fresh(sparse(int(np.prod(shape)), np.dtype(dtype).str).reshape(shape))
+
+        monkeypatch.setattr(fake.modules["cupy"], "empty", empty)
+        yield fake
+
+
+@pytest.mark.parametrize("items", [1, 3])
+def test_the_last_samples_of_more_than_32_bits_count(monkeypatch, builds, random, items):
+    """More than 2^31 samples in all, in one item or in several."""
+    n_frames = 2**25 // items + 9
+    with last_block(monkeypatch, builds) as fake:
+        x = sparse(items * 64 * n_frames, "f4").reshape(items, -1)
+        x[:, -640:] = noise(random, (items, 640), "f4")
+        tail = xi.frame(x[:, -640:], 64, 64)
+        framed = xi.frame(fake.on_device(x), 64, 64)
+        np.testing.assert_array_equal(framed.host[-1, :, -1], tail[-1, :, -1])
+        summed = xi.overlap_add(framed, 64)
+        np.testing.assert_array_equal(summed.host[-1, -64:], x[-1, -64:])
+    X = sparse(items * 33 * n_frames, "c8").reshape(items, n_frames, 33).swapaxes(1, 2)
+    X[:, :, -9:] = noise(random, (items, 33, 9), "c8")
+    with last_block(monkeypatch, builds) as fake, gpu_engine("fused"):
+        options = {"n_fft": 64, "hop_length": 64, "window": "boxcar", "center": False}
+        got = xi.istft(fake.on_device(X), **options)
+        agree(got.host[-1, -64:], xi.istft(X[-1, :, -9:].astype(complex), **options)[-64:], EPS)
+
+
+def test_widths_of_indices(monkeypatch, builds):
+    """64 bits for the period of a long reflection, and for an item of many frames, at positions that 32 bits hold."""
+    with last_block(monkeypatch, builds) as fake:
+        for n_samples, hop, bits in ((2**30 + 2**12, 2**28, "64"), (2**26, 1, "64"), (2**20, 2**10, "32")):
+            xi.frame(fake.on_device(sparse(n_samples, "f4")), 64, hop)
+            assert fake.trace.launches[-1].macros["XI_INDEX_BITS"] == bits
+
+
 # ---- edges
+
+
+def test_what_no_frame_holds_is_zero_times_nothing(fake):
+    """Padding of zeros, of a signal that is not finite."""
+    x = np.array([np.nan, 1, 2, np.inf], "f4")
+    framed = xi.frame(fake.on_device(x), 4, 2, padding=4)
+    np.testing.assert_array_equal(framed.host, xi.frame(x, 4, 2, padding=4))
 
 
 @pytest.mark.parametrize("mode", ["constant", "reflect", "edge", "symmetric", "wrap"])
@@ -366,6 +428,80 @@ def test_complex_arrays_of_half_an_alignment(fake, random, engine):
     odd = np.ndarray((300,), "f4", np.zeros(1300, np.uint8).data, 1)
     with pytest.raises(ValueError, match=r"stft: x: need memory aligned to its dtype \(float32\), got address"):
         xi.stft(fake.on_device(odd), 64)
+
+
+def test_addresses_that_are_no_multiple_of_a_part_are_refused(fake):
+    for offset in (1, 2, 3):
+        host = np.ndarray((33, 20), "c8", np.zeros(33 * 20 * 8 + 8, np.uint8).data, offset)
+        with pytest.raises(ValueError, match=r"istft: X: need memory aligned to its dtype \(complex64\)"):
+            xi.istft(fake.on_device(host))
+
+
+def test_axes_of_one_element_have_no_stride(fake, random):
+    values = noise(random, (33, 20), "c8")
+    for stride in (1, 4, 12, 8 * 7):
+        host = np.lib.stride_tricks.as_strided(values, (1, 33, 20), (stride, 160, 8))
+        fake.trace.launches.clear()
+        agree(xi.istft(fake.on_device(host)).host[0], xi.istft(values.astype(complex)), EPS)
+        assert fake.trace.names == ["transpose", "cufft", "overlap_add"]
+
+
+# ---- calls that are kept
+
+
+def test_calls_of_two_dtypes_in_one_layout(fake, random):
+    """Elements of one size, in arrays of one shape: real, complex, and real again."""
+    for dtype in ("f8", "c8", "f8", "c8"):
+        values = noise(random, (64, 9), dtype)
+        got = xi.overlap_add(fake.on_device(values), 16)
+        assert got.dtype == values.dtype
+        agree(got.host, xi.overlap_add(values, 16), EPS)
+
+
+def test_a_result_between_the_rows_of_its_input(fake, random):
+    """Through the backend: two views of one buffer, neither of which is within the other."""
+    transform, room = xi.STFT(64, 16), np.zeros((3, 40, 20), "c8")
+    for _ in range(3):
+        values = noise(random, (33, 20), "c8")
+        room[0, :33], room[2, :33] = values, values
+        job = transform.synthesis("istft", 20, None, "complex64").job
+        spectra = fake.on_device(room[::2, :33])
+        out = fake.on_device(room[1].view("f4").reshape(-1)[: 2 * 304].reshape(2, 304))
+        out.block = spectra.block
+        backend("BACKEND").synthesis(spectra, job, out)
+        want = transform.istft(values.astype(complex))
+        agree(out.host, np.stack([want, want]), EPS)
+
+
+def test_plans_and_calls_are_bounded(fake, random, monkeypatch):
+    made, cufft = [], fake.modules["cupy.cuda.cufft"]
+    plan = cufft.Plan1d
+
+    def counted(*arguments: Any) -> Any:
+        new = plan(*arguments)
+        made.append(weakref.ref(new))
+        return new
+
+    monkeypatch.setattr(cufft, "Plan1d", counted)
+    for n_fft in range(16, 116):
+        xi.istft(fake.on_device(np.zeros((n_fft // 2 + 1, 4), "c8")), n_fft=n_fft)
+    gc.collect()
+    assert len(made) == 100
+    assert 16 <= sum(each() is not None for each in made) <= 64
+
+
+def test_a_call_that_failed_is_made_anew(fake, random, monkeypatch):
+    cufft = fake.modules["cupy.cuda.cufft"]
+    plan = cufft.Plan1d
+    monkeypatch.setattr(cufft, "Plan1d", lambda *_: 1 / 0)
+    X = noise(random, (33, 20), "c8")
+    with pytest.raises(ZeroDivisionError):
+        xi.istft(fake.on_device(X))
+    monkeypatch.setattr(cufft, "Plan1d", plan)
+    for _ in range(3):
+        fake.trace.launches.clear()
+        agree(xi.istft(fake.on_device(X)).host, xi.istft(X.astype(complex)), EPS)
+        assert fake.trace.names == ["transpose", "cufft", "overlap_add"]
 
 
 # ---- streams that come and go, and graphs

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 from emulator import nvrtc
-from kernels import FOLDER, options, source
+from kernels import FOLDER, THREADS, options, source
 
 ARCHITECTURES = (75, 80, 86, 90, 100, 120)
 
@@ -66,6 +66,12 @@ needs_compiler = pytest.mark.skipif(bool(nvrtc.missing()), reason=f"{nvrtc.missi
 def test_every_kernel_has_a_budget_and_variants():
     names = {file.name.removesuffix(".cu") for file in FOLDER.iterdir() if file.name.endswith(".cu")}
     assert names == set(BUDGET) == set(VARIANTS)
+
+
+def test_launch_bounds_are_the_threads_that_the_host_asks_for():
+    """A device refuses to launch more."""
+    for name in set(VARIANTS) - {each for each in VARIANTS if each.endswith("_fused")}:
+        assert f"__launch_bounds__({THREADS})" in source(name), name
 
 
 @needs_compiler

@@ -356,7 +356,7 @@ class _Kept:
         )  # of a GraphMemory: where calls were queued, but not captured, since it was entered
         self.plan = lru_cache(32 if bounded else None)(_Plan)
         self.upload = lru_cache(128 if bounded else None)(_upload)
-        self.call = lru_cache(128 if bounded else None)(_Call)
+        self.call = lru_cache(32 if bounded else None)(_Call)
 
 
 class _Thread(threading.local):
