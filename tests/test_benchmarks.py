@@ -6,7 +6,6 @@ import importlib
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -143,20 +142,67 @@ def test_frequencies(script, monkeypatch, tmp_path, options):
 
 
 def test_gpu(script, monkeypatch, capsys):
-    """The model where there is no GPU; the timings by a clock of ours, on arrays of the host."""
-    gpu, peers = script("gpu"), script("peers")
-    with monkeypatch.context() as there_is_none:  # to its end: torch does not import beside a module that is None
-        there_is_none.setitem(sys.modules, "cupy", None)
-        there_is_none.setattr(sys, "argv", ["gpu.py"])
-        gpu.main()
+    monkeypatch.setattr(sys, "argv", ["gpu.py"])
+    script("gpu").main()
     assert "| transpose or copy, cuFFT, overlap_add | 222 | 3 |" in capsys.readouterr().out
-    event = SimpleNamespace(record=lambda: None, synchronize=lambda: None)
-    clock = SimpleNamespace(Event=lambda: event, get_elapsed_time=lambda start, stop: 0.5)
-    cupy = SimpleNamespace(asarray=np.asarray, ascontiguousarray=np.ascontiguousarray, cuda=clock)
-    _, times, model = gpu.timings(cupy, peers.TINY, rate=1e6, repeats=2)
-    assert times.count(" | 500 |") == 5
-    assert times.count(" | failed: ") == 2
-    assert "| one kernel, ideal | 0 | 1 | 5512 |" in model
+
+
+def test_the_day_of_a_card_is_rehearsed(tmp_path):
+    """Every step of it starts on a fake CuPy, and what needs no device finds nothing wrong."""
+    pytest.importorskip("torch")
+    command = [sys.executable, BENCHMARKS / "gpu_day.py", "--dry", "--output", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    checks = (tmp_path / "checks.txt").read_text()
+    assert not done.returncode, done.stdout + done.stderr + checks
+    assert "18 checks, 0 failed" in checks
+    assert (checks.count(": well: "), checks.count(": left out of a dry run")) == (10, 8)
+    assert (tmp_path / "times.md").read_text().count("| nan | nan | nan |") == 6
+    assert done.stdout.count(": exit 0 after ") == 7
+    assert done.stdout.startswith((tmp_path / "summary.txt").read_text())
+
+
+def test_the_day_of_a_card_goes_on_after_a_step_that_fails_and_says_so(script, monkeypatch, tmp_path, capsys):
+    day = script("gpu_day")
+    python = [sys.executable, "-c"]
+    steps = [
+        day.Step("broken.txt", 60, [*python, "print('3 failed'); raise SystemExit(3)"]),
+        day.Step("endless.txt", day.LEAST, [*python, "while True: pass"]),
+        day.Step("absent.txt", 60, [*python, ""], ("no-such-profiler", "--all")),
+        day.Step("well.txt", 60, [*python, "print('7 passed')"]),
+    ]
+    monkeypatch.setattr(day, "steps", lambda dry: steps)
+    monkeypatch.setattr(day, "LEAST", 0.5)
+    monkeypatch.setattr(day, "FACTS", ())
+    steps[1] = steps[1]._replace(seconds=0.5)
+    monkeypatch.setattr(sys, "argv", ["gpu_day.py", "--output", str(tmp_path)])
+    (tmp_path / "mine.txt").write_text("")
+    assert day.main() == 1
+    lines = capsys.readouterr().out.splitlines()
+    for line, (begin, end) in zip(lines[1:], (
+        ("broken.txt: exit 3 after ", ": 3 failed"), ("endless.txt: LATE, ended after ", ": "),
+        ("absent.txt: NOT RUN, no no-such-profiler", ""), ("well.txt: exit 0 after ", ": 7 passed"),
+    ), strict=False):  # fmt: skip
+        assert line.startswith(begin)
+        assert line.endswith(end)
+    monkeypatch.setattr(sys, "argv", ["gpu_day.py", "--output", str(tmp_path), "--seconds", "0"])
+    assert day.main() == 1
+    assert capsys.readouterr().out.count("NOT RUN, no time is left") == 3
+    assert {path.name for path in tmp_path.iterdir()} == {"summary.txt", "mine.txt"}
+
+
+def test_a_check_of_the_day_that_fails_is_counted(script, monkeypatch, capsys):
+    day = script("gpu_steps")
+
+    def wrong(card):
+        """The first check."""
+        return day.near(np.ones(3), np.full(3, np.nan))
+
+    monkeypatch.setattr(day, "CHECKS", (wrong, lambda card: "2 of 2"))
+    assert day.checks(day.Card(None, dry=False)) == 1
+    said = capsys.readouterr().out
+    assert "wrong: FAILED: " in said
+    assert "well: 2 of 2 (" in said
+    assert "2 checks, 1 failed" in said
 
 
 def test_soak(script, monkeypatch, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,8 @@ assert np.allclose(xi.istft(xi.stft(x, n_fft=256), length=3000), x)
 
 
 def run(code: str, *path: Path) -> None:
-    environment = {"PYTHONPATH": ":".join(map(str, (*path, ROOT))), "PATH": ""}
+    known = os.environ.get("PYTHONPATH", "").split(os.pathsep)  # where a machine has what the package needs
+    environment = {"PYTHONPATH": os.pathsep.join(map(str, (*path, ROOT, *filter(None, known)))), "PATH": ""}
     command = [sys.executable, "-W", "error", "-c", code]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

@@ -1,6 +1,6 @@
 """NVRTC without a driver and without a GPU: CUDA C++ to PTX or to machine code, and what the machine code needs.
 
-Uses the wheels nvidia-cuda-nvrtc and nvidia-cuda-cuobjdump through ctypes and a subprocess.
+Uses the wheels nvidia-cuda-nvrtc, nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm through ctypes and subprocesses.
 """
 
 from __future__ import annotations
@@ -28,12 +28,19 @@ class Resources(NamedTuple):
     shared: int
 
 
-def missing(compiler_only: bool = False) -> str | None:
-    """Why nothing can be compiled (or, unless `compiler_only`, taken apart) here, or None."""
+class Operation(NamedTuple):
+    """One instruction of machine code ("LDG.E.128.CONSTANT"), and the place that it branches to."""
+
+    name: str
+    target: int | None
+
+
+def missing(compiler_only: bool = False, program: str = "cuobjdump") -> str | None:
+    """Why nothing can be compiled (or, unless `compiler_only`, taken apart by `program`) here, or None."""
     if _wheel_file("lib", "libnvrtc.so*") is None:
         return "nvidia-cuda-nvrtc is not installed"
-    if not compiler_only and _wheel_file("bin", "cuobjdump") is None:
-        return "nvidia-cuda-cuobjdump is not installed"
+    if not compiler_only and _wheel_file("bin", program) is None:
+        return f"nvidia-cuda-{program} is not installed"
     return None
 
 
@@ -53,16 +60,34 @@ def compiled(code: str, options: tuple[str, ...], architecture: str, cache: Path
 
 def resources(cubin: bytes) -> dict[str, Resources]:
     """Kernel name -> what it takes, by cuobjdump."""
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(cubin)
-        file.flush()
-        command = [str(_wheel_file("bin", "cuobjdump")), "--dump-resource-usage", file.name]
-        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    text = _taken_apart(cubin, "cuobjdump", "--dump-resource-usage")
     found = {}
     for name, line in re.findall(r"Function (\S+):\s*\n\s*(.*)", text):
         value = {key: int(number) for key, number in re.findall(r"(\w+):(\d+)", line)}
         found[name] = Resources(value["REG"], value["STACK"], value["SHARED"])
     return found
+
+
+def operations(cubin: bytes) -> list[Operation]:
+    """The machine code in its order, by nvdisasm, without the padding at its end."""
+    labels: dict[str, int] = {}
+    found: list[tuple[str, str]] = []
+    for line in _taken_apart(cubin, "nvdisasm").splitlines():
+        if label := re.match(r"(\.L_x_\d+):", line):
+            labels[label[1]] = len(found)
+        elif code := re.match(r"\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)(.*)", line):
+            target = re.search(r"\.L_x_\d+", code[2]) if code[1].startswith("BRA") else None
+            if code[1] != "NOP":
+                found.append((code[1], target[0] if target else ""))
+    return [Operation(name, labels.get(target)) for name, target in found]
+
+
+def _taken_apart(cubin: bytes, program: str, *options: str) -> str:
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        command = [str(_wheel_file("bin", program)), *options, file.name]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def _wheel_file(folder: str, pattern: str) -> Path | None:
