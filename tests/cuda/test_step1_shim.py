@@ -7,7 +7,7 @@ from functools import partial
 import checks
 import numpy as np
 import pytest
-from kernels import overlap_add_problem, sparse
+from kernels import THREADS, noise, overlap_add_problem, sparse
 
 VARIANTS = [("float", 1, 1), ("double", 1, 1), ("float", 2, 2), ("double", 2, 2), ("float", 2, 1)]  # real, parts, keep
 
@@ -81,3 +81,23 @@ def test_frames_are_the_padded_signal_times_the_window(on_cpu, random, real, par
 @pytest.mark.parametrize("by_time", [False, True])
 def test_fused_istft_is_the_inverse_transform(on_cpu, random, n_fft, by_time):
     checks.fused_istft_is_the_inverse_transform(partial(on_cpu, "istft_fused"), random, n_fft, by_time, trials=6)
+
+
+def test_rows_are_copied_of_more_items_than_the_grid_has(on_cpu, random):
+    array = noise(random, (5, 6, 8), "c8")
+    made = np.zeros_like(array)
+    sizes = (np.int64(5), np.int64(6), np.int32(8), np.int64(48), np.int64(8), np.int32(-1))
+    on_cpu("copy_rows", XI_REAL="float", XI_REAL_ENDS=0)((1, 2), (THREADS,), (array, made, *sizes))
+    np.testing.assert_array_equal(made, array)
+
+
+def test_rows_are_copied_from_beyond_2_to_the_32_elements_of_an_item(on_cpu, random):
+    """Of an item that 32 bits cannot count: its last block."""
+    n_cols, n_rows = 1024, 2**22 + 5
+    array, made = (sparse(n_rows * n_cols, "c8").reshape(n_rows, n_cols) for _ in range(2))
+    array[-1] = noise(random, (n_cols,), "c8")
+    sizes = (np.int64(1), np.int64(n_rows), np.int32(n_cols), np.int64(0), np.int64(n_cols), np.int32(-1))
+    blocks = n_rows * n_cols // THREADS
+    kernel = on_cpu("copy_rows", XI_REAL="float", XI_REAL_ENDS=0)
+    kernel((blocks, 1), (THREADS,), (array, made, *sizes), only=(blocks - 1, 0))
+    np.testing.assert_array_equal(made[-1, -THREADS:], array[-1, -THREADS:])

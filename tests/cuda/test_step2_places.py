@@ -385,6 +385,12 @@ def test_signals_shorter_than_their_padding(fake, random, mode, n_samples):
     agree(xi.frame(fake.on_device(x), 16, 3, **options).host, xi.frame(x.astype(float), 16, 3, **options), EPS)
 
 
+def test_a_signal_without_samples_is_padded(fake):
+    for shape in ((0,), (3, 0)):
+        framed = xi.frame(fake.on_device(np.zeros(shape, "f4")), 16, 3, padding=9)
+        np.testing.assert_array_equal(framed.host, np.zeros((*shape[:-1], 16, 1)))
+
+
 @pytest.mark.parametrize("engine", ["cufft", "fused"])
 def test_frames_are_added_from_the_earliest_on(fake, engine):
     """(1e8 + 1) - 1e8 is 0 in float32, and 1 in any other order."""

@@ -16,14 +16,20 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 @pytest.fixture
 def lent(fake, monkeypatch):
-    """lent(stream): tensors go to the fake, while `stream` is torch's current one."""
+    """lent(stream, device=0): tensors go to the fake, while `stream` is the current one of torch's device."""
     lending = importlib.import_module("xp_istft.backends.torch.lending")
     backend = importlib.import_module("xp_istft.backends.cupy")
     monkeypatch.setattr(importlib.import_module("xp_istft.backends.torch.cpu"), "served", lambda tensor, job: False)
-    borrower, on_cuda = lending.borrower, SimpleNamespace(is_cpu=False, device=SimpleNamespace(index=0))
-    monkeypatch.setattr(lending, "borrower", lambda tensor: borrower(on_cuda))
     monkeypatch.setattr(sys.modules["xp_istft.backends"], "cupy", backend, raising=False)
-    return lambda stream: monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+    borrower = lending.borrower
+
+    def to(stream, device=0):
+        on_cuda = SimpleNamespace(is_cpu=False, device=SimpleNamespace(index=device))
+        monkeypatch.setattr(lending, "borrower", lambda tensor: borrower(on_cuda))
+        streams = {device: stream}
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda device: streams[device.index])
+
+    return to
 
 
 CALLS = {
@@ -39,18 +45,19 @@ STREAMS = {
 }
 
 
+@pytest.mark.parametrize("device", [0, 1])
 @pytest.mark.parametrize("per_thread", ["0", "1"])
 @pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS)
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_tensors_are_worked_on_under_torchs_stream(fake, lent, monkeypatch, call, stream, per_thread):
+def test_tensors_are_worked_on_under_torchs_stream(fake, lent, monkeypatch, call, stream, per_thread, device):
     monkeypatch.setenv("CUPY_CUDA_PER_THREAD_DEFAULT_STREAM", per_thread)
-    lent(stream)
+    lent(stream, device)
     x = torch.asarray(np.random.default_rng(0).standard_normal(400))
     want = call(x.numpy())
     for _ in range(2):  # new, and repeated
         np.testing.assert_allclose(call(x).numpy(), want, atol=1e-12)
     address = stream.cuda_stream or int(per_thread)  # 1 is the default stream of all threads
-    assert {launch.stream for launch in fake.trace.launches} == {address}
+    assert {(launch.device, launch.stream) for launch in fake.trace.launches} == {(device, address)}
     assert fake.trace.downloads == 0
 
 
