@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any
@@ -24,7 +25,8 @@ DTYPES = {("float", 1): "f4", ("float", 2): "c8", ("double", 1): "f8", ("double"
 
 
 def source(name: str) -> str:
-    return (FOLDER / f"{name}.cu").read_text()
+    text = (FOLDER / f"{name}.cu").read_text()
+    return re.sub(r'#include "(\w+\.cuh)"', lambda match: (FOLDER / match[1]).read_text(), text)
 
 
 def options(macros: dict[str, Any]) -> tuple[str, ...]:
@@ -112,11 +114,12 @@ class OverlapAdd:
         if absolute:
             segments, window = np.abs(segments.real) + 1j * np.abs(segments.imag), np.abs(window)
             values = None if values is None else np.abs(values)
-        axis = np.zeros((len(segments), max(frames.span, frames.stop) + max(0, -frames.start)), complex)
+        signal = np.zeros((len(segments), frames.n_samples), complex)
         for m in range(frames.n_frames):
-            at = m * frames.hop + max(0, -frames.start)
-            axis[:, at : at + frames.n_fft] += window * segments[:, m]
-        signal = axis[:, max(0, frames.start) :][:, : frames.n_samples]
+            at = m * frames.hop - frames.start
+            lo, hi = max(0, at), min(at + frames.n_fft, frames.n_samples)
+            if lo < hi:
+                signal[:, lo:hi] += (window * segments[:, m])[:, lo - at : hi - at]
         if values is not None:
             signal = signal * values.astype(kind).astype(float)
         return signal if self.keep == 2 else signal.real
@@ -287,26 +290,33 @@ def framing_problem(
 # ---- istft_fused.cu --------------------------------------------------------------------------------------------------
 
 
+def fused_threads(n_fft: int) -> int:
+    return 256 if n_fft == 2048 else 128
+
+
 @dataclass(frozen=True)
 class Fused:
-    """spectrum (n_batch, n_bins, n_frames), in memory by frame or by time; job and gain as in `OverlapAdd`."""
+    """spectrum (n_batch, n_bins, n_frames), in memory by frame or by time; job and gain as in `OverlapAdd`.
+
+    run : samples of a block
+    """
 
     frames: Frames
     spectrum: np.ndarray
     window: np.ndarray
     gain: HopPeriodic
     origin: int = 0
+    run: int = 1 << 20
 
     def macros(self, **others: Any) -> dict[str, Any]:
-        even = all(size % 2 == 0 for size in (self.frames.hop, self.frames.start))
-        even &= len(self.spectrum) == 1 or self.frames.n_samples % 2 == 0
-        threads = max(128, self.frames.n_fft // 16)
+        steps = [self.frames.hop, self.frames.start]
+        if len(self.spectrum) > 1:
+            steps.append(self.frames.n_samples)
         return {
             "XI_LOG2_N_FFT": self.frames.n_fft.bit_length() - 1,
-            "XI_THREADS": threads,
-            "XI_TILE": 2 * threads,
-            "XI_WIDTH": 2 if even else 1,
-            "XI_BY_TIME": int(self.spectrum.strides[2] < self.spectrum.strides[1]),
+            "XI_THREADS": fused_threads(self.frames.n_fft),
+            "XI_WIDTH": widest_vector(4, steps),
+            "XI_BY_TIME": int(self.spectrum.strides[1] != self.spectrum.itemsize),
             **others,
         }
 
@@ -316,10 +326,10 @@ class Fused:
         signal = np.full((n_batch, frames.n_samples), np.nan, np.float32)
         turns = np.exp(2j * np.pi * np.arange(frames.n_fft) / frames.n_fft).astype(np.complex64)
         values = np.concatenate([gain.head, gain.period, gain.tail]).astype(np.float32)
-        blocks = -(-frames.n_samples // macros["XI_TILE"])
+        blocks = -(-frames.n_samples // self.run)
         strides = (stride // self.spectrum.itemsize for stride in self.spectrum.strides)
         sizes = (n_batch, *strides, frames.n_samples, frames.n_frames, frames.hop, frames.start, frames.n_samples)
-        sizes += (self.origin, gain.head.size, gain.tail_start, gain.tail.size)
+        sizes += (self.origin, gain.head.size, gain.tail_start, gain.tail.size, self.run)
         window = (self.window / frames.n_fft).astype(np.float32)
         kernel(
             (min(blocks, most_blocks), min(n_batch, most_blocks)),
@@ -339,29 +349,116 @@ class Fused:
         assert (signal[:, gain == 0] == 0).all()
         covered = gain != 0
         difference = signal[:, covered] / gain[covered] - want[:, covered]
-        return float(np.linalg.norm(difference) / max(np.linalg.norm(want[:, covered]), 1e-30))
+        typical = np.sqrt(difference.size * np.mean(segments**2) * np.mean(self.window**2))  # few samples may be small
+        return float(np.linalg.norm(difference) / max(np.linalg.norm(want[:, covered]), typical, 1e-30))
 
 
-def fused_problem(random: np.random.Generator, n_fft: int, by_time: bool, even: bool = True) -> Fused:
+def fused_problem(random: np.random.Generator, n_fft: int, by_time: bool, multiple: int = 4) -> Fused:
     """Frames any hop apart about a signal of any size; imaginary DC and Nyquist bins, too."""
     hop = int(random.integers(n_fft // 8, n_fft * 9 // 8))
     n_frames = int(random.integers(1, 2 + 6 * n_fft // hop))
     start = int(random.integers(-n_fft // 4, n_fft))
-    if even:
-        hop, start = 2 * (hop // 2), 2 * (start // 2)
-    stop = max(start + 2, n_fft + hop * (n_frames - 1) + int(random.integers(-n_fft, n_fft // 2)))
+    hop, start = multiple * (hop // multiple), multiple * (start // multiple)
+    n_samples = max(8, n_fft + hop * (n_frames - 1) + int(random.integers(-n_fft, n_fft // 2)) - start)
     n_batch = int(random.integers(1, 3))
-    odd = not even or n_batch == 1  # one signal may end in the middle of a pair
-    frames = Frames(n_fft, hop, n_frames, start, start + 2 * ((stop - start) // 2) - odd)
+    if n_batch > 1:  # a single signal may end in the middle of a vector
+        n_samples = multiple * (n_samples // multiple)
+    frames = Frames(n_fft, hop, n_frames, start, start + n_samples)
     shape = (n_batch, n_fft // 2 + 1, n_frames) if by_time else (n_batch, n_frames, n_fft // 2 + 1)
     spectrum = noise(random, shape, "c8")
     window = random.uniform(0.1, 1, n_fft)
     gain = normalisation(window, window, frames, float(np.finfo(np.float32).eps))
-    whole = Fused(frames, spectrum if by_time else spectrum.swapaxes(1, 2), window, gain)
-    columns, part = frames.segment(start + 2 * (frames.n_samples // 4), frames.stop)
-    if part.n_frames and random.random() < 0.3:  # a segment of the job, whose gain is that of the whole
+    run = 4 * int(random.integers(n_fft // 16, n_fft))
+    whole = Fused(frames, spectrum if by_time else spectrum.swapaxes(1, 2), window, gain, run=run)
+    columns, part = frames.segment(start + multiple * (n_samples // (2 * multiple)), frames.stop)
+    if (
+        part.n_frames and (n_batch == 1 or part.n_samples % multiple == 0) and random.random() < 0.3
+    ):  # a segment of the job, whose gain is that of the whole
         return replace(whole, frames=part, spectrum=whole.spectrum[..., columns], origin=columns.start * hop)
     return whole
+
+
+def fused_edges() -> Iterator[Fused]:
+    """Frames of 64 that reach little, nothing, or far; and the end of a job, whose gain is that of the whole."""
+    for hop, n_frames, start, stop, run in (
+        (1, 9, -3, 70, 40),  # a frame a sample
+        (3, 150, 5, 400, 200),  # more frames than are in shared memory at once
+        (16, 4, 30, 31, 4),  # one sample
+        (200, 3, -50, 560, 300),  # gaps between frames
+        (1 << 16, 3, (1 << 16) - 40, (1 << 16) + 90, 1 << 12),
+        (16, 4, -300, 200, 200),  # a run before the first frame
+        (16, 4, 40, 700, 300),  # and after the last
+        (16, 12, 10, 200, 100),
+    ):
+        frames, random = Frames(64, hop, n_frames, start, stop), np.random.default_rng(hop)
+        window = random.uniform(0.1, 1, 64)
+        spectrum = noise(random, (1, n_frames, 33), "c8").swapaxes(1, 2)
+        gain = normalisation(window, window, frames, float(np.finfo(np.float32).eps))
+        problem = Fused(frames, spectrum, window, gain, run=run)
+        yield problem
+    columns, part = frames.segment(104, 200)
+    yield replace(problem, frames=part, spectrum=spectrum[..., columns], origin=columns.start * hop)
+
+
+# ---- stft_fused.cu ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FusedForward:
+    """The frames of `framing`, whose spectrum lies in memory by frame or by time."""
+
+    framing: Framing
+    by_time: bool
+
+    def macros(self, **others: Any) -> dict[str, Any]:
+        frames = self.framing.frames
+        steps = [frames.hop, frames.start, frames.n_samples if len(self.framing.signal) > 1 else 0]
+        return {
+            "XI_LOG2_N_FFT": frames.n_fft.bit_length() - 1,
+            "XI_THREADS": fused_threads(frames.n_fft),
+            "XI_WIDTH": widest_vector(2, steps),
+            "XI_BY_TIME": int(self.by_time),
+            **others,
+        }
+
+    def launch(self, kernel: Callable[..., None], macros: dict[str, Any], most_blocks: int = 1 << 20) -> np.ndarray:
+        framing, frames = self.framing, self.framing.frames
+        n_batch, n_samples = framing.signal.shape
+        shape = (n_batch, frames.n_frames, frames.n_fft // 2 + 1)
+        spectrum = np.full((shape[0], *shape[:0:-1]) if self.by_time else shape, np.nan, np.complex64)
+        spectrum = spectrum if self.by_time else spectrum.swapaxes(1, 2)
+        turns = np.exp(2j * np.pi * np.arange(frames.n_fft) / frames.n_fft).astype(np.complex64)
+        at_once = 32 * macros["XI_THREADS"] // frames.n_fft
+        strides = (stride // spectrum.itemsize for stride in spectrum.strides)
+        sizes = (n_batch, n_samples, *strides, frames.n_frames, frames.hop, frames.start, n_samples)
+        kernel(
+            (min(-(-frames.n_frames // at_once), most_blocks), min(n_batch, most_blocks)),
+            (macros["XI_THREADS"],),
+            (
+                framing.signal, (framing.window / 2).astype(np.float32), turns, spectrum,
+                *map(np.int64, sizes), np.int32(PAD_MODES.index(framing.pad_mode)),
+            ),
+        )  # fmt: skip
+        return spectrum
+
+    def error(self, spectrum: np.ndarray) -> float:
+        """Relative to the norm of the spectrum."""
+        framing = replace(self.framing, signal=self.framing.signal.astype(float))
+        want = np.fft.rfft(framing.expected()).swapaxes(1, 2)
+        if not np.isfinite(spectrum).all():
+            return math.inf
+        return float(np.linalg.norm(spectrum - want) / np.linalg.norm(want))
+
+
+def fused_forward_problem(
+    random: np.random.Generator, n_fft: int, by_time: bool, multiple: int = 2, mode: str = "reflect"
+) -> FusedForward:
+    hop, start = (multiple * int(random.integers(1, n_fft // multiple)) for _ in range(2))
+    n_samples = multiple * int(random.integers(1, 5 * n_fft // multiple))
+    n_frames = 1 + max(0, n_samples + 2 * start - n_fft) // hop
+    frames = Frames(n_fft, hop, n_frames, start, start + n_samples)
+    signal = noise(random, (int(random.integers(1, 3)), n_samples), "f4")
+    return FusedForward(Framing(frames, signal, random.uniform(-1, 1, n_fft), mode, 1), by_time)
 
 
 def sparse(n_items: int, dtype: str) -> np.ndarray:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import checks
 import numpy as np
 import pytest
-from kernels import THREADS, noise, overlap_add_problem, sparse
+from kernels import THREADS, fused_problem, noise, overlap_add_problem, sparse
 
 VARIANTS = [("float", 1, 1), ("double", 1, 1), ("float", 2, 2), ("double", 2, 2), ("float", 2, 1)]  # real, parts, keep
 
@@ -101,3 +102,35 @@ def test_rows_are_copied_from_beyond_2_to_the_32_elements_of_an_item(on_cpu, ran
     kernel = on_cpu("copy_rows", XI_REAL="float", XI_REAL_ENDS=0)
     kernel((blocks, 1), (THREADS,), (array, made, *sizes), only=(blocks - 1, 0))
     np.testing.assert_array_equal(made[-1, -THREADS:], array[-1, -THREADS:])
+
+
+def test_fused_istft_is_right_at_the_edges(on_cpu):
+    checks.fused_istft_is_right_at_the_edges(partial(on_cpu, "istft_fused"))
+
+
+def test_the_length_of_a_run_changes_no_bit(on_cpu, random):
+    problem = fused_problem(random, 128, by_time=False)
+    macros = problem.macros()
+    results = [replace(problem, run=run).launch(on_cpu("istft_fused", **macros), macros) for run in (8, 64, 1 << 20)]
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+
+
+def test_fused_istft_reads_and_writes_beyond_32_bits(on_cpu):
+    """Items, frames and samples 2**31 elements apart."""
+    n_fft, apart = 64, 2**31 + 4
+    spectrum, signal = sparse(3 * apart + 33, "c8"), sparse(2 * apart, "f4")
+    spectrum[3 * apart :].real = np.arange(33)  # of item 1, frame 1
+    kernel = on_cpu("istft_fused", XI_LOG2_N_FFT=6, XI_THREADS=128, XI_WIDTH=4, XI_BY_TIME=0)
+    turns = np.exp(2j * np.pi * np.arange(n_fft) / n_fft).astype(np.complex64)
+    ones, sizes = np.ones(n_fft, np.float32), (2, 2 * apart, 1, apart, apart, 2, n_fft, n_fft, n_fft)
+    arguments = (spectrum, ones, turns, ones, signal, *map(np.int64, (*sizes, 0, 0, 2 * n_fft, 0, n_fft)))
+    kernel((1, 2), (128,), arguments)
+    want = n_fft * np.fft.irfft(np.arange(33))
+    np.testing.assert_allclose(signal[apart : apart + n_fft], want, atol=1e-6 * abs(want).max())
+
+
+@pytest.mark.parametrize("n_fft", [64, 128, 256, 512, 1024, 2048, 4096])
+@pytest.mark.parametrize("by_time", [False, True])
+def test_fused_stft_is_the_transform(on_cpu, random, n_fft, by_time):
+    checks.fused_stft_is_the_transform(partial(on_cpu, "stft_fused"), random, n_fft, by_time, trials=10)

@@ -13,6 +13,7 @@ from kernels import noise, sparse
 
 import xp_istft as xi
 from xp_istft.backends import required_backend
+from xp_istft.frames import Frames
 
 LAYOUTS = ("frequency-major", "frame-major", "strided", "reversed", "broadcast")
 
@@ -456,3 +457,59 @@ def test_a_minute_of_audio_moves_no_more_than_modelled(fake):
     assert fake.trace.names == ["transpose", "cufft", "overlap_add"]
     assert round(traced_megabytes(fake.trace)) <= 222
     assert fake.trace.downloads == fake.trace.waits == 0
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "edge", "symmetric", "wrap"])
+def test_fused_stft_agrees_with_the_definition(fake, fused, random, mode):
+    for hop, lead, n_samples in ((16, (2,), 500), (21, (2, 3), 333), (70, (), 65)):
+        x = noise(random, (*lead, n_samples), "float32")
+        parameters = {"n_fft": 64, "hop_length": hop, "pad_mode": mode, "window": random.uniform(0.3, 1, 64)}
+        fake.trace.launches.clear()
+        spectrum = xi.stft(fake.on_device(x), **parameters)
+        assert fake.trace.names == ["stft_fused"]
+        want = xi.stft(x.astype(float), **parameters)
+        agree(spectrum.host, want, np.finfo(np.float32).eps)
+        assert spectrum.strides[-2] == spectrum.itemsize  # bins side by side, as cuFFT leaves them
+        for layout in ("frequency-major", "frame-major", "strided"):
+            out = fake.on_device(laid_out(np.full(want.shape, np.nan, np.complex64), layout))
+            assert xi.stft(fake.on_device(x), **parameters, out=out) is out
+            agree(out.host, want, np.finfo(np.float32).eps)
+    assert fake.trace.plans == fake.trace.downloads == fake.trace.waits == 0
+
+
+@pytest.mark.parametrize("what", [{"dtype": "float64"}, {"dtype": "complex64"}, {"n_fft": 60}, {"onesided": False}])
+def test_cufft_serves_what_the_fused_forward_kernel_cannot(fake, fused, random, what):
+    x = noise(random, (300,), what.get("dtype", "float32"))
+    parameters = {"n_fft": what.get("n_fft", 64), "onesided": what.get("onesided", x.dtype.kind == "f")}
+    spectrum = xi.stft(fake.on_device(x), **parameters)
+    assert fake.trace.names == ["frame", "cufft"]
+    agree(spectrum.host, xi.stft(x.astype("D" if x.dtype.kind == "c" else "d"), **parameters), np.finfo(x.dtype).eps)
+
+
+def test_fused_kernels_take_rows_with_room_between_and_odd_starts(fake, fused, random):
+    wide = noise(random, (3, 801), "float32")
+    for x in (wide[:, 1:401], wide[:, :400], wide[:, :800:2], wide[::-1, :400]):
+        spectrum = xi.stft(fake.on_device(x), n_fft=64, padding=(5, 31))
+        agree(spectrum.host, xi.stft(x.astype(float), n_fft=64, padding=(5, 31)), np.finfo(np.float32).eps)
+        parameters = {"n_fft": 64, "padding": (5, 31), "window": "hamming"}
+        host = np.full((3, 340), np.nan, np.float32)
+        xi.istft(spectrum, **parameters, length=300, out=fake.on_device(host[:, 7:307]))
+        agree(host[:, 7:307], xi.istft(spectrum.host.astype(complex), **parameters, length=300), np.finfo("f4").eps)
+
+
+def test_runs_fill_the_device_and_repeat_few_frames(fake):
+    backend = importlib.import_module("xp_istft.backends.cupy")
+
+    def runs(n_fft: int, n_batch: int, n_samples: int, places: int) -> tuple[int, float]:
+        """Blocks, and frames that are made twice, of those that there are."""
+        frames = Frames(n_fft, n_fft // 4, 4 * n_samples // n_fft, 0, n_samples)
+        run = backend._run(frames, n_batch, 32 * backend._fused_threads(n_fft) // n_fft, places)
+        return -(-n_samples // run) * n_batch, (n_fft - frames.hop) / run
+
+    for n_fft in (64, 512, 2048, 4096):
+        for n_batch in (1, 3, 64, 1000):
+            blocks, halo = runs(n_fft, n_batch, 50_000_000, 264)
+            assert halo <= 0.06
+            assert blocks / (264 * -(-blocks // 264)) > 0.9  # of the last turn, too
+    assert runs(2048, 1, 60 * 44100, 264) == (264, pytest.approx(0.153, abs=1e-3))  # no time to lose: one turn
+    assert runs(2048, 1, 10_000, 264)[0] >= 5

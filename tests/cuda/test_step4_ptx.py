@@ -12,7 +12,7 @@ import checks
 import numpy as np
 import pytest
 from emulator import nvrtc
-from kernels import Fused, OverlapAdd
+from kernels import Framing, Fused, FusedForward, OverlapAdd, fused_threads
 
 from xp_istft.frames import Frames
 from xp_istft.windows import normalisation
@@ -52,6 +52,13 @@ def test_fused_istft_is_the_inverse_transform(as_ptx, random, architecture, n_ff
     for by_time in (False, True)[: 1 + (n_fft < 4096)]:
         build = partial(as_ptx, "istft_fused", architecture)
         checks.fused_istft_is_the_inverse_transform(build, random, n_fft, by_time, trials)
+
+
+@EVERY_FAMILY
+@pytest.mark.parametrize(("n_fft", "trials"), [(64, 3), (512, 1), (4096, 1)])
+def test_fused_stft_is_the_transform(as_ptx, random, architecture, n_fft, trials):
+    for by_time in (False, True)[: 1 + (n_fft < 4096)]:
+        checks.fused_stft_is_the_transform(partial(as_ptx, "stft_fused", architecture), random, n_fft, by_time, trials)
 
 
 # ---- counts, for compute_90 ------------------------------------------------------------------------------------------
@@ -107,25 +114,50 @@ def test_frame_reads_and_writes_every_sector_once(as_ptx, random):
     assert counts.stored_sectors == (128, 128)
 
 
-@pytest.mark.parametrize(("n_fft", "most"), [(2048, 3600), (512, 830)])
+@pytest.mark.parametrize(("n_fft", "most"), [(2048, 2200), (512, 550)])
 @pytest.mark.parametrize("by_time", [False, True])
 def test_fused_istft_keeps_its_budget_of_instructions(as_ptx, n_fft, most, by_time):
-    """One block in the middle, at hop n_fft / 4: warp instructions for each new frame, bytes, bank conflicts."""
-    tile, hop = 7168, n_fft // 4
-    n_frames = 3 * tile // hop
-    frames = Frames(n_fft, hop, n_frames, n_fft // 2, n_fft // 2 + hop * (n_frames - 1))
-    window = np.hanning(n_fft + 1)[:-1]
-    gain = normalisation(window, window, frames, 1e-7)
-    spectrum = np.ones((1, n_fft // 2 + 1, n_frames) if by_time else (1, n_frames, n_fft // 2 + 1), np.complex64)
-    problem = Fused(frames, spectrum if by_time else spectrum.swapaxes(1, 2), window, gain)
-    macros = problem.macros(XI_TILE=tile)
-    kernel = counted(as_ptx("istft_fused", **macros), (1, 0, 0))
-    problem.launch(kernel, macros)
-    counts, new = kernel.counts, tile // hop
-    assert counts.instructions / new <= most
-    assert counts.distinct_bytes(0) <= 1.45 * new * (n_fft // 2 + 1) * 8  # a tile's edge frames are read twice
-    assert counts.shared_wavefronts.cost <= 1.25 * counts.shared_wavefronts.ideal
-    assert counts.stored_sectors == (tile * 4 // 32, tile * 4 // 32)
+    """At hop n_fft / 4: warp instructions for each new frame of a long run, bytes, bank conflicts."""
+    hop, counts, hops = n_fft // 4, [], (16, 48)
+    for run in hops:
+        frames = Frames(n_fft, hop, 3 * run, n_fft // 2, n_fft // 2 + hop * (3 * run - 1))
+        window = np.hanning(n_fft + 1)[:-1]
+        gain = normalisation(window, window, frames, 1e-7)
+        shape = (1, n_fft // 2 + 1, frames.n_frames)
+        spectrum = np.ones(shape if by_time else (1, *shape[:0:-1]), np.complex64)
+        problem = Fused(frames, spectrum if by_time else spectrum.swapaxes(1, 2), window, gain, run=run * hop)
+        macros = problem.macros()
+        kernel = counted(as_ptx("istft_fused", **macros), (1, 0, 0))
+        problem.launch(kernel, macros)
+        counts.append(kernel.counts)
+        sectors = 1.13 if by_time else 1  # runs of frames begin in the middle of one
+        assert kernel.counts.distinct_bytes(0) <= sectors * (run + 3) * (n_fft // 2 + 1) * 8  # edge frames: read twice
+        assert kernel.counts.shared_wavefronts.cost <= 1.25 * kernel.counts.shared_wavefronts.ideal
+        assert kernel.counts.stored_sectors == (run * hop * 4 // 32, run * hop * 4 // 32)
+    each = (counts[1].instructions - counts[0].instructions) / (hops[1] - hops[0])
+    beginning = counts[0].instructions - hops[0] * each  # of a run: edge frames among it
+    long = 128 * n_fft // hop  # hops of a run of the backend's, where the signal is long: more than half as many
+    assert each + beginning / (long / 2) <= most
+
+
+@pytest.mark.parametrize(("n_fft", "most"), [(2048, 2200), (512, 550)])
+@pytest.mark.parametrize("by_time", [False, True])
+def test_fused_stft_keeps_its_budget_of_instructions(as_ptx, n_fft, most, by_time):
+    """At hop n_fft / 4: warp instructions for each further frame of a block, bytes, bank conflicts."""
+    hop, counts, rounds, at_once = n_fft // 4, [], (1, 3), 32 * fused_threads(n_fft) // n_fft
+    for each in rounds:
+        n_frames = 3 * each * at_once
+        frames = Frames(n_fft, hop, n_frames, n_fft // 2, n_fft // 2 + hop * (n_frames - 1))
+        signal = np.ones((1, frames.n_samples), np.float32)
+        problem = FusedForward(Framing(frames, signal, np.ones(n_fft), "reflect", 1), by_time)
+        macros = problem.macros()
+        kernel = counted(as_ptx("stft_fused", **macros), (1, 0, 0))
+        problem.launch(kernel, macros, most_blocks=3)
+        counts.append(kernel.counts)
+        made = each * at_once * (n_fft // 2 + 1) * 8
+        assert made <= kernel.counts.distinct_bytes(3, stored=True) <= 1.01 * made + 64
+        assert kernel.counts.shared_wavefronts.cost <= 1.3 * kernel.counts.shared_wavefronts.ideal
+    assert counts[1].instructions - counts[0].instructions <= most * (rounds[1] - rounds[0]) * at_once
 
 
 # ---- what the interpreter itself refuses -----------------------------------------------------------------------------

@@ -59,5 +59,12 @@ def test_kernels_and_modules_take_the_same_arguments():
     assert set(signature.parameters) == {"code", "options"}
 
 
+def test_names_of_what_decides_the_occupancy():
+    for name in FAKE.modules["cupy.cuda"].Device(0).attributes:
+        assert hasattr(cupy.cuda.runtime, f"cudaDevAttr{name}")
+    for name in ("num_regs", "shared_size_bytes"):
+        assert hasattr(cupy.RawKernel, name)
+
+
 def test_streams_speak_the_stream_protocol():
     assert "__cuda_stream__" in cupy.cuda.Stream.from_external.__doc__

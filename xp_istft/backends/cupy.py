@@ -3,6 +3,7 @@
     synthesis:  transpose | copy_rows  ->  cuFFT C2R  ->  overlap_add
                 istft_fused, all of it in one launch (`set_gpu_engine`)
     analysis:   frame  ->  cuFFT R2C
+                stft_fused, all of it in one launch
 
 Nothing is copied to the host and nothing waits for the device, so after one call with the same shapes (which compiles
 kernels, makes plans and uploads windows) the next can be captured in a CUDA graph (`GraphMemory`). No atomics: the same
@@ -17,7 +18,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
@@ -40,6 +41,7 @@ from .cuda.calls import (
     copy_to,
     empty,
     fft,
+    kernel,
     launch,
     not_kept,
     scratch_bytes,
@@ -49,7 +51,7 @@ from .cuda.calls import (
 
 __all__ = ["BACKEND", "GraphMemory", "stream_of"]
 
-_TILE = 7168  # samples of a block of istft_fused: 14 hops of 512, at 37 KB of shared memory
+_LONGEST_RUN = 128  # times n_fft: under 1 % of the frames are made twice, and no late block is waited for long
 _SPARE_BYTES = 128 << 10  # of single precision: frames that a plan has more than are wanted
 
 
@@ -81,7 +83,7 @@ _KINDS = {
 
 class CuPyBackend(Backend):
     def synthesis(self, spectrum: Any, job: Synthesis, out: Any = None, workers: int | None = None) -> Any:
-        fused = get_gpu_engine() == "fused" and _can_be_fused(spectrum, job)
+        fused = get_gpu_engine() == "fused" and _can_be_fused(spectrum, job, "complex64")
         return called(_in_one_launch if fused else _in_three_launches, spectrum, job, out)
 
     def analysis(self, signal: Any, job: Analysis, out: Any = None, workers: int | None = None) -> Any:
@@ -89,7 +91,8 @@ class CuPyBackend(Backend):
         if out is not None and not _common_stride(out.shape[:-2], out.strides[:-2]):
             out[...] = self.analysis(signal, job)
             return out
-        return called(_analysed, signal, job, out)
+        fused = get_gpu_engine() == "fused" and _can_be_fused(signal, job, "float32")
+        return called(_stft_fused if fused else _analysed, signal, job, out)
 
     def overlap_add(self, segments: Any, job: Synthesis) -> Any:
         return called(_summed, segments, job)
@@ -270,10 +273,10 @@ def _in_one_launch(place: Place, spectrum: Any, job: Synthesis, out: Any) -> Any
     return _gathered(place, spectrum, job, np.dtype(np.float32), out, sys.maxsize, run)
 
 
-def _can_be_fused(spectrum: Any, job: Synthesis) -> bool:
+def _can_be_fused(array: Any, job: Synthesis | Analysis, dtype: str) -> bool:
     n_fft = job.frames.n_fft
     power = n_fft & (n_fft - 1) == 0 and 64 <= n_fft <= 4096
-    return power and job.onesided and spectrum.dtype == np.complex64 and job.frames.hop < 2**30
+    return power and job.onesided and array.dtype == dtype and job.frames.hop < 2**30
 
 
 def _inverse_fft(place: Place, spectrum: Any, job: Synthesis, kind: Kind) -> Any:
@@ -337,23 +340,93 @@ def _overlap_add(place: Place, segments: Any, job: Synthesis, part: Part, signal
 def _istft_fused(place: Place, spectrum: Any, job: Synthesis, part: Part, signal: Any) -> None:
     """Spectrum (n_batch, n_bins, n_frames), any strides, into signal (n_batch, n_samples)."""
     frames = part.frames
+    if not frames.n_frames:
+        copy_to(signal, 0)
+        return
     gain = _unit_gain(frames.hop) if job.gain is None else job.gain
     window, values = _window(place, job, "float", 1 / frames.n_fft), _gain(place, gain, "float")
     n_batch, n_samples = signal.shape
     strides, signal_batch = _steps(spectrum), _steps(signal)[0]
     steps = (frames.hop, frames.start, signal_batch if n_batch > 1 else 0)
-    threads = max(128, frames.n_fft // 16)
+    threads = _fused_threads(frames.n_fft)
+    macros = {
+        "XI_LOG2_N_FFT": frames.n_fft.bit_length() - 1, "XI_THREADS": threads,
+        "XI_WIDTH": _vector(4, steps, (window, values, signal)), "XI_BY_TIME": int(strides[1] != 1),
+    }  # fmt: skip
+    run = _run(frames, n_batch, 32 * threads // frames.n_fft, _places("istft_fused", place.device, threads, **macros))
     sizes = (n_batch, *strides, signal_batch, frames.n_frames, frames.hop, frames.start, n_samples)
     arguments = (
         spectrum, window, _turns(place, frames.n_fft), values, signal,
-        *map(np.int64, (*sizes, part.origin, gain.head.shape[0], gain.tail_start, gain.tail.shape[0])),
+        *map(np.int64, (*sizes, part.origin, gain.head.shape[0], gain.tail_start, gain.tail.shape[0], run)),
     )  # fmt: skip
-    launch(
-        place, "istft_fused", -(-n_samples // _TILE), n_batch, arguments, threads,
-        XI_LOG2_N_FFT=frames.n_fft.bit_length() - 1, XI_THREADS=threads, XI_TILE=_TILE,
-        XI_WIDTH=min(2, _vector(4, steps, (window, values, signal))),
-        XI_BY_TIME=int(abs(strides[2]) < abs(strides[1])),
+    launch(place, "istft_fused", -(-n_samples // run), n_batch, arguments, threads, **macros)
+
+
+def _stft_fused(place: Place, signal: Any, job: Analysis, out: Any) -> Any:
+    """The spectrum of signal (..., n_samples), in memory as `_analysed` makes it, or in `out`."""
+    frames, n_fft = job.frames, job.frames.n_fft
+    made = out
+    if out is None:
+        shape = (*signal.shape[:-1], frames.n_frames, n_fft // 2 + 1)
+        made = empty(shape, np.complex64).swapaxes(-1, -2)
+    if not made.size:
+        return made
+    spectrum, items = _one_batch_axis(made, 2), _one_batch_axis(signal, 1)
+    if not _side_by_side(items, -1):
+        items = contiguous(items)
+    window = _window(place, job, "float", 0.5)
+    n_batch, n_samples = items.shape
+    signal_batch, strides = _steps(items)[0], _steps(spectrum)
+    steps = (frames.hop, frames.start, signal_batch if n_batch > 1 else 0)
+    threads = _fused_threads(n_fft)
+    macros = {
+        "XI_LOG2_N_FFT": n_fft.bit_length() - 1, "XI_THREADS": threads,
+        "XI_WIDTH": min(2, _vector(4, steps, (items, window))), "XI_BY_TIME": int(strides[1] != 1),
+    }  # fmt: skip
+    groups = -(-frames.n_frames * n_fft // (32 * threads))  # of the frames that a block transforms at a time
+    each = -(-groups * n_batch // _places("stft_fused", place.device, threads, **macros))  # of a block
+    arguments = (
+        items, window, _turns(place, n_fft), spectrum,
+        *map(np.int64, (n_batch, signal_batch, *strides, frames.n_frames, frames.hop, frames.start, n_samples)),
+        np.int32(PAD_MODES.index(job.pad_mode)),
     )  # fmt: skip
+    launch(place, "stft_fused", -(-groups // each), n_batch, arguments, threads, **macros)
+    return made
+
+
+def _fused_threads(n_fft: int) -> int:
+    """Of a block: 16 points each, of as many frames as 48 KB of shared memory hold beside the sums."""
+    return 256 if n_fft == 2048 else 128
+
+
+def _run(frames: Frames, n_batch: int, at_once: int, places: int) -> int:
+    """Samples of a block of istft_fused, which transforms `at_once` frames at a time; `places` blocks run at once.
+
+    Each block makes n_fft - hop samples' worth of frames more than are its own. So they are few: as many as fill the
+    device once, or, where that would make them too long, a few times, without a last turn of a few blocks.
+    """
+    n_fft, hop, n_samples = frames.n_fft, frames.hop, frames.n_samples
+
+    def rounds(count: int) -> int:
+        """Of the busiest place, where each item is made of `count` runs."""
+        turns, run = -(-n_batch * count // places), -(-n_samples // count)
+        return turns * max(1, -(-(run + n_fft - hop) // (at_once * hop)))
+
+    fewest = -(-n_samples // (_LONGEST_RUN * n_fft))
+    turns = -(-n_batch * fewest // places)
+    counts = {fewest, *(max(fewest, more * places // n_batch) for more in range(turns, turns + 4))}
+    count = min(counts, key=lambda count: (rounds(count), count))
+    return 4 * -(-n_samples // (4 * count))
+
+
+@cache
+def _places(name: str, device: int, threads: int, **macros: Any) -> int:
+    """Blocks of a kernel that the device runs at once, by its registers and its shared memory."""
+    made, has = kernel(name, device, **macros), cupy.cuda.Device(device).attributes
+    registers = -(-made.num_regs // 8) * 8 * threads
+    shared = made.shared_size_bytes + 1024  # CUDA's own part of it
+    each = min(has["MaxRegistersPerMultiprocessor"] // registers, has["MaxSharedMemoryPerMultiprocessor"] // shared)
+    return max(1, each) * has["MultiProcessorCount"]
 
 
 def _frame(place: Place, signal: Any, job: Analysis, frames: Frames, segments: Any, make: int) -> None:

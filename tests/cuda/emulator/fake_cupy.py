@@ -465,6 +465,7 @@ class _RawModule:
             plain = tuple(argument.memory() if isinstance(argument, _Array) else argument for argument in arguments)
             self.fake.submit(arrays, lambda: kernel(grid, block, plain, shared_mem=shared_mem))
 
+        launch.num_regs, launch.shared_size_bytes = 120, 40 << 10
         return launch
 
 
@@ -537,6 +538,11 @@ class _Device:
         if not 0 <= number < fake.n_devices:
             raise RuntimeError("cudaErrorInvalidDevice: invalid device ordinal")
         self._fake, self.id = fake, number
+        self.attributes = {
+            "MultiProcessorCount": 2,
+            "MaxRegistersPerMultiprocessor": 1 << 16,
+            "MaxSharedMemoryPerMultiprocessor": 100 << 10,
+        }
         self._contexts: list[Any] = []
 
     def __enter__(self) -> _Device:

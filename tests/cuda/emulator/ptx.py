@@ -323,7 +323,7 @@ class _Block:
             return np.array(self.kernel.shared[operand], kind)
         if operand[:2] in ("0f", "0d"):
             value = np.array(int(operand[2:], 16), np.uint32 if operand[1] == "f" else np.uint64)
-            return value.view(np.float32 if operand[1] == "f" else np.float64).astype(dtype)
+            return value if dtype.kind == "u" else value.view(np.float32 if operand[1] == "f" else np.float64)
         bits = int(operand.rstrip("U"), 0) & ((1 << (8 * dtype.itemsize)) - 1)
         return np.array(bits, f"u{dtype.itemsize}").view(dtype) if kind is not np.bool_ else np.array(bool(bits))
 
@@ -517,7 +517,7 @@ class _Block:
             raise SimulationError("not modelled")
         compute = self._floating if np.dtype(kind).kind == "f" else self._integral
         result = compute(op, operands, kind, threads)
-        self._put(operands[0], np.asarray(result, kind), threads)
+        self._put(operands[0], np.asarray(result, _TWICE[kind] if "wide" in op else kind), threads)
 
     def _converted(self, op: list[str], operand: str, threads: np.ndarray) -> np.ndarray:
         target, kind = _TYPES[op[-2]], _TYPES[op[-1]]

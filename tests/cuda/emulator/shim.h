@@ -4,6 +4,7 @@
 //
 // What it cannot see: launch limits, warps, memory order, coalescing, bank conflicts.
 #pragma once
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -45,7 +45,7 @@ class ShimModule:
         order: str = "forward",
         seed: int = 1,
     ) -> None:
-        self.names = re.findall(r'extern "C" __global__ void(?:\s+__launch_bounds__\(\w+\))?\s+(\w+)\(', code)
+        self.names = re.findall(r'extern "C" __global__ void(?:\s+__launch_bounds__\([^)]*\))?\s+(\w+)\(', code)
         source = f'#include "{HEADER.name}"\n#line 1 "kernel.cu"\n{code}\n'
         for name in self.names:
             source += (

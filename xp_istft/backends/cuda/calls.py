@@ -8,6 +8,7 @@ plans, uploaded windows and gains, the list itself - is kept by the thread or, w
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -294,13 +295,22 @@ def launch(
 def kernel(name: str, device: int, **macros: Any) -> Any:
     """Function `name` of <name>.cu, compiled for these macros; CuPy keeps the binary on disk."""
     _check_at_hand(f"kernel {name} is")
-    path = files(__package__) / f"{name}.cu"
-    code = f'#line 1 "{str(path).replace(os.sep, "/")}"\n{path.read_text()}'
+    code = _source(f"{name}.cu")
     options = ("-std=c++17", *(f"-D{key}={value}" for key, value in sorted(macros.items())))
     try:
         return cupy.RawModule(code=code, options=options).get_function(name)
     except Exception as cause:
         raise RuntimeError(f"CuPy could not compile {name}.cu ({' '.join(options)}): {cause}") from cause
+
+
+def _source(name: str) -> str:
+    """A file of kernels, with headers of its folder in place: CuPy's cache of binaries looks at one text."""
+    folder, lines = files(__package__), []
+    path = str(folder / name).replace(os.sep, "/")
+    for number, line in enumerate((folder / name).read_text().splitlines(), 1):
+        found = re.fullmatch('#include "(.*)"', line)
+        lines.append(f'{_source(found[1])}\n#line {number + 1} "{path}"' if found else line)
+    return "\n".join([f'#line 1 "{path}"', *lines, ""])
 
 
 def fft(place: Place, array: Any, target: Any, n_fft: int, forward: bool) -> None:

@@ -2,8 +2,7 @@
 //
 //   segments[b, m, n] = window[n] * signal[b, m hop + n - start]
 //
-// where the signal goes on, outside [0, n_samples), as the padding mode says (numpy.pad's modes, again and again where
-// the padding is longer than the signal).
+// where the signal goes on, outside [0, n_samples), as padding.cuh says.
 //
 // One thread makes XI_VECTOR neighbouring samples of one frame.
 // Grid: (ceil(n_frames n_fft / (256 XI_VECTOR)), min(n_batch, 65535)), 256 threads; any smaller grid is right, too.
@@ -20,7 +19,7 @@
 //   signal    (n_batch, n_samples), strides (signal_batch, 1)
 //   window    (n_fft,)
 //   segments  (n_batch, n_frames, n_fft), contiguous
-//   pad       0 constant (zeros), 1 reflect, 2 edge, 3 symmetric, 4 wrap: the order of frames.PAD_MODES
+//   pad       as in padding.cuh
 
 #ifndef XI_REAL
 #define XI_REAL float
@@ -45,21 +44,10 @@ typedef unsigned long long count_t;
 typedef int index_t;
 typedef unsigned int count_t;
 #endif
+#include "padding.cuh"
+
 typedef XI_REAL real;
 template <int size> struct __align__(sizeof(real) * size) Pack { real at[size]; };
-
-// Which sample stands at position t of a signal that does not reach there; -1 for a zero.
-__device__ __forceinline__ index_t padded(index_t t, index_t n_samples, int pad)
-{
-  if (pad == 0 || n_samples < 1) return -1;
-  if (pad == 2) return t < 0 ? 0 : n_samples - 1;
-  index_t period = n_samples;                                // wrap
-  if (pad == 1) period = n_samples > 1 ? 2 * (n_samples - 1) : 1;  // reflect: the end samples are not repeated
-  if (pad == 3) period = 2 * n_samples;                      // symmetric: they are
-  t %= period;
-  if (t < 0) t += period;
-  return t < n_samples ? t : pad == 1 ? period - t : period - 1 - t;
-}
 
 extern "C" __global__ void __launch_bounds__(256)
 frame(const real* __restrict__ signal, const real* __restrict__ window, real* __restrict__ segments,
