@@ -1,4 +1,4 @@
-"""The least that each way to invert a spectrum on a GPU must do: bytes, when every array goes over the memory bus once,
+"""The least that each way to a signal or a spectrum on a GPU must do: bytes, when every array goes over the memory bus once,
 and launches, by counting; the peers' passes were read in their sources. `gpu_day.py` times them on a card.
 
     python benchmarks/gpu.py [--quick]
@@ -10,15 +10,28 @@ from peers import MAIN, TINY, Problem
 from results import arguments, table
 
 PROBLEMS = (MAIN[0], Problem("64 x 10 s at 16 kHz", 64, 1251, 512, 128))
-TILE = 7168  # samples of a block of istft_fused
+PLACES = {2048: 264, 512: 528}  # blocks of istft_fused that an H100 runs at once, by n_fft
 
 
-def passes(problem: Problem) -> dict[str, tuple[float, int]]:
-    """Bytes and launches of each way."""
+def forward_passes(problem: Problem) -> dict[str, tuple[float, int]]:
+    """Bytes and launches of each way to a spectrum."""
     rows = problem.items * problem.n_frames
     spectrum, segments = 8 * rows * (problem.n_fft // 2 + 1), 4 * rows * problem.n_fft
     signal = 4 * problem.items * problem.n_samples
-    halo = 1 + (problem.n_fft - problem.hop) / TILE
+    return {
+        "frame, cuFFT": (signal + 2 * segments + spectrum, 2),
+        "one kernel": (signal + spectrum, 1),
+        "torch.stft": (3 * signal + 2 * segments + spectrum, 3),
+    }
+
+
+def passes(problem: Problem) -> dict[str, tuple[float, int]]:
+    """Bytes and launches of each way to a signal."""
+    rows = problem.items * problem.n_frames
+    spectrum, segments = 8 * rows * (problem.n_fft // 2 + 1), 4 * rows * problem.n_fft
+    signal = 4 * problem.items * problem.n_samples
+    run = problem.n_samples / max(1, PLACES.get(problem.n_fft, 528) // problem.items)
+    halo = 1 + (problem.n_fft - problem.hop) / run
     cupyx = 5 * spectrum + 8 * segments + 2 * signal + 4 * signal // problem.items
     return {
         "transpose or copy, cuFFT, overlap_add": (3 * spectrum + 2 * segments + signal, 3),
@@ -32,7 +45,8 @@ def passes(problem: Problem) -> dict[str, tuple[float, int]]:
 def model(problem: Problem) -> str:
     """The passes as a table."""
     rows: list[list[str | float | None]] = [
-        [name, f"{size / 1e6:.0f}", str(launches)] for name, (size, launches) in passes(problem).items()
+        [name, f"{size / 1e6:.0f}", str(launches)]
+        for name, (size, launches) in {**passes(problem), **forward_passes(problem)}.items()
     ]
     return table(["way (modelled)", "MB", "launches"], rows)
 

@@ -311,7 +311,7 @@ def get_fft_engine() -> str:
 
 
 def gpu_engine(engine: str | None) -> AbstractContextManager[None]:
-    """Have an engine make the inverse of CuPy arrays, and of torch's on a GPU, within a `with`.
+    """Have an engine make the transforms of CuPy arrays, and of torch's on a GPU, within a `with`.
 
     It holds for this thread, or this task of asyncio, alone: torch computes gradients of CUDA tensors on threads of
     its own, where `set_gpu_engine` decides.
@@ -342,7 +342,7 @@ def gpu_engine(engine: str | None) -> AbstractContextManager[None]:
 
 
 def set_gpu_engine(engine: str | None) -> None:
-    """Choose who makes the inverse of CuPy arrays, and of torch's on a GPU, from now on, in the whole process.
+    """Choose who makes the transforms of CuPy arrays, and of torch's on a GPU, from now on, in the whole process.
 
     Without it the environment variable XP_ISTFT_GPU_ENGINE decides, and without that "cufft".
 
@@ -350,8 +350,8 @@ def set_gpu_engine(engine: str | None) -> None:
     ----------
     engine : "cufft", "fused" or None
         "cufft" is cuFFT between kernels of our own. "fused" is one kernel that does everything in one launch, for
-        one-sided complex64 spectra and n_fft a power of two from 64 to 4096; cuFFT serves all others. None: as at
-        the start.
+        `stft` of float32 signals and `istft` of complex64 spectra, both one-sided, and n_fft a power of two from 64
+        to 4096; cuFFT serves all others. None: as at the start.
 
     Raises
     ------
@@ -367,7 +367,7 @@ def set_gpu_engine(engine: str | None) -> None:
 
 
 def get_gpu_engine() -> str:
-    """Who makes the inverse of CuPy arrays here: "cufft" or "fused".
+    """Who makes the transforms of CuPy arrays here: "cufft" or "fused".
 
     Returns
     -------

@@ -130,14 +130,14 @@ def test_fused_istft_keeps_its_budget_of_instructions(as_ptx, n_fft, most, by_ti
         kernel = counted(as_ptx("istft_fused", **macros), (1, 0, 0))
         problem.launch(kernel, macros)
         counts.append(kernel.counts)
-        sectors = 1.13 if by_time else 1  # runs of frames begin in the middle of one
-        assert kernel.counts.distinct_bytes(0) <= sectors * (run + 3) * (n_fft // 2 + 1) * 8  # edge frames: read twice
+        reach = run + 3 + 6 * by_time  # edge frames, which neighbours read, too; and as many as fill sectors
+        assert kernel.counts.distinct_bytes(0) <= reach * (n_fft // 2 + 1) * 8 + 64
         assert kernel.counts.shared_wavefronts.cost <= 1.25 * kernel.counts.shared_wavefronts.ideal
         assert kernel.counts.stored_sectors == (run * hop * 4 // 32, run * hop * 4 // 32)
     each = (counts[1].instructions - counts[0].instructions) / (hops[1] - hops[0])
     beginning = counts[0].instructions - hops[0] * each  # of a run: edge frames among it
     long = 128 * n_fft // hop  # hops of a run of the backend's, where the signal is long: more than half as many
-    assert each + beginning / (long / 2) <= most
+    assert each + beginning / (long / 2) <= most * (1.02 if by_time else 1)  # other addresses
 
 
 @pytest.mark.parametrize(("n_fft", "most"), [(2048, 2200), (512, 550)])

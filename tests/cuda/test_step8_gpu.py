@@ -53,6 +53,16 @@ def test_fused_istft_agrees_with_the_definition(cupy, fused, random, n_fft, layo
         agree(signal.get(), xi.istft(spectrum.astype(complex), **parameters), np.finfo(np.float32).eps)
 
 
+@pytest.mark.parametrize("n_fft", [64, 128, 256, 512, 1024, 2048, 4096])
+def test_fused_stft_agrees_with_the_definition(cupy, fused, random, n_fft):
+    x = random.standard_normal((3, 20 * n_fft + 77)).astype(np.float32)
+    for hop in (n_fft // 4, n_fft // 3, n_fft // 2 + 1):
+        want = xi.stft(x.astype(float), n_fft=n_fft, hop_length=hop)
+        agree(xi.stft(cupy.asarray(x), n_fft=n_fft, hop_length=hop).get(), want, np.finfo(np.float32).eps)
+        out = cupy.empty(want.shape, np.complex64)
+        agree(xi.stft(cupy.asarray(x), n_fft=n_fft, hop_length=hop, out=out).get(), want, np.finfo(np.float32).eps)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("n_fft", [512, 511])
 def test_round_trip(cupy, random, dtype, n_fft):

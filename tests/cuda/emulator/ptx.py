@@ -496,7 +496,10 @@ class _Block:
             self._move(instruction, threads)
             return
         if name in ("cvta", "mov"):
-            if "<" in operands[0] + operands[1]:
+            if operands[1][0] == "<":
+                self._put(operands[0], self._packed(op, operands[1], threads), threads)
+                return
+            if operands[0][0] == "<":
                 raise SimulationError("not modelled")
             kind = np.uint64 if name == "cvta" else _TYPES[op[-1]]
             self._put(operands[0], self._get(operands[1], kind, threads), threads)
@@ -518,6 +521,13 @@ class _Block:
         compute = self._floating if np.dtype(kind).kind == "f" else self._integral
         result = compute(op, operands, kind, threads)
         self._put(operands[0], np.asarray(result, _TWICE[kind] if "wide" in op else kind), threads)
+
+    def _packed(self, op: list[str], operand: str, threads: np.ndarray) -> np.ndarray:
+        """Registers side by side in a wider one, the first lowest."""
+        names, kind = [name.strip() for name in operand.strip("<>").split(",")], _TYPES[op[-1]]
+        bits = 8 * np.dtype(kind).itemsize // len(names)
+        parts = [self._get(name, _TYPES[f"u{bits}"], threads).astype(kind) for name in names]
+        return sum((part << kind(bits * place) for place, part in enumerate(parts)), np.zeros(threads.size, kind))
 
     def _converted(self, op: list[str], operand: str, threads: np.ndarray) -> np.ndarray:
         target, kind = _TYPES[op[-2]], _TYPES[op[-1]]
