@@ -1,5 +1,5 @@
-"""The least that each way to a signal or a spectrum on a GPU must do: bytes, when every array goes over the memory bus once,
-and launches, by counting; the peers' passes were read in their sources. `gpu_day.py` times them on a card.
+"""The least that each way to a signal or a spectrum on a GPU must do: bytes, when every array goes over the memory bus
+once, and launches, by counting; the peers' passes were read in their sources. `gpu_day.py` times them on a card.
 
     python benchmarks/gpu.py [--quick]
 """

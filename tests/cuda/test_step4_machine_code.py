@@ -36,9 +36,13 @@ SASS: dict[str, tuple[dict[str, int | str], Sass]] = {
     "frame": ({"XI_VECTOR": 4}, Sass(instructions=619, loop=557, barriers=0, loads="128.CONSTANT", stores="128")),
     "istft_fused": (
         {"XI_LOG2_N_FFT": 11},
-        Sass(instructions=1445, loop=678, barriers=10, loads="64.CONSTANT", stores="64"),
+        Sass(instructions=1877, loop=1049, barriers=6, loads="128.CONSTANT", stores="128"),
     ),
     "overlap_add": ({"XI_VECTOR": 4}, Sass(instructions=284, loop=47, barriers=0, loads="128.CONSTANT", stores="128")),
+    "stft_fused": (
+        {"XI_LOG2_N_FFT": 11},
+        Sass(instructions=1971, loop=1504, barriers=5, loads="64.CONSTANT", stores="64"),
+    ),
     "transpose": ({"XI_REAL_ENDS": 1}, Sass(instructions=401, loop=254, barriers=2, loads="64.CONSTANT", stores="64")),
 }
 

@@ -31,6 +31,7 @@ struct dim3 { unsigned x, y, z; };
 #include <__clang_cuda_builtin_vars.h>
 template <class T> __device__ T min(T a, T b) { return b < a ? b : a; }
 template <class T> __device__ T max(T a, T b) { return a < b ? b : a; }
+__device__ inline float fmaf(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 """
 
 
