@@ -108,6 +108,37 @@ def test_odd_addresses_and_pitches(fake, random, way, where):
             assert tuple(fake.trace.names) == way.launches
 
 
+def test_the_fused_kernels_read_along_memory_in_the_widest_loads(fake, random):
+    """Lanes go along bins where these are neighbours, else along frames; vectors as wide as hop and address allow."""
+    with gpu_engine("fused"):
+        for axes, by_time in (((0, 1), "1"), ((1, 0), "0")):
+            for hop, start, width in ((16, 0, "4"), (18, 0, "2"), (17, 0, "1")):
+                X = fake.on_device(placed(noise(random, (33, 20), "c8"), axes, start))
+                fake.trace.launches.clear()
+                x = xi.istft(X, hop_length=hop, center=False, window="hamming")
+                (launch,) = fake.trace.launches
+                assert (launch.macros["XI_BY_TIME"], launch.macros["XI_WIDTH"]) == (by_time, width)
+                fake.trace.launches.clear()
+                out = fake.on_device(placed(np.zeros((33, 20), "c8"), axes))
+                xi.stft(x, 64, hop_length=hop, center=False, out=out)
+                (launch,) = fake.trace.launches
+                assert launch.macros["XI_BY_TIME"] == by_time
+                assert launch.macros["XI_WIDTH"] == min(width, "2")
+
+
+@pytest.mark.parametrize("n_fft", [64, 512, 4096])
+def test_the_fused_kernels_keep_their_precision(fake, random, n_fft):
+    """Errors of 1.5e-7, relative to the energy of what comes out."""
+    x = noise(random, (4 * n_fft,), "f4")
+    with gpu_engine("fused"):
+        X = xi.stft(fake.on_device(x), n_fft)
+        y = xi.istft(X, length=x.size)
+    exact = xi.stft(x.astype(float), n_fft)
+    assert np.linalg.norm(X.host - exact) <= 1.5e-7 * np.linalg.norm(exact)
+    again = xi.istft(X.host.astype(complex), length=x.size)
+    assert np.linalg.norm(y.host - again) <= 1.5e-7 * np.linalg.norm(again)
+
+
 @each_way
 def test_streams_and_devices_of_the_array(fake, random, way):
     """Streams that are current on both devices, elsewhere than the caller's: that of the array's device decides."""
