@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,10 @@ class Library:
         if self.name == "torch":
             return array.detach().resolve_conj().resolve_neg().numpy()
         return np.asarray(array)
+
+    def compiled(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """`function`; of JAX as one program, in which it is traced: NumPy computes what nothing traces."""
+        return importlib.import_module("jax").jit(function) if self.name == "jax" else function
 
     def owns(self, array: Any) -> bool:
         return type(array).__module__.partition(".")[0] == {"jax": "jaxlib"}.get(self.name, self.name)

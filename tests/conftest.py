@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import lru_cache
 from importlib.util import find_spec
@@ -26,7 +27,7 @@ from hypothesis import HealthCheck, settings
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
 
-collect_ignore = ["fuzz_readers.py"]  # a program of its own, which needs atheris
+collect_ignore = ["fuzz_readers.py", "sharded_jax.py"]  # programs of their own, the first of which needs atheris
 
 # No test depends on the clock, nor on chance; "deep" takes an hour and other numbers each time.
 _PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much]}
@@ -123,14 +124,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(params=[*(n for n in LIBRARIES if n != "cupy"), pytest.param("cupy", marks=pytest.mark.gpu)])
-def xp(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Library:
-    """Each array library in turn; one that is not installed is skipped with a reason."""
+def xp(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Library]:
+    """Each array library in turn; one that is not installed is skipped with a reason. JAX promotes nothing."""
     library = LIBRARIES[request.param]
     pytest.importorskip(library.namespace_name, exc_type=ImportError)
-    if library.name == "jax":
-        import jax
-
-        jax.config.update("jax_enable_x64", True)
     if not library.double:
         wanted = set(map(_dtype_of, request.node.callspec.params.values()))
         if wanted & {"float64", "complex128"} or request.node.originalname in _OF_DOUBLE:
@@ -138,7 +135,14 @@ def xp(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Libra
         monkeypatch.setattr(np.testing, "assert_array_equal", _of_single(np.testing.assert_array_equal))
         monkeypatch.setattr(np.testing, "assert_allclose", _in_single(np.testing.assert_allclose, "rtol", "atol"))
         monkeypatch.setattr(pytest, "approx", _in_single(pytest.approx, "rel", "abs"))
-    return library
+    if library.name != "jax":
+        yield library
+        return
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+        yield library
 
 
 # Tests that look at float64 beside what they compare.

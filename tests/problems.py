@@ -169,13 +169,14 @@ def law(
 
 def analysis(xp: Any, x: np.ndarray, problem: Problem, **parameters: Any) -> np.ndarray:
     """`stft` by way of a library, on the host."""
-    return xp.to_numpy(xi.stft(xp.asarray(x), **{**problem.layout, **parameters}))
+    given = {**problem.layout, **parameters}
+    return xp.to_numpy(xp.compiled(lambda x: xi.stft(x, **given))(xp.asarray(x)))
 
 
 def inverse(xp: Any, X: np.ndarray, problem: Problem, **parameters: Any) -> np.ndarray:
     """`istft` by way of a library, on the host."""
     given = {**problem.layout, "nola": "zero", "length": problem.n_samples, **parameters}
-    return xp.to_numpy(xi.istft(xp.asarray(X), **given))
+    return xp.to_numpy(xp.compiled(lambda X: xi.istft(X, **given))(xp.asarray(X)))
 
 
 def well_known(problem: Problem) -> tuple[np.ndarray, np.ndarray]:

@@ -106,6 +106,15 @@ def test_tensors(script, monkeypatch, tmp_path):
     assert text.count("\n| 1 x 2560, 512/128 | ") == 2
 
 
+def test_jitted(script, monkeypatch, tmp_path):
+    pytest.importorskip("jax")
+    assert "\n| geometric mean | " in quick(script, monkeypatch, tmp_path, "jitted")
+
+
+def test_libraries(script, monkeypatch, tmp_path):
+    assert "\n| NumPy | yes | yes |\n" in quick(script, monkeypatch, tmp_path, "libraries")
+
+
 def test_a_race_may_follow_something_else(script):
     order = []
     script("races").race({"one": lambda: order.append(1)}, rounds=2, least=0, before=lambda: order.append(0))

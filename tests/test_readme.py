@@ -23,7 +23,7 @@ def python_of(page: Path) -> list[str]:
 def test_the_code_of_a_page_runs_in_order(page):
     names: dict[str, object] = {}
     for block in python_of(page):
-        for library in ("librosa", "torch"):
+        for library in ("jax", "librosa", "torch"):
             if f"import {library}" in block:
                 pytest.importorskip(library)
         exec(compile(block, str(page), "exec"), names)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from .arguments import choice, error, integer, public
-from .backends import Backend, backend_for, device, namespace, required_backend, stored
+from .backends import Backend, backend_for, namespace, required_backend, stored
 from .backends.base import written
 from .dtypes import PRECISION, REAL, WIDENED, dtype_name
-from .frames import MOST, PAD_ALIASES, PAD_MODES, padding_index
+from .frames import MOST, PAD_ALIASES, PAD_MODES
 
 LAST, LAST_TWO = (-1,), (-2, -1)
 
@@ -127,7 +127,7 @@ def pad(x: Any, before: int, after: int, mode: str = "constant", *, axis: int = 
     >>> xi.pad(np.array([1.0, 2.0, 4.0]), 2, 1, "odd")
     array([-2.,  0.,  1.,  2.,  4.,  6.])
     """
-    _, x = read("pad", "x", x)
+    backend, x = read("pad", "x", x)
     if dtype_name(x) not in (*PRECISION, *WIDENED):
         raise error(TypeError, "pad", "x", "a floating dtype", x.dtype)
     needs_axis("pad", "x", x)
@@ -136,30 +136,7 @@ def pad(x: Any, before: int, after: int, mode: str = "constant", *, axis: int = 
     mode = choice("pad", "mode", PAD_ALIASES.get(mode, mode) if isinstance(mode, str) else mode, (*PAD_MODES, "odd"))
     if x.shape[-1] < 1:
         raise error(ValueError, "pad", "x", "at least 1 sample", f"shape {tuple(x.shape)}")
-    n_samples = x.shape[-1]
-    parts = [x]
-    if before:
-        parts.insert(0, _padding(x, -before, 0, mode))
-    if after:
-        parts.append(_padding(x, n_samples, n_samples + after, mode))
-    return placed(namespace(x).concat(parts, axis=-1), (axis,))  # of no padding, too: never a view of x
-
-
-def _padding(x: Any, lo: int, hi: int, mode: str) -> Any:
-    """What stands at samples [lo, hi), counted from the first of x."""
-    xp, place, along = namespace(x), device(x), required_backend(x).along
-    if mode == "constant":
-        return xp.zeros((*x.shape[:-1], hi - lo), dtype=x.dtype, device=place)
-    n_samples = x.shape[-1]
-    index = padding_index(lo, hi, n_samples, "reflect" if mode == "odd" else mode)
-    values = xp.take(x, xp.asarray(index, device=place), axis=-1)
-    if mode != "odd" or n_samples == 1:
-        return values
-    # Every second reflection is upside down, and all are shifted: sign * x[index] + first * x[0] + last * x[-1]
-    turn, phase = np.divmod(np.arange(lo, hi), 2 * (n_samples - 1))
-    down = phase >= n_samples
-    sign, first, last = np.where(down, -1, 1), -2 * turn, 2 * turn + 2 * down
-    return along(sign, x) * values + along(first, x) * x[..., :1] + along(last, x) * x[..., -1:]
+    return placed(backend.pad(x, before, after, mode), (axis,))
 
 
 @public

@@ -96,8 +96,8 @@ class STFT:
         window array.
     window : str, tuple, callable or real array (win_length,)
         Analysis window: a name or tuple of `scipy.signal.get_window` (periodic), a callable of win_length, or
-        samples. Gradients with respect to a torch tensor are followed through the normalisation, any order, forward
-        and backward.
+        samples. Gradients with respect to an array of torch or JAX are followed through the normalisation, any order,
+        forward and backward.
     synthesis_window : like `window`, optional
         Window of the inverse; default the analysis window.
     center : bool
@@ -832,6 +832,8 @@ def forward(
     def analysis(x: Any, out: Any) -> Any:
         if transform.bins is None:
             return backend.analysis(x, job, out, workers)
+        if job.followed or transform.basis is not None:
+            return written(solvers.analysis(x, job, transform), out)
         made = backend.by_signal(lambda x: solvers.analysis(x, job, transform), x, 1, shape[-2:], result)
         return written(made, out)
 
@@ -948,6 +950,8 @@ def _least_squares(
         return outcome.signal
 
     def solution(X: Any, out: Any) -> Any:
+        if job.followed or transform.basis is not None:
+            return written(signal(X), out)
         return written(backend.by_signal(signal, X, 2, (job.frames.n_samples,), result), out)
 
     return in_precision(solution, X, result, out)
@@ -975,7 +979,12 @@ def solved(X: Any, transform: STFT, length: int | None, callback: Any) -> Soluti
         warn(warning, CoverageWarning)
     solvers.warn_of_gaps(function, transform)
     pad_mode = None if length is None else transform.pad_mode
+    followed = job.followed or transform.basis is not None
+    X, returned = (X, None) if followed else backend.lent(X)
     outcome = solvers.inverse(X, transform, job, pad_mode, None, callback, report=True)
     solvers.warn_of_unfinished(function, outcome.unfinished, transform.solver)
     assert outcome.solution is not None
-    return outcome.solution
+    if returned is None:
+        return outcome.solution
+    names = ("signal", "iterations", "converged", "normal_residual", "data_residual")
+    return outcome.solution._replace(**{name: returned(getattr(outcome.solution, name)) for name in names})

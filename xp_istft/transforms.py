@@ -75,8 +75,8 @@ def istft(
         follow from a window array).
     window : str, tuple, callable or real array (win_length,)
         Analysis window: a name or tuple of `scipy.signal.get_window` (periodic), a callable of win_length, or
-        samples, in an array of NumPy or of X's library. Gradients with respect to a torch tensor are followed through
-        the normalisation, any order, forward and backward.
+        samples, in an array of NumPy or of X's library. Gradients with respect to an array of torch or JAX are
+        followed through the normalisation, any order, forward and backward.
     length : int, optional
         Samples of the result; default those that belong to the frames. Beyond what the frames cover it holds zeros,
         with a warning.
@@ -222,7 +222,7 @@ def stft(
         window array.
     window : str, tuple, callable or real array (win_length,)
         A name or tuple of `scipy.signal.get_window` (periodic), a callable of win_length, or samples. Gradients with
-        respect to a torch tensor are followed.
+        respect to an array of torch or JAX are followed.
     center : bool
         Frame m is centred on sample m * hop_length (n_fft // 2 samples of padding on both sides); else it starts
         there.

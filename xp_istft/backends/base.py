@@ -19,6 +19,9 @@ from ..dtypes import PRECISION, SPECTRUM, WIDENED, dtype_name
 from ..frames import Frames, padding_index
 from ..jobs import Analysis, Running, Synthesis
 
+# Numbers below the first are multiplied by the second; those below the third are 0 to some libraries.
+_SCALES = {"float32": (2.0**-40, 2.0**86, 2.0**-126), "float64": (2.0**-300, 2.0**722, 2.0**-1022)}
+
 _MAX_WORK: Any = 1_000_000  # steps of NumPy's exact test: memory that takes more to tell apart counts as shared
 
 
@@ -60,6 +63,16 @@ class Backend:
     def frame(self, signal: Any, job: Analysis) -> Any:
         """`analysis` without the FFT: window[n] signal[m hop + n - start], padded outside as the job says."""
         return self._framed(signal, job)
+
+    def pad(self, signal: Any, before: int, after: int, mode: str) -> Any:
+        """The signal with samples before and after it; `mode` is one of frames.PAD_MODES, or "odd"."""
+        n_samples = signal.shape[-1]
+        parts = [signal]  # of no padding, too: never a view of it
+        if before:
+            parts.insert(0, self._padding(signal, -before, 0, mode))
+        if after:
+            parts.append(self._padding(signal, n_samples, n_samples + after, mode))
+        return self.namespace(signal).concat(parts, axis=-1)
 
     # ---- streams
 
@@ -144,6 +157,10 @@ class Backend:
         """What whole(record), which makes segments by the model of `cut`, gives."""
         return whole(record)
 
+    def lent(self, array: Any) -> tuple[Any, Callable[[Any], Any] | None]:
+        """What iterations may work on in place of `array`, and what makes arrays like it of theirs (None: they are)."""
+        return array, None
+
     # ---- arrays and their values
 
     def namespace(self, *arrays: Any) -> Any:
@@ -162,6 +179,24 @@ class Backend:
     def product(self, a: Any, b: Any) -> Any:
         """The product of two arrays, of which one may be real and the other complex."""
         return a * b
+
+    def onto(self, magnitude: Any, spectrum: Any) -> Any:
+        """These magnitudes with the phases of a spectrum; 0 where it is.
+
+        Gradients are finite also where rounding leaves next to nothing of silence: their powers of the size up to the
+        third, of numbers that were scaled first, neither vanish nor overflow.
+        """
+        xp, size = self.namespace(spectrum), self.namespace(spectrum).abs(spectrum)
+        small, factor, tiny = _SCALES[PRECISION[dtype_name(spectrum)]]
+        one, silent = xp.ones_like(size), size < tiny
+        scaled = self.product(spectrum, xp.where(size < small, one * factor, one))
+        sure = xp.where(silent, xp.ones_like(spectrum), scaled)
+        return xp.where(silent, xp.zeros_like(spectrum), self.product(sure, magnitude / xp.abs(sure)))
+
+    def angle(self, spectrum: Any) -> Any:
+        """Phases, with finite gradients where the spectrum is 0."""
+        xp = self.namespace(spectrum)
+        return xp.atan2(xp.imag(spectrum), xp.real(spectrum))
 
     def joined(self, pairs: Any) -> Any:
         """Complex array of real (..., 2), a view where that is possible."""
@@ -331,9 +366,9 @@ class Backend:
         n_samples = signal.shape[-1]
         padded = xp.concat(
             [
-                self._padding(signal, first, min(0, last), job),
+                self._padding(signal, first, min(0, last), job.pad_mode),
                 signal[..., min(n_samples, max(0, first)) : min(n_samples, max(0, last))],
-                self._padding(signal, max(n_samples, first), last, job),
+                self._padding(signal, max(n_samples, first), last, job.pad_mode),
             ],
             axis=-1,
         )
@@ -341,15 +376,24 @@ class Backend:
         pieces = xp.concat([hops[..., row : row + frames.n_frames, :] for row in range(rows)], axis=-1)
         return self._windowed(xp.moveaxis(pieces[..., :n_fft], -1, -2), job)
 
-    def _padding(self, signal: Any, lo: int, hi: int, job: Analysis) -> Any:
+    def _padding(self, signal: Any, lo: int, hi: int, mode: str) -> Any:
         """What stands at samples [lo, hi), counted from the signal's first."""
-        xp = self.namespace(signal)
+        xp, n_samples = self.namespace(signal), signal.shape[-1]
         if lo >= hi:
             return signal[..., :0]
-        if job.pad_mode == "constant":
+        if mode == "constant":
             return self._zeros(signal, *signal.shape[:-1], hi - lo)
-        index = padding_index(lo, hi, signal.shape[-1], job.pad_mode)
-        return xp.take(signal, xp.asarray(index, device=self.device(signal)), axis=-1)
+        index = padding_index(lo, hi, n_samples, "reflect" if mode == "odd" else mode)
+        values = xp.take(signal, xp.asarray(index, device=self.device(signal)), axis=-1)
+        if mode != "odd" or n_samples == 1:
+            return values
+        # Every second reflection is upside down, and all are shifted: sign * x[index] + first * x[0] + last * x[-1]
+        turn, phase = np.divmod(np.arange(lo, hi), 2 * (n_samples - 1))
+        down = phase >= n_samples
+        sign, first, last = (
+            self.along(each, signal) for each in (np.where(down, -1, 1), -2 * turn, 2 * turn + 2 * down)
+        )
+        return sign * values + first * signal[..., :1] + last * signal[..., -1:]
 
     def _windowed(self, segments: Any, job: Synthesis | Analysis) -> Any:
         return segments if job.window is None else segments * self.along(job.window, segments, -2)

@@ -49,6 +49,11 @@ class MLXBackend(Backend):
     def widest(self, array: Any) -> Any:
         return mx.float32
 
+    def angle(self, spectrum: Any) -> Any:
+        """The derivative of arctan2 at 0 is NaN."""
+        sure = mx.where(spectrum == 0, mx.ones_like(spectrum), spectrum)
+        return mx.where(spectrum == 0, mx.stop_gradient(super().angle(spectrum)), super().angle(sure))
+
     def checked(self, function: str, name: str, array: Any) -> Any:
         if dtype_name(array) == "float64":
             raise error(TypeError, function, name, "single or half precision on MLX", array.dtype)

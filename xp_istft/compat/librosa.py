@@ -223,7 +223,7 @@ def magphase(D: Any, *, power: float = 1) -> tuple[Any, Any]:
     divisor = xp.where(zero, xp.ones_like(magnitude), magnitude)
     real, imag = (xp.real(D), xp.imag(D)) if is_complex(D) else (D, xp.zeros_like(D))
     real = xp.where(zero, xp.ones_like(magnitude), real / divisor)
-    return magnitude**power, arrays.as_complex(xp.asarray(real), xp.asarray(imag / divisor))
+    return magnitude**power, required_backend(D).as_complex(real, imag / divisor)
 
 
 @naming(_as_librosa)

@@ -239,11 +239,10 @@ def spectrogram(
     xp = namespace(Z)
     if mode == "magnitude":
         return f, t, xp.abs(Z)
-    real, imag = xp.real(Z), xp.imag(Z)
     if mode != "psd":
-        angle = xp.atan2(imag, real)
+        angle = required_backend(Z).angle(Z)
         return f, t, _unwrapped(angle, place, xp) if mode == "phase" else angle
-    power = real**2 + imag**2
+    power = xp.real(Z) ** 2 + xp.imag(Z) ** 2
     if return_onesided and not is_complex(x):
         counts = bin_multiplicity(size if nfft is None else count(function, "nfft", nfft))
         power = power * required_backend(power).along(counts, power, place - len(power.shape))

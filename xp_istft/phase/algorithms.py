@@ -15,10 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ..arguments import error, hinted, number, positive
 from ..backends import namespace, required_backend
+from ..dtypes import COMPLEX, dtype_name
 
 
 @dataclass(frozen=True)
@@ -258,11 +260,14 @@ class Functional:
         return self.xp.zeros_like(like)
 
     def onto(self, magnitude: Any, spectrum: Any, out: Any = None) -> Any:
-        """P_A, with gradients that are finite where the spectrum is 0."""
-        xp = self.xp
-        silent = spectrum == 0
-        sure = xp.where(silent, xp.ones_like(spectrum), spectrum)
-        return xp.where(silent, xp.zeros_like(spectrum), required_backend(sure).product(sure, magnitude / xp.abs(sure)))
+        """P_A."""
+        return required_backend(spectrum).onto(magnitude, spectrum)
+
+
+def _repeated(step: Callable[[Any], Any], state: Any, count: int) -> Any:
+    for _ in range(count):
+        state = step(state)
+    return state
 
 
 def iterate(
@@ -271,22 +276,34 @@ def iterate(
     project: Callable[[Any], Any],
     stages: Sequence[tuple[Algorithm, int]],
     watch: Callable[[float], bool] | None,
+    repeated: Callable[[Callable[[Any], Any], Any, int], Any] = _repeated,
 ) -> Any:
     """The spectrum with these magnitudes that the stages come to from `start`, on whole arrays of any library.
 
-    project(X) is P_C X; watch(convergence) is called after each iteration, and says whether its stage ends there.
+    project(X) is P_C X; watch(convergence) is called after each iteration, and says whether its stage ends there;
+    where nobody watches, repeated(step, state, count) takes `count` steps from a state on.
     """
     do = Functional(namespace(magnitude, start))
+
+    def iteration(algorithm: Algorithm, state: tuple[Any, Any]) -> tuple[tuple[Any, Any], Any]:
+        z = project(state[0])
+        return algorithm.step(z, magnitude, *state, do), z
+
+    def unwatched(algorithm: Algorithm, state: tuple[Any, Any]) -> tuple[Any, Any]:
+        return iteration(algorithm, state)[0]
+
     for algorithm, n_iter in stages:
         if not n_iter:
             continue
-        proposal, memory = start, algorithm.memory(start, do)
-        for _ in range(n_iter):
-            z = project(proposal)
-            proposal, memory = algorithm.step(z, magnitude, proposal, memory, do)
-            if watch is not None and watch(_value(convergence(magnitude, z, None))):
-                break
-        start = algorithm.estimate(proposal, memory, do)
+        state = start, algorithm.memory(start, do)
+        if watch is None:
+            state = repeated(partial(unwatched, algorithm), state, n_iter)
+        else:
+            for _ in range(n_iter):
+                state, z = iteration(algorithm, state)
+                if watch(_value(convergence(magnitude, z, None))):
+                    break
+        start = algorithm.estimate(*state, do)
     return start
 
 
@@ -299,8 +316,11 @@ def convergence(magnitude: Any, spectrum: Any, axis: tuple[int, int] | None) -> 
 def norm(array: Any, weight: Any = None, axis: tuple[int, int] | None = (-2, -1)) -> Any:
     """The root of the sum of abs(array)**2, each times its weight."""
     xp = namespace(array)
-    square = xp.abs(array) ** 2
-    return xp.sqrt(xp.sum(square if weight is None else square * weight, axis=axis))
+    parts = (xp.real(array), xp.imag(array)) if dtype_name(array) in COMPLEX else (array,)
+    square = sum(part**2 for part in parts)
+    power = xp.sum(square if weight is None else square * weight, axis=axis)
+    nothing = power == 0  # where the root has no derivative
+    return xp.where(nothing, xp.zeros_like(power), xp.sqrt(xp.where(nothing, xp.ones_like(power), power)))
 
 
 def quotient(distance: Any, size: Any, xp: Any) -> Any:

@@ -49,7 +49,7 @@ def griffin_lim(
     S : real array (..., n_bins, n_frames)
         Magnitudes, finite and not negative, of any library and device; float32 or float64 (float16 and bfloat16
         compute in float32). Values are looked at where nothing waits for it, or init="pghi" needs them: elsewhere (on
-        a GPU, under a transformation, of JAX and Dask) wrong ones pass into the result.
+        a GPU, under a transformation, of Dask) wrong ones pass into the result.
     transform : STFT, optional
         That which S was made with, one-sided; default STFT(2 * (n_bins - 1)). Its `max_gain` holds in every iteration,
         and None counts as 10 here: the spectra between belong to no signal, and unbounded, what is left of the
