@@ -257,6 +257,10 @@ def test_parts_are_as_large_as_the_scratch_allows(fake, random, monkeypatch):
     assert fake.trace.peak_bytes - held - summed.nbytes <= 17 * 64 * 4 * 9 // 8 + 4096
     agree(summed.host, whole, np.finfo(np.float32).eps)
     assert 5 <= fake.trace.names.count("overlap_add") <= 8
+    monkeypatch.setenv("XP_ISTFT_SCRATCH_BYTES", "1")  # where one hop needs more: as many frames again
+    fake.trace.launches.clear()
+    xi.overlap_add(array, 12)
+    assert fake.trace.names.count("overlap_add") <= 16
 
 
 def test_parts_of_the_forward_map_change_no_bit(fake, random, monkeypatch):
