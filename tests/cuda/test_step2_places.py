@@ -487,6 +487,13 @@ def test_axes_of_one_element_have_no_stride(fake, random):
         fake.trace.launches.clear()
         agree(xi.istft(fake.on_device(host)).host[:, 0], xi.istft(values.astype(complex)), EPS)
         assert fake.trace.names == ["transpose", "cufft", "overlap_add"]
+        made = np.zeros((2, 33, 20), "c8")
+        out = fake.on_device(np.lib.stride_tricks.as_strided(made, host.shape, host.strides))
+        signal = fake.on_device(noise(random, (2, 1, 304), "f4"))
+        fake.trace.launches.clear()
+        xi.stft(signal, 64, out=out)
+        assert fake.trace.names == ["frame", "cufft", "transpose"]
+        agree(made, xi.stft(signal.host[:, 0].astype(float), 64), EPS)
 
 
 # ---- calls that are kept
