@@ -98,6 +98,11 @@ class TorchBackend(Backend):
     def as_complex(self, real: torch.Tensor, imag: torch.Tensor) -> torch.Tensor:
         return torch.complex(real, imag)
 
+    def onto(self, magnitude: torch.Tensor, spectrum: torch.Tensor) -> torch.Tensor:
+        """By the sign, in whose derivative nothing is squared: squares of what rounding leaves of silence vanish."""
+        silent = spectrum.detach().abs() < torch.finfo(spectrum.dtype).tiny
+        return torch.where(silent, 0, torch.sgn(torch.where(silent, 1, spectrum)) * magnitude)
+
     def joined(self, pairs: torch.Tensor) -> torch.Tensor:
         *strides, last = pairs.stride()
         if last == 1 and not any(step % 2 for step in (*strides, pairs.storage_offset())):
