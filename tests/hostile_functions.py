@@ -275,6 +275,7 @@ _BINS = {
     "the bins are those of frequencies=": "no bins; too few bins; too many bins; axes swapped; two-sided, unsaid",
     "n_fft is needed": "a window that bins contradict",
     "the shape is that of frequencies=": "out of another shape; out of another shape of a signal",
+    "what comes is made of these bins": "unaligned on a device",
 }
 _TORCHS = {
     **_OPEN,
