@@ -12,11 +12,14 @@ from functools import lru_cache, partial
 from typing import Any
 
 import jax
+import jax.export
 import numpy as np
 from jax import numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
+from ..arguments import SYMBOLS, error
 from ..jobs import Analysis, Running, Synthesis
+from . import jax_open
 from .base import BASE, Backend
 from .cpu.numpy import BACKEND as NUMPY
 
@@ -43,6 +46,12 @@ class JAXBackend(Backend):
         return _run(_padded, (before, after, mode), (signal,), (1, 1))
 
     def _map(self, name: str, array: Any, job: Synthesis | Analysis, **options: Any) -> Any:
+        if type(job.frames.n_frames) in SYMBOLS or type(job.frames.stop) in SYMBOLS:
+            if job.followed:
+                function = {"synthesis": "istft", "analysis": "stft"}.get(name, name)
+                need = "one whose values are known, where sizes are left open"
+                raise error(ValueError, function, "window", need, "one that is traced")
+            return getattr(jax_open, name)(array, job)
         values = None if job.followed else self.at_hand(array)
         if values is not None:
             return _beside(array, getattr(NUMPY, name)(values, job, **options))
@@ -269,3 +278,5 @@ def _in_auto_axes(function: Callable, layout: _Layout, core: int, made: int) -> 
 
 
 BACKEND = JAXBackend()
+
+SYMBOLS.add(type(jax.export.symbolic_shape("n")[0]))
