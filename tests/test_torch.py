@@ -401,7 +401,9 @@ def test_tensors_on_a_device_without_cupy_are_worked_on_by_torch(monkeypatch):
         lending._cupy_installed.cache_clear()
         assert lending.lendable(on_cuda) is lent
     lending._cupy_installed.cache_clear()
+    monkeypatch.setattr(sys.modules["xp_istft.backends.torch.adapter"], "followed", lambda tensor: False)
     assert BACKEND.at_hand(on_cuda) is None  # values are not waited for
+    assert BACKEND.follows(on_cuda)
 
 
 def test_windows_learn_an_unknown_analysis_window():
