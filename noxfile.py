@@ -2,12 +2,14 @@
 
 nox                     the sessions that every change passes: oldest, newest, bare
 nox -s deep             the laws, for an hour
+nox -s planted          bugs planted in the kernels for CUDA and in what launches them
 nox -s mutation -- windows
 """
 
 from __future__ import annotations
 
 import shutil
+import sys
 import tomllib
 from pathlib import Path
 
@@ -96,6 +98,12 @@ def free_threaded(session: nox.Session) -> None:
     files = (f"tests/test_{name}.py" for name in (*CORE, *threaded, "phase_retrieval", "frequencies", "conventions"))
     session.run("pytest", "-q", "-p", "no:cacheprovider", *files, *session.posargs, env={"PYTHON_GIL": "0"})
     session.run("python", "benchmarks/soak.py", "20000", env={"PYTHON_GIL": "0"})
+
+
+@nox.session(python=False)
+def planted(session: nox.Session) -> None:
+    """Each bug that is planted in the CUDA part must make a check fail; in the environment of all libraries."""
+    session.run(sys.executable, "-m", "pytest", "-q", "-n", "auto", "-m", "planted", "tests/cuda", *session.posargs)
 
 
 @nox.session

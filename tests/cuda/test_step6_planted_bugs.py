@@ -1,6 +1,8 @@
 """Step 6: bugs planted in the kernels and in the host code, each of which must make a step fail.
 
 A check that lets one of them pass is no check. Kernels run as PTX here, so that a bug ends a test and not the process.
+The checks themselves run each time; the bugs are tried by `nox -s planted` (`pytest -m planted tests/cuda`), as after
+every change of a kernel, of its host code, or of what checks them.
 """
 
 from __future__ import annotations
@@ -143,6 +145,7 @@ KERNEL_BUGS = [
 ]  # fmt: skip
 
 
+@pytest.mark.planted
 @pytest.mark.parametrize(
     ("name", "before", "after", "what"), KERNEL_BUGS, ids=[f"{bug[0]}: {bug[3]}" for bug in KERNEL_BUGS]
 )
@@ -287,6 +290,7 @@ def test_the_host_code_as_it_is_passes_these_checks(builds, monkeypatch):
     run_host_checks(host_sources(), builds, monkeypatch)
 
 
+@pytest.mark.planted
 @pytest.mark.parametrize(("before", "after", "what"), HOST_BUGS, ids=[bug[2] for bug in HOST_BUGS])
 def test_a_bug_in_the_host_code_is_caught(builds, monkeypatch, before, after, what):
     sources = host_sources()
