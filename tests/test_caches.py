@@ -27,7 +27,7 @@ from xp_istft.frequencies.solvers import Solver
 
 CACHE = type(functools.lru_cache(abs))
 PLAIN = (int, float, str, bytes, bool, type(None))
-# What has no value apart from itself: classes, modules, dtypes, functions of modules, and devices (by name, below).
+# What has no value apart from itself: classes, modules, dtypes, functions of modules, devices and streams (by name, below).
 BY_NATURE = (type, types.ModuleType, np.dtype, types.BuiltinFunctionType, Backend)
 
 
@@ -39,7 +39,7 @@ def wrong(value, path="key"):
         return None
     if library == "xp_istft" and kind.__hash__ is object.__hash__ and dataclasses.is_dataclass(value):
         return None  # a job or a plan: frozen, made by the package, and kept by the key that it was made for
-    if kind.__name__.lower() in ("dtype", "device"):  # of any library
+    if kind.__name__.lower() in ("dtype", "device", "stream"):  # of any library
         return None
     if kind is types.FunctionType:  # one of the package's own, not one that was given
         return None if value.__module__.startswith("xp_istft") else f"{path}: {value!r}"

@@ -62,22 +62,26 @@ class JAXBackend(Backend):
     # ---- streams
 
     def waiting(self, spectrum: Any, running: Running) -> Any:
-        return self._by_numpy(super().waiting, NUMPY.waiting, spectrum, (spectrum,), running)
+        return self._on_host(super().waiting, BASE.waiting, spectrum, (spectrum,), running)
 
     def continued(self, spectrum: Any, sums: Any, frame: Any, running: Running) -> tuple[Any, Any]:
         if not isinstance(frame, int):
             return super().continued(spectrum, sums, frame, running)
-        return self._by_numpy(super().continued, NUMPY.continued, spectrum, (spectrum, sums), frame, running)
+        return self._on_host(super().continued, BASE.continued, spectrum, (spectrum, sums), frame, running)
 
     def ended(self, sums: Any, job: Synthesis, lo: int, skip: int, running: Running) -> Any:
-        return self._by_numpy(super().ended, NUMPY.ended, sums, (sums,), job, lo, skip, running)
+        return self._on_host(super().ended, BASE.ended, sums, (sums,), job, lo, skip, running)
 
-    def _by_numpy(self, definition: Callable, numpys: Callable, like: Any, arrays: Sequence[Any], *others: Any) -> Any:
-        """numpys(*arrays, *others) where the values of all are at hand, else the definition."""
+    def _on_host(self, traced: Callable, plain: Callable, like: Any, arrays: Sequence[Any], *others: Any) -> Any:
+        """plain(*arrays, *others) on NumPy's arrays where the values of all are at hand, else traced(...).
+
+        Both are the definition: a state may come from eager steps and go on in compiled ones, or the other way, and
+        NumPy's own backend keeps other sums.
+        """
         values = [self.at_hand(each) for each in arrays]
         if any(each is None for each in values):
-            return definition(*arrays, *others)
-        return jax.tree.map(partial(_beside, like), numpys(*values, *others))
+            return traced(*arrays, *others)
+        return jax.tree.map(partial(_beside, like), plain(*values, *others))
 
     # ---- loops
 
