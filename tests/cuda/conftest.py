@@ -20,7 +20,9 @@ from xp_istft import gpu_engine
 
 @pytest.fixture(scope="session")
 def builds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of compiled kernels, shared by the workers of one session."""
+    """Folder of compiled kernels, shared by the workers of one session; by several, where XP_ISTFT_BUILDS names it."""
+    if "XP_ISTFT_BUILDS" in os.environ:
+        return Path(os.environ["XP_ISTFT_BUILDS"])
     root = tmp_path_factory.getbasetemp()
     folder = (root.parent if os.environ.get("PYTEST_XDIST_WORKER") else root) / "kernels"
     folder.mkdir(exist_ok=True)
