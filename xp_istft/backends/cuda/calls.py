@@ -357,13 +357,14 @@ def _cufft() -> Any:
 
 
 class _Kept:
-    """What calls leave for later ones: the latest few of each kind, or all."""
+    """What calls leave for later ones: the latest few of each kind, or all.
+
+    streams : of a GraphMemory, where calls were queued, but not captured, since it was entered
+    """
 
     def __init__(self, bounded: bool) -> None:
         self.bounded = bounded
-        self.streams: set[Any] = (
-            set()
-        )  # of a GraphMemory: where calls were queued, but not captured, since it was entered
+        self.streams: set[Any] = set()
         self.plan = lru_cache(32 if bounded else None)(_Plan)
         self.upload = lru_cache(128 if bounded else None)(_upload)
         self.call = lru_cache(32 if bounded else None)(_Call)
