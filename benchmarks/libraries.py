@@ -23,7 +23,7 @@ SPECTRUM = np.ascontiguousarray(xi.stft(X, N_FFT))
 WINDOW = (np.hanning(N_FFT + 2)[1:-1] + 0.1).astype(np.float32)
 
 
-class Lacking(Exception):
+class LackingError(Exception):
     """The library has no such thing at all."""
 
 
@@ -62,7 +62,7 @@ class Library:
             return self.xp.grad(loss)(self.put(host))
         if self.module == "jax.numpy":
             return importlib.import_module("jax").grad(loss)(self.put(host))
-        raise Lacking
+        raise LackingError
 
     def compiled(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         if self.module == "torch":
@@ -71,7 +71,7 @@ class Library:
             return self.xp.compile(function)
         if self.module == "jax.numpy":
             return importlib.import_module("jax").jit(function)
-        raise Lacking
+        raise LackingError
 
 
 LIBRARIES = (
@@ -157,7 +157,7 @@ def cell(attempt: Callable[[Library], None], library: Library) -> str:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             attempt(library)
-    except Lacking:
+    except LackingError:
         return "-"
     except Exception as cause:
         return f"no: {type(cause).__name__}"
