@@ -155,6 +155,8 @@ KINDS = {
     "regularization": kind("2.5", "64.0", "float64", upper="BAND", negative=-1e-9),
     "fraction": kind(above=1.5),
     "engine": kind(upper="NUMPY", unknown="fftw"),
+    "lengths": kind("two integers", too_long=np.array([2048, 99999]), negative_length=np.array([5, -1]), three_items=np.array([5, 5, 5]), bools=np.array([True, False]), whole_floats=np.array([64.0, 128.0]),
+                    masked_lengths=np.ma.masked_array([64, 128], [0, 1]), text_lengths=["64", "128"], ragged_lengths=[[1], [2, 3]], complex_lengths=np.array([64 + 0j, 128])),
     "state": kind(list_of_one=[1.0], three=(1, 2, 3), text=("sums", 3), integers=(np.zeros(191, int), 1), negative=(np.zeros(191), -1), endless=(np.zeros(191), 2**70), masked_state=(np.ma.zeros(191), 1)),
 }  # fmt: skip
 
@@ -162,7 +164,7 @@ KINDS = {
 OF = {
     "n_fft": "n_fft", "hop_length": "size", "win_length": "size", "window": "window", "synthesis_window": "window", "center": "flag", "padding": "padding",
     "pad_mode": "choice", "onesided": "flag", "scaling": "choice or None", "frequencies": "frequencies", "solver": "solver", "nola": "choice", "max_gain": "gain",
-    "length": "size", "axis": "axis", "axes": "axes", "out": "out", "workers": "size", "X": "data", "x": "signal", "S": "data", "segments": "segments",
+    "length": "size", "lengths": "lengths", "axis": "axis", "axes": "axes", "out": "out", "workers": "size", "X": "data", "x": "signal", "S": "data", "segments": "segments",
     "n_iter": "count", "algorithm": "algorithm", "init": "init", "rng": "rng", "tol": "number from 0", "callback": "callback", "progress": "callback", "model": "model", "segment": "size", "overlap": "count", "batch": "size", "normalize": "flag", "transform": "transform",
     "n_frames": "size", "n_samples": "size", "dtype": "precision", "sr": "number above 0", "weights": "weights", "regularization": "regularization",
     "maxiter": "size", "momentum": "number from 0", "beta": "fraction", "rho": "number above 0", "first": "algorithm value", "second": "algorithm value",

@@ -217,14 +217,20 @@ def padding_index(lo: int, hi: int, n_samples: int, mode: str) -> np.ndarray:
     >>> padding_index(-3, 0, 10, "reflect")
     array([3, 2, 1])
     """
-    t = np.arange(lo, hi)
+    return folded(np.arange(lo, hi), n_samples, mode, np)
+
+
+def folded(t: Any, n_samples: Any, mode: str, xp: Any) -> Any:
+    """`padding_index` of samples t; both may be arrays of a library whose functions are xp."""
     if mode == "edge":
-        return np.clip(t, 0, n_samples - 1)
+        t = xp.where(t < 0, xp.zeros_like(t), t)
+        return xp.where(t < n_samples, t, n_samples - 1 + xp.zeros_like(t))
     if mode == "wrap":
         return t % n_samples
     if mode == "symmetric":
         t = t % (2 * n_samples)
-        return np.where(t < n_samples, t, 2 * n_samples - 1 - t)
-    period = max(1, 2 * (n_samples - 1))  # reflect: the end samples are not repeated
+        return xp.where(t < n_samples, t, 2 * n_samples - 1 - t)
+    period = 2 * (n_samples - 1)  # reflect: the end samples are not repeated
+    period = xp.where(period > 0, period, xp.ones_like(period))
     t = t % period
-    return np.where(t < n_samples, t, period - t)
+    return xp.where(t < n_samples, t, period - t)

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import arrays
+from . import arrays, ragged
 from .arguments import SYMBOLS, boolean, choice, error, hinted, integer, number, positive, public, warn
 from .arrays import LAST, LAST_TWO, in_precision, moved, placed, placed_shape, read_axes
 from .backends import Backend, backend_for, device, namespace, required_backend
 from .backends.base import written
-from .dtypes import COMPLEX, PRECISION, REAL, SPECTRUM, WIDENED, complex_dtype, dtype_name, name_of, real_dtype
+from .dtypes import COMPLEX, HALVES, PRECISION, REAL, SPECTRUM, WIDENED, complex_dtype, dtype_name, name_of, real_dtype
 from .frames import MOST, Frames, Padding, Placement, read_pad_mode, sizes
 from .frequencies import solvers
 from .frequencies.bases import read_bins
@@ -292,16 +292,26 @@ class STFT:
     # ---- the transforms
 
     def stft(
-        self, x: Any, *, axis: int = -1, axes: tuple[int, int] = LAST_TWO, out: Any = None, workers: int | None = None
+        self,
+        x: Any,
+        *,
+        lengths: Any = None,
+        axis: int = -1,
+        axes: tuple[int, int] = LAST_TWO,
+        out: Any = None,
+        workers: int | None = None,
     ) -> Any:
         """Short-time Fourier transform of x (..., n_samples): (..., n_bins, n_frames). See `xp_istft.stft`."""
-        return forward_step(x, self, axis, axes, out, workers)
+        if lengths is None:
+            return forward_step(x, self, axis, axes, out, workers)
+        return forward_step(x, self, axis, axes, out, workers, lengths=lengths)
 
     def istft(
         self,
         X: Any,
         *,
         length: int | None = None,
+        lengths: Any = None,
         axes: tuple[int, int] = LAST_TWO,
         out: Any = None,
         workers: int | None = None,
@@ -310,7 +320,9 @@ class STFT:
 
         At other frequencies than the DFT's, with length=, the padding of the analysis is known, and used.
         """
-        return inverse_step(X, self, length, axes, out, workers)
+        if lengths is None:
+            return inverse_step(X, self, length, axes, out, workers)
+        return inverse_step(X, self, length, axes, out, workers, lengths=lengths)
 
     def solve(self, X: Any, *, length: int | None = None, callback: Any = None) -> Solution:
         """The inverse with what can be said of it, by iterations, also for the bins of the DFT.
@@ -363,6 +375,38 @@ class STFT:
         (16000, 16000)
         """
         return max(0, self.placement.n_samples(integer("n_samples", "n_frames", n_frames, 0)))
+
+    @hinted
+    def frame_mask(self, lengths: Any, n_frames: int | None = None) -> Any:
+        """Which frames of `stft` with lengths= belong to their item.
+
+        Parameters
+        ----------
+        lengths : integers (...)
+            Samples of each item: in a list, or an array of any library.
+        n_frames : int, optional
+            Frames of the batch; default those of the longest item.
+
+        Returns
+        -------
+        bool array (..., n_frames)
+            Of the library of `lengths`; NumPy's for a list.
+
+        Raises
+        ------
+        ValueError, TypeError
+            An argument has a wrong value, or is of a wrong kind; or `n_frames` is missing where the values of `lengths`
+            are not at hand (on a device, under a compiler).
+
+        Examples
+        --------
+        >>> import xp_istft as xi
+        >>> xi.STFT(8, 2).frame_mask([1, 5, 8])
+        array([[ True, False, False, False, False],
+               [ True,  True,  True, False, False],
+               [ True,  True,  True,  True,  True]])
+        """
+        return ragged.frame_mask(self, lengths, n_frames)
 
     @hinted
     def frame_times(self, n_frames: int, sr: float = 1.0) -> np.ndarray:
@@ -517,9 +561,10 @@ class STFT:
         peaks = [xp.where(peak > 0, peak, xp.ones_like(peak)) for peak in peaks]
         unit = [window / peak for window, peak in zip((analysis, synthesis), peaks, strict=True)]
         eps = float(np.finfo(precision).eps)
-        gain = normalisation(unit[0], unit[1], made.job.frames, eps, self.max_gain)
-        gain = gain.map(lambda gain: xp.astype(gain, getattr(xp, precision)))
-        return made._replace(job=replace(made.job, window=unit[1] / peaks[0] / scale, gain=gain, decided=None))
+        decided = Normalisation.of(unit[0], unit[1], made.job.frames.hop, eps, self.max_gain)
+        gain = decided.gain(made.job.frames).map(lambda gain: xp.astype(gain, getattr(xp, precision)))
+        window = unit[1] / peaks[0] / scale
+        return made._replace(job=replace(made.job, window=window, gain=gain, decided=decided))
 
     def _followed_window(self, function: str, name: str, like: Any) -> Any:
         """A window (n_fft,) in the library of `like`, in the widest precision that it has."""
@@ -574,6 +619,17 @@ class STFT:
         if self.bins is not None:
             need = f"{self.n_bins} bins as in frequencies"
         return error(ValueError, function, name, need, n_bins, hint)
+
+    def check_signal(self, function: str, x: Any) -> None:
+        """TypeError or ValueError unless x is an array of signals that `stft` takes."""
+        dtype = dtype_name(x)
+        if dtype in COMPLEX:
+            if self.onesided:
+                raise error(TypeError, function, "x", "a real signal", x.dtype, "for a complex one pass onesided=False")
+        elif dtype not in (*REAL, *HALVES):
+            hint = "scale integers to floats first" if "int" in dtype else ""
+            raise error(TypeError, function, "x", "dtype float32 or float64", x.dtype, hint)
+        arrays.needs_axis(function, "x", x)
 
     def spectrum(self, function: str, X: Any, axes: Any = LAST_TWO) -> Any:
         """X as its backend takes it, bins and frames last; checked to be a spectrum of this transform."""
@@ -796,9 +852,19 @@ def _followed_scale(scaling: str | None, window: Any) -> Any:
 
 
 def forward(
-    x: Any, transform: STFT, axis: int, axes: tuple[int, int], out: Any, workers: int | None, function: str = "stft"
+    x: Any,
+    transform: STFT,
+    axis: int,
+    axes: tuple[int, int],
+    out: Any,
+    workers: int | None,
+    function: str = "stft",
+    lengths: Any = None,
 ) -> Any:
     """`transform.stft`; errors name `function`."""
+    if lengths is not None:
+        workers = _read_workers(function, workers)
+        return ragged.forward(x, transform, lengths, axis, axes, out, workers, function)
     backend = backend_for(x) if out is None else None
     if backend is None:  # what only has slices, or no array at all
         backend, x = arrays.read(function, "x", x, True, out)
@@ -811,13 +877,7 @@ def forward(
         job = _plain_analysis(transform, dtype, n_samples, function)
         if job is not None:
             return backend.analysis(x, job, None, workers)
-    if dtype in COMPLEX:
-        if transform.onesided:
-            raise error(TypeError, function, "x", "a real signal", x.dtype, "for a complex one pass onesided=False")
-    elif dtype not in ("float32", "float64", "float16", "bfloat16"):
-        hint = "scale integers to floats first" if "int" in dtype else ""
-        raise error(TypeError, function, "x", "dtype float32 or float64", x.dtype, hint)
-    arrays.needs_axis(function, "x", x)
+    transform.check_signal(function, x)
     if type(axis) is not int or axis != -1:
         x = moved(function, "axis", x, axis, LAST)
     places = LAST_TWO if axes is LAST_TWO else read_axes(function, "axes", axes, len(x.shape) + 1, 2)
@@ -855,8 +915,12 @@ def inverse(
     out: Any,
     workers: int | None,
     function: str = "istft",
+    lengths: Any = None,
 ) -> Any:
     """`transform.istft`; errors name `function`."""
+    if lengths is not None:
+        length, workers = read_length(function, length), _read_workers(function, workers)
+        return ragged.inverse(X, transform, lengths, length, axes, out, workers, function)
     backend = backend_for(X) if out is None else None
     if backend is None:  # what only has slices, or no array at all
         backend, X = arrays.read(function, "X", X, True, out)

@@ -46,6 +46,7 @@ def istft(
     solver: Solver | None = None,
     nola: str = "warn",
     max_gain: float | None = None,
+    lengths: Any = None,
     axes: tuple[int, int] = LAST_TWO,
     out: Any = None,
     workers: int | None = None,
@@ -90,6 +91,9 @@ def istft(
     solver : Dual, PerFrame or Adjoint, optional
         How the inverse of other bins is found, by default `Dual()`: for the whole signal by conjugate gradients.
         `STFT.solve` says how it came about. The bins of the DFT have an inverse in closed form.
+    lengths : integers, optional
+        Samples of each item of a batch, as in `stft`: each is the inverse of the frames of its own length alone, with
+        zeros after it. `length` is then the samples of the result, by default those of the longest item.
     axes : (int, int)
         The axes of X that hold bins and frames.
     out : array (..., n_samples), optional
@@ -131,7 +135,9 @@ def istft(
         frequencies, solver, nola, max_gain,
     )  # fmt: skip
     made = _of_spectrum(*given) if _PLAIN.issuperset(map(type, given)) else _kept(_of_spectrum, given)
-    return inverse(X, made, length, axes, out, workers)
+    if lengths is None:
+        return inverse(X, made, length, axes, out, workers)
+    return inverse(X, made, length, axes, out, workers, lengths=lengths)
 
 
 @lru_cache(maxsize=128, typed=True)
@@ -196,6 +202,7 @@ def stft(
     onesided: bool = True,
     scaling: str | None = None,
     frequencies: Any = None,
+    lengths: Any = None,
     axis: int = -1,
     axes: tuple[int, int] = LAST_TWO,
     out: Any = None,
@@ -240,6 +247,11 @@ def stft(
     frequencies : Frequencies or complex array (n_bins, n_fft), optional
         The frequencies of the bins (`linear_frequencies`, `log_frequencies`, `Frequencies`), or any basis that the
         windowed frames are multiplied with, in an array of NumPy or of x's library. Default the bins of the DFT.
+    lengths : integers, optional
+        Samples of each item of a batch that is padded to one length, in a list or an array of NumPy or of x's library,
+        whose axes are the first of x. Each item has the frames of its own end, as alone, and zeros after them;
+        `STFT.frame_mask` says which are its own. What x holds after an item makes no difference. Where the values are
+        not at hand (on a device, under a compiler), an item whose length is out of range is NaN.
     axis : int
         The axis of x that holds the samples.
     axes : (int, int)
@@ -277,7 +289,9 @@ def stft(
         n_fft, hop_length, win_length, window, center, padding, pad_mode, onesided, scaling, frequencies
     )  # fmt: skip
     made = _of_signal(*given) if _PLAIN.issuperset(map(type, given)) else _kept(_of_signal, given)
-    return forward(x, made, axis, axes, out, workers)
+    if lengths is None:
+        return forward(x, made, axis, axes, out, workers)
+    return forward(x, made, axis, axes, out, workers, lengths=lengths)
 
 
 @lru_cache(maxsize=128, typed=True)

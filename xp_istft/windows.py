@@ -354,25 +354,40 @@ class Normalisation:
         """The gain of enough frames; more of them make the same but for `tail_start`."""
         return self._gain(self._overlap, self._enough)
 
+    @cached_property
+    def by_parts(self) -> Any:
+        """(rows, rows, hop): the gain of a hop that parts i to j of a frame's `rows` hops reach, in row i, column j."""
+        xp, rows = self._xp, self._enough.overlap
+        part = np.arange(rows)
+        later = part[:, None, None] <= part[None, :, None]  # part j of row i counts, in all columns from j on
+
+        def sums(piece: Any) -> Any:
+            spare = xp.zeros(
+                (rows * self.hop - piece.shape[0],), dtype=piece.dtype, device=array_api_compat.device(piece)
+            )
+            grid = xp.reshape(xp.concat([piece, spare]), (1, rows, self.hop))
+            counted = xp.asarray(later, device=array_api_compat.device(piece))
+            return xp.cumulative_sum(xp.where(counted, grid, xp.zeros_like(grid)), axis=1)
+
+        return self._bounded(sums(self.piece), None if self.power is None else sums(self.power))
+
     def _gain(self, envelope: HopPeriodic, frames: Frames) -> HopPeriodic:
-        xp, floor = self._xp, self.floor
-
-        def gain(envelope: Any) -> Any:
-            covered = xp.abs(envelope) > floor
-            one = xp.ones_like(envelope)
-            return xp.where(covered, 1 / xp.where(covered, envelope, one), xp.zeros_like(envelope))
-
         if self.power is None:
-            return envelope.map(gain)
-        interior, most = self.interior, self.max_gain
+            return envelope.map(self._bounded)
+        return envelope.map(self._bounded, overlap(self.power, frames))
 
-        def bounded(envelope: Any, power: Any) -> Any:
-            noise = self._amplitude(envelope, power)
-            loud = xp.where(xp.isfinite(noise) & (noise > 0), noise, interior + xp.zeros_like(noise))
-            ratio = most * interior / loud
-            return gain(envelope) * xp.where(ratio < 1, ratio, xp.ones_like(ratio))
-
-        return envelope.map(bounded, overlap(self.power, frames))
+    def _bounded(self, envelope: Any, power: Any = None) -> Any:
+        """The gain of samples of this overlap and power of the noise."""
+        xp = self._xp
+        covered = xp.abs(envelope) > self.floor
+        one = xp.ones_like(envelope)
+        gain = xp.where(covered, 1 / xp.where(covered, envelope, one), xp.zeros_like(envelope))
+        if power is None:
+            return gain
+        noise = self._amplitude(envelope, power)
+        loud = xp.where(xp.isfinite(noise) & (noise > 0), noise, self.interior + xp.zeros_like(noise))
+        ratio = self.max_gain * self.interior / loud
+        return gain * xp.where(ratio < 1, ratio, xp.ones_like(ratio))
 
 
 def normalisation(

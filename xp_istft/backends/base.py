@@ -161,6 +161,10 @@ class Backend:
         """What iterations may work on in place of `array`, and what makes arrays like it of theirs (None: they are)."""
         return array, None
 
+    def threads(self, workers: int | None) -> int | None:
+        """The threads of a call for which nobody asked for so many: None is what `set_workers` says."""
+        return workers
+
     # ---- arrays and their values
 
     def namespace(self, *arrays: Any) -> Any:
@@ -239,6 +243,10 @@ class Backend:
         rank = len(array.shape)
         return xp.reshape(values, (*(1,) * (rank + axis), -1, *(1,) * (-1 - axis)))
 
+    def gathered(self, array: Any, index: Any) -> Any:
+        """array[..., index[...]] along the last axis; both have the same leading axes."""
+        return self.namespace(array).take_along_axis(array, index, axis=-1)
+
     def widest(self, array: Any) -> Any:
         """float64 of this array's library; float32 where its device or its configuration has no more."""
         return self.namespace(array).float64
@@ -250,6 +258,13 @@ class Backend:
     def owned(self, array: Any) -> Any:
         """The array, or a copy of it where it lies in the memory of another one, which a user could tell."""
         return array
+
+    def room(self, array: Any, shape: tuple[int, ...], kind: str, columns: bool = False) -> Any:
+        """Memory beside `array` for a result that many calls write parts of; None where they make it in another way.
+
+        columns : whether its last two axes lie in memory the other way round
+        """
+        return None
 
     # ---- checks
 

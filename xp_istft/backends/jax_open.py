@@ -8,6 +8,7 @@ import numpy as np
 from jax import numpy as jnp
 
 from ..arguments import error
+from ..frames import folded
 from ..jobs import Analysis, Synthesis
 from .base import BASE
 
@@ -35,22 +36,11 @@ def frame(signal: Any, job: Analysis) -> Any:
     if job.pad_mode == "constant":
         axis = _padded(signal, frames.start, total)[..., :total]
     else:
-        axis = jnp.take(signal, _index(jnp.arange(total) - frames.start, n_samples, job.pad_mode), axis=-1)
+        index = folded(jnp.arange(total) - frames.start, jnp.asarray(n_samples), job.pad_mode, jnp)
+        axis = jnp.take(signal, index, axis=-1)
     hops = jnp.reshape(axis, (*signal.shape[:-1], frames.n_frames + rows - 1, hop))
     pieces = jnp.concatenate([hops[..., row : row + frames.n_frames, :] for row in range(rows)], axis=-1)
     return BASE._windowed(jnp.moveaxis(pieces[..., :n_fft], -1, -2), job)
-
-
-def _index(t: Any, n_samples: Any, mode: str) -> Any:
-    """frames.padding_index of samples t."""
-    count = jnp.asarray(n_samples)
-    if mode == "edge":
-        return jnp.clip(t, 0, count - 1)
-    if mode == "wrap":
-        return t % count
-    period = 2 * count if mode == "symmetric" else jnp.maximum(2 * count - 2, 1)
-    t = t % period
-    return jnp.where(t < count, t, period - 1 - t if mode == "symmetric" else period - t)
 
 
 def _padded(array: Any, before: Any, after: Any) -> Any:

@@ -31,6 +31,9 @@ class _Namespace:
 
     empty = zeros
 
+    def arange(self, start: int, stop: int, dtype: Any = None, device: None = None) -> Any:
+        return mx.arange(start, stop, dtype=dtype)
+
     def moveaxis(self, array: Any, source: Any, destination: Any) -> Any:
         if isinstance(source, int):
             return mx.moveaxis(array, source, destination)

@@ -116,6 +116,9 @@ class NumPyBackend(Backend):
     def owned(self, array: np.ndarray) -> np.ndarray:
         return array if array.base is None else array.copy("K")
 
+    def room(self, array: np.ndarray, shape: tuple[int, ...], kind: str, columns: bool = False) -> np.ndarray:
+        return empty("lengths", shape, kind, columns)
+
     def joined(self, pairs: np.ndarray) -> np.ndarray:
         """Without a copy where the pairs lie side by side in memory."""
         kind = np.result_type(pairs.dtype, np.complex64)

@@ -17,7 +17,7 @@ from ..base import Backend, memory_at, written
 from ..cpu.numpy import BACKEND as NUMPY
 from . import exported, gradients, operators  # noqa: F401  operators: registered
 from .graphs import check_values_at_hand, not_traced, one_step
-from .lending import followed, lent, wrapped
+from .lending import followed, lent, threads, wrapped
 
 # torch.vmap knows movedim, but not its other name.
 NAMESPACE = ModuleType(array_api_compat.torch.__name__)
@@ -122,8 +122,21 @@ class TorchBackend(Backend):
     def on_host(self, array: torch.Tensor, function: Callable[[np.ndarray], np.ndarray]) -> torch.Tensor:
         return torch.asarray(function(self.to_host(array)), device=array.device)
 
+    def lent(self, array: torch.Tensor) -> tuple[Any, Callable[[Any], Any] | None]:
+        """On the CPU NumPy's, where nothing follows the tensor."""
+        if self.follows(array) or array.dtype in (torch.float16, torch.bfloat16):
+            return array, None
+        return self.to_host(array), torch.from_numpy
+
+    def threads(self, workers: int | None) -> int:
+        return threads(workers)
+
     def follows(self, array: torch.Tensor) -> bool:
         return followed(array) or not array.is_cpu
+
+    def gathered(self, array: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        """take_along_dim makes a compiler fix the sizes."""
+        return torch.gather(array, -1, index.to(torch.int64))
 
     def widest(self, array: torch.Tensor) -> torch.dtype:
         return torch.float32 if array.device.type == "mps" else torch.float64

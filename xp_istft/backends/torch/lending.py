@@ -28,8 +28,8 @@ def lent(
     if name in ("synthesis", "analysis"):
         if cpu.served(tensor, job):
             return cpu.served_map(tensor, job, out, workers)
-        if workers is None and tensor.is_cpu:
-            workers = chosen_workers() or torch.get_num_threads()
+        if tensor.is_cpu:
+            workers = threads(workers)
     tensor = tensor.detach().resolve_conj().resolve_neg()
     if not lendable(tensor):
         return written(getattr(BASE, name)(tensor, job), out)
@@ -48,6 +48,11 @@ def lent(
             return out
         made = torch.from_dlpack(result)
         return made if library is np else made.clone()
+
+
+def threads(workers: int | None) -> int:
+    """Those asked for, of this call or of all, else torch's."""
+    return workers or chosen_workers() or torch.get_num_threads()
 
 
 def borrower(tensor: torch.Tensor) -> tuple[Any, Backend, AbstractContextManager[Any]]:
