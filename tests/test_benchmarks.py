@@ -111,6 +111,10 @@ def test_jitted(script, monkeypatch, tmp_path):
     assert "\n| geometric mean | " in quick(script, monkeypatch, tmp_path, "jitted")
 
 
+def test_lengths(script, monkeypatch, tmp_path):
+    assert "\n| tensors, with backward: 8 x 4000 | " in quick(script, monkeypatch, tmp_path, "lengths")
+
+
 def test_libraries(script, monkeypatch, tmp_path):
     assert "\n| NumPy | yes | yes |\n" in quick(script, monkeypatch, tmp_path, "libraries")
 

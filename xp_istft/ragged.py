@@ -20,7 +20,7 @@ from .arguments import error, integer, shown, warn
 from .arrays import LAST, LAST_TWO, moved, placed, placed_shape, read_axes
 from .backends import backend_for, device, namespace, required_backend
 from .backends.base import written
-from .dtypes import complex_dtype, dtype_name, real_dtype
+from .dtypes import PRECISION, complex_dtype, dtype_name, real_dtype
 from .frames import MOST, Placement, folded
 from .jobs import Synthesis
 from .windows import CoverageWarning, NOLAError
@@ -61,8 +61,13 @@ def forward(
 
     workers = backend.threads(workers)
 
+    direct = transform.bins is None and dtype_name(x) in PRECISION
+
     def each(item: Any, length: int, out: Any) -> Any:
-        return transform.stft(item[..., :length], out=out, workers=workers)
+        if not direct:
+            return transform.stft(item[..., :length], out=out, workers=workers)
+        job = transform.analysis(function, length, item)
+        return required_backend(item).analysis(item[..., :length], job, out, workers)
 
     if values is not None and _near(x, transform):
         counts = _counts(transform.placement, values, np)
@@ -97,7 +102,12 @@ def inverse(
 
     def each(item: Any, length: int, out: Any) -> Any:
         item = item[..., : transform.placement.n_frames(length)]
-        return transform.istft(item, length=length, out=out, workers=workers)
+        if not transform.closed:
+            return transform.istft(item, length=length, out=out, workers=workers)
+        job, warning = transform.synthesis(function, item.shape[-1], length, item)
+        if warning is not None:
+            warn(warning, CoverageWarning)
+        return required_backend(item).synthesis(item, job, out, workers)
 
     if values is not None and (_near(X, transform) or not transform.closed):
         return _one_by_one(each, X, transform, values, values, _Room(shape, kind), out)
