@@ -677,7 +677,7 @@ def _torch_doors() -> Iterator[Door]:
             fields_of,
             module.__name__,
             name=f"nn.{module.__name__}",
-            kinds={"init": "choice", "device": "device"},
+            kinds={"init": "choice", "device": "device", "power": "number above 0", "eps": "number from 0"},
         )
     torch_only = {"libraries": ("torch",)}
     yield _bound(

@@ -53,6 +53,7 @@ def istft_blocks(
         columns, segment = job.segment(lo, hi)
         spectrum = _checked("istft", "X", read(columns.start, columns.stop), COMPLEX)
         backend = required_backend(spectrum)
+        spectrum = backend.of_amplitudes(spectrum, segment)
         if segment.frames.n_frames:
             yield backend.synthesis(spectrum, segment, workers=workers)
         else:  # beyond the last frame: zeros, as the definition makes them
@@ -89,7 +90,8 @@ def stft_blocks(
         signal = _checked("stft", "x", signal, REAL if job.onesided else (*REAL, *COMPLEX))
         laid = Frames(frames.n_fft, frames.hop, count, before, before + signal.shape[-1])
         block = replace(job, frames=laid, pad_mode="constant")
-        yield required_backend(signal).analysis(signal, block, workers=workers)
+        backend = required_backend(signal)
+        yield backend.to_amplitudes(backend.analysis(signal, block, workers=workers), block)
         first += count
 
 

@@ -29,6 +29,7 @@ class Synthesis:
     origin   : sample of the gain's axis at which this job's padded axis begins (of a segment)
     decided  : what the gain follows from, which a graph holds in its place; where a compiler leaves sizes open there
                is no other gain
+    amplitudes : the spectrum that is given holds amplitudes: the map takes what `Backend.of_amplitudes` makes of it
     """
 
     frames: Frames
@@ -38,6 +39,7 @@ class Synthesis:
     real: bool = True
     origin: int = 0
     decided: Normalisation | None = None
+    amplitudes: bool = False
 
     @cached_property
     def followed(self) -> bool:
@@ -111,12 +113,14 @@ class Analysis:
     window   : (n_fft,), or None for ones
     onesided : n_fft // 2 + 1 bins of a real signal, else n_fft bins
     pad_mode : what stands outside [start, stop): one of frames.PAD_MODES
+    amplitudes : the spectrum that is asked for holds amplitudes: `Backend.to_amplitudes` makes them of the map's
     """
 
     frames: Frames
     window: Any
     onesided: bool = True
     pad_mode: str = "constant"
+    amplitudes: bool = False
 
     @cached_property
     def followed(self) -> bool:

@@ -21,7 +21,7 @@ from torch.fx import Proxy
 from torch.utils._python_dispatch import _disable_current_modes
 
 from . import onnx
-from .arguments import TRANSPARENT, boolean, choice, error, hinted, integer, not_scripted, shown
+from .arguments import TRANSPARENT, boolean, choice, error, hinted, integer, not_scripted, number, positive, shown
 from .arrays import LAST_TWO
 from .backends.torch import BACKEND
 from .backends.torch.graphs import check_not_traced, one_step
@@ -251,6 +251,10 @@ class _Module(torch.nn.Module):
     def _prepared(self, X: Tensor) -> Tensor:
         return X
 
+    def _even(self, X: Tensor, factor: float) -> Tensor:
+        """Amplitudes with DC and Nyquist times `factor`: 2 where kernels begin, 0.5 where they end."""
+        return BACKEND.times_ends(X, self.transform.n_fft, factor) if self.transform.amplitudes else X
+
 
 class ISTFT(_Module):
     """Inverse short-time Fourier transform as a module.
@@ -370,8 +374,9 @@ class ISTFT(_Module):
             return X
         X = self.transform.bins_and_frames(self.function, "X", X)
         with self._precisely(X, product=True):
+            X = self._even(X, 2.0)
             real, imag = (kernel.to(X.real.dtype) for kernel in (self.kernel_real, self.kernel_imag))
-            return torch.fft.rfft(real.mT @ X.real + imag.mT @ X.imag, dim=-2)
+            return self._even(torch.fft.rfft(real.mT @ X.real + imag.mT @ X.imag, dim=-2), 0.5)
 
     def _constants(self, transform: Transform) -> dict[str, np.ndarray]:
         return onnx.constants(self.function, transform)._asdict()
@@ -391,6 +396,12 @@ class STFT(_Module):
         The window is a Parameter.
     output_format : "complex", "pairs", "magnitude" or "phase"
         Complex numbers, (..., 2) pairs of real and imaginary part, the magnitude, or the angle in radians.
+    power : float
+        Magnitudes are (abs(X)**2 + eps)**(power / 2): 1 gives abs(X), 2 the power. Above 0.
+    eps : float
+        Of that; at least 0. Powers below 1 (compression, in losses) are infinitely steep at silence: with eps the
+        gradient there is 0 and that of next to silence is bounded. With eps=0 it is 0 in exact silence alone, as
+        which numbers below the smallest normal one count.
     export : bool
         Compute with real numbers alone, by one matrix product and reshapes, as `ISTFT` does with export=True: for
         runtimes without complex numbers or a fast FFT, and for `torch.jit.trace`. Complex numbers are given as pairs,
@@ -415,10 +426,13 @@ class STFT(_Module):
         trainable_kernels: bool = False,
         trainable_window: bool = False,
         output_format: str = "complex",
+        power: float = 1.0,
+        eps: float = 0.0,
         export: bool = False,
     ) -> None:
         super().__init__(transform, trainable_window)
         self.output_format = choice(self.function, "output_format", output_format, _OUTPUT_FORMATS)
+        self.power, self.eps = positive(self.function, "power", power), number(self.function, "eps", eps, 0)
         self._train_kernels(trainable_kernels, onnx.forward_basis(self.transform.n_fft))
         self._export(export)
 
@@ -451,13 +465,26 @@ class STFT(_Module):
             X = self._analysed(x if narrow is None else x.float())
         if self.trainable_kernels and self.transform.bins is None:
             with self._precisely(X, product=True):
-                segments = torch.fft.irfft(X, self.transform.n_fft, dim=-2)
+                segments = torch.fft.irfft(self._even(X, 2.0), self.transform.n_fft, dim=-2)
                 real, imag = (kernel.to(segments.dtype) for kernel in (self.kernel_real, self.kernel_imag))
-                X = torch.complex(real @ segments, imag @ segments)
+                X = self._even(torch.complex(real @ segments, imag @ segments), 0.5)
         if output == "complex":
             return X
-        result = torch.view_as_real(X) if output == "pairs" else X.abs() if output == "magnitude" else X.angle()
+        parts = {"pairs": torch.view_as_real, "magnitude": self._magnitude, "phase": torch.angle}
+        result = parts[output](X)
         return result if narrow is None else result.to(narrow)
+
+    def _magnitude(self, X: Tensor) -> Tensor:
+        """(abs(X)**2 + eps)**(power / 2), where no square overflows or vanishes."""
+        size = X.abs()
+        if self.eps:
+            size = torch.hypot(size, size.new_tensor(self.eps**0.5))
+        if self.power == 1:
+            return size
+        if self.power > 1 or self.eps:
+            return size**self.power
+        silent = size < torch.finfo(size.dtype).tiny
+        return torch.where(silent, 0, torch.where(silent, 1, size) ** self.power)
 
     def _exported(self, x: Tensor, output: str) -> Tensor:
         needs_tensor(self.function, "x", x)
@@ -466,7 +493,9 @@ class STFT(_Module):
             raise error(TypeError, self.function, "x", need, f"{x.dtype} of shape {tuple(x.shape)}")
         pairs = onnx.forward(self.function, x, self.transform, *self._shown_constants())
         if output == "magnitude":
-            return pairs.square().sum(-1).sqrt()
+            square = pairs.square().sum(-1)
+            square = square + self.eps if self.eps else square
+            return square.sqrt() if self.power == 1 else square ** (self.power / 2)
         return torch.atan2(pairs[..., 1], pairs[..., 0]) if output == "phase" else pairs
 
     def _constants(self, transform: Transform) -> dict[str, np.ndarray]:

@@ -45,7 +45,7 @@ def constants(function: str, transform: STFT) -> Constants:
     pair = transform.samples(), transform.synthesis_samples()
     envelope = np.zeros(rows * hop)
     envelope[:n_fft] = np.prod([samples / np.abs(samples).max() for samples in pair], axis=0)
-    real, imag = inverse_basis(n_fft)
+    real, imag = (part / _bin_gain(transform) for part in inverse_basis(n_fft))
     # the pairs of a bin lie side by side: (bins, 2) is one axis of the product
     basis = np.stack([real, imag], axis=1).reshape(-1, n_fft).T * np.asarray(job.window)[:, None]
     return Constants(basis, envelope)
@@ -78,8 +78,13 @@ def inverse(function: str, X: Tensor, transform: STFT, held: tuple[Tensor, Tenso
 
 def analysis_basis(transform: STFT) -> np.ndarray:
     """What a frame is multiplied with to make the pairs of its bins side by side, (2 n_bins, n_fft) with the window."""
-    basis = np.stack(forward_basis(transform.n_fft), axis=1).reshape(-1, transform.n_fft)
-    return basis * (transform.samples() * transform.scale)
+    parts = [part * _bin_gain(transform) for part in forward_basis(transform.n_fft)]
+    return np.stack(parts, axis=1).reshape(-1, transform.n_fft) * (transform.samples() * transform.scale)
+
+
+def _bin_gain(transform: STFT) -> np.ndarray:
+    """What each bin is multiplied by after the scaled window, (n_bins, 1)."""
+    return bin_multiplicity(transform.n_fft)[:, None] / 2 if transform.amplitudes else np.ones((transform.n_bins, 1))
 
 
 def forward(function: str, x: Tensor, transform: STFT, basis: Tensor) -> Tensor:

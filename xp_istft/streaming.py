@@ -369,7 +369,7 @@ def _added(X: Any, state: ISTFTState, backend: Backend, running: Running) -> tup
     except TypeError:  # traced: it counts no further than it matters
         xp = namespace(X)
         following = xp.minimum(frame + count, xp.asarray(running.steady))
-    samples, sums = backend.continued(X, sums, frame, running)
+    samples, sums = backend.continued(backend.of_amplitudes(X, running.job), sums, frame, running)
     return samples, ISTFTState(sums, following)
 
 
@@ -526,7 +526,7 @@ class StreamingSTFT(_Stream):
             raise error(ValueError, type(self).__name__, "x", "at least 1 sample", 0)
         backend, samples = arrays.read(type(self).__name__, "x", samples)
         if n_samples < self._awaited:  # all of the signal is still there
-            frames = backend.analysis(samples, job)
+            frames = backend.to_amplitudes(backend.analysis(samples, job), job)
         else:
             end = job.frames.span - self._left
             if n_samples < end:
@@ -619,7 +619,7 @@ class StreamingSTFT(_Stream):
         """The first `count` frames of what is padded already."""
         if count:
             job = _counted(self._job, count)
-            return backend.analysis(pool[..., : job.frames.span], job)
+            return backend.to_amplitudes(backend.analysis(pool[..., : job.frames.span], job), job)
         xp = namespace(pool)
         kind = getattr(xp, complex_dtype(dtype_name(pool)))
         return xp.zeros((*pool.shape[:-1], self.transform.n_bins, 0), dtype=kind, device=device(pool))

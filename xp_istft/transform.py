@@ -41,7 +41,7 @@ from .windows import (
     window_samples,
 )
 
-SCALINGS = (None, "ortho", "spectrum", "psd")
+SCALINGS = (None, "ortho", "spectrum", "psd", "amplitude")
 NOLA = ("warn", "raise", "zero")
 
 
@@ -114,8 +114,10 @@ class STFT:
     onesided : bool
         Spectra have n_fft // 2 + 1 bins, signals are real; else n_fft bins, signals are real or complex, and the
         inverse is complex: take ``.real`` of a real signal.
-    scaling : None, "ortho", "spectrum" or "psd"
-        What the forward map is multiplied by: nothing, 1 / sqrt(n_fft), 1 / sum(w), 1 / sqrt(sum(w**2)).
+    scaling : None, "ortho", "spectrum", "psd" or "amplitude"
+        What the forward map is multiplied by: nothing, 1 / sqrt(n_fft), 1 / sum(w), 1 / sqrt(sum(w**2)). "amplitude"
+        is "spectrum" with every bin doubled that stands for a negative frequency, too: all of one-sided bins but DC
+        and (even n_fft) Nyquist. A sine of amplitude 1 gives 1; of two sides it is "spectrum". The bins of the DFT.
     frequencies : Frequencies or complex array (n_bins, n_fft), optional
         The frequencies of the bins (`linear_frequencies`, `log_frequencies`, `Frequencies`), or any basis that the
         windowed frames are multiplied with. Default the bins of the DFT. The inverse of other bins is the
@@ -169,6 +171,7 @@ class STFT:
     bins: Any = field(init=False)  # Frequencies, Basis, or what stands for a followed basis; None: the DFT's
     basis: Any = field(init=False)  # the followed one
     closed: bool = field(init=False)  # the inverse is in closed form
+    amplitudes: bool = field(init=False)  # DC and Nyquist are half of what the jobs make of them
     followed: bool = field(init=False)  # a window is an array of the data's library: differentiated, or on a device
     _keys: tuple[Any, Any] = field(init=False)  # of the two windows, None where they are followed
     _content: Any = field(init=False)  # all that decides, in a form that can be hashed; None: followed
@@ -214,6 +217,7 @@ class STFT:
             self._set(pad_mode=read_pad_mode(function, self.pad_mode))
         self._set(onesided=boolean(function, "onesided", self.onesided))
         self._set(scaling=choice(function, "scaling", self.scaling, SCALINGS))
+        self._set(amplitudes=self.scaling == "amplitude" and self.onesided)
         self._set(nola=choice(function, "nola", self.nola, NOLA))
         if self.max_gain is not None:
             self._set(max_gain=number(function, "max_gain", self.max_gain, 1))
@@ -230,7 +234,7 @@ class STFT:
             if each is not None:  # unknown names, and scales beyond float64, are refused here
                 window_samples(function, name, each, win_length, n_fft)
         if key is not None:
-            _scale(function, self.scaling, self.samples())
+            _scale(function, self.scaling, self.amplitudes, self.samples())
 
     def _read_bins(self, function: str) -> None:
         if not isinstance(self.solver, Solver):
@@ -243,6 +247,9 @@ class STFT:
             n_bins = len(bins)
             if isinstance(bins, Frequencies) and bins.is_dft(self.n_fft):
                 bins = None
+        if bins is not None and self.scaling == "amplitude":
+            need = "another one with frequencies=, whose bins stand for no pairs of frequencies"
+            raise error(ValueError, function, "scaling", need, repr(self.scaling))
         self._set(n_bins=n_bins, bins=bins, basis=basis, closed=bins is None and self.solver.closed)
         cause = "frequencies=" if self.frequencies is not None else f"solver={type(self.solver).__name__}"
         if not (self.onesided or (self.frequencies is None and self.closed)):
@@ -508,8 +515,8 @@ class STFT:
 
     @property
     def scale(self) -> float:
-        """What the forward map is multiplied by, with the window on the host."""
-        return _scale("STFT", self.scaling, self.samples())
+        """What the jobs multiply the forward map by, with the window on the host."""
+        return _scale("STFT", self.scaling, self.amplitudes, self.samples())
 
     def analysis(self, function: str, n_samples: int, like: Any) -> Analysis:
         """The job that makes the frames of a signal of n_samples samples.
@@ -525,7 +532,7 @@ class STFT:
         if self._keys[0] is not None:
             return job
         window = self._followed_window(function, "window", like)
-        return replace(job, window=window * _followed_scale(self.scaling, window))
+        return replace(job, window=window * _followed_scale(self.scaling, self.amplitudes, window))
 
     def synthesis(
         self, function: str, n_frames: int, length: int | None, like: Any, nola: str | None = None, closed: bool = True
@@ -555,7 +562,7 @@ class STFT:
         synthesis = analysis
         if self.synthesis_window is not None:
             synthesis = self._followed_window(function, "synthesis_window", like)
-        scale = _followed_scale(self.scaling, analysis)
+        scale = _followed_scale(self.scaling, self.amplitudes, analysis)
         # The scale of a window decides nothing: the gain is that of windows with a peak of 1.
         peaks = [xp.max(xp.abs(window), axis=0) for window in (analysis, synthesis)]
         peaks = [xp.where(peak > 0, peak, xp.ones_like(peak)) for peak in peaks]
@@ -745,7 +752,7 @@ def _analysis(transform: STFT, function: str, n_samples: int, precision: str) ->
         raise error(ValueError, function, "x", f"at least 1 sample for pad_mode={pad_mode!r}", n_samples)
     window = transform.samples() * transform.scale
     window.flags.writeable = False
-    return Analysis(placement.frames(n_frames, n_samples), window, transform.onesided, pad_mode)
+    return Analysis(placement.frames(n_frames, n_samples), window, transform.onesided, pad_mode, transform.amplitudes)
 
 
 @lru_cache(maxsize=128)
@@ -779,7 +786,8 @@ def _synthesis(
         raise error(ValueError, function, "window", need, f"one that asks for a factor of {largest:.0e}")
     window.flags.writeable = False
     real = transform.onesided
-    return Inverse(Synthesis(laid, window, gain, transform.onesided, real, decided=decided), warning)
+    job = Synthesis(laid, window, gain, transform.onesided, real, decided=decided, amplitudes=transform.amplitudes)
+    return Inverse(job, warning)
 
 
 def _synthesis_of_any(
@@ -824,28 +832,30 @@ def _judged(function: str, laid: Frames, hop: int, gain: HopPeriodic, nola: str)
     return f"{function}: {name}: samples {ranges} of {laid.n_samples} lie under no window weight and are set to 0"
 
 
-def _scale(function: str, scaling: str | None, window: np.ndarray) -> float:
-    """What the forward map is multiplied by."""
+def _scale(function: str, scaling: str | None, doubled: bool, window: np.ndarray) -> float:
+    """What the jobs multiply the forward map by; `doubled`: all bins stand for two, until DC and Nyquist are halved."""
     if scaling is None:
         return 1.0
     if scaling == "ortho":
         return float(window.size**-0.5)
     exponent = math.frexp(float(np.abs(window).max()))[1]
     window = np.ldexp(window, -exponent)  # whose squares neither overflow nor vanish
-    weight = float(np.abs(window.sum()) if scaling == "spectrum" else np.sqrt((window**2).sum()))
+    weight = float(np.sqrt((window**2).sum()) if scaling == "psd" else np.abs(window.sum()))
     if not weight > 0:
         raise error(ValueError, function, "window", f"a sum other than 0 for scaling={scaling!r}", weight)
-    return math.ldexp(1 / weight, -exponent)
+    return math.ldexp(1 / weight, doubled - exponent)
 
 
-def _followed_scale(scaling: str | None, window: Any) -> Any:
+def _followed_scale(scaling: str | None, doubled: bool, window: Any) -> Any:
     """The same for a window that is followed."""
     if scaling is None:
         return 1.0
     xp = namespace(window)
     if scaling == "ortho":
         return window.shape[0] ** -0.5
-    return 1 / (xp.abs(xp.sum(window)) if scaling == "spectrum" else xp.sqrt(xp.sum(window**2)))
+    if scaling == "psd":
+        return 1 / xp.sqrt(xp.sum(window**2))
+    return (1 + doubled) / xp.abs(xp.sum(window))
 
 
 # ---- the two transforms
@@ -891,7 +901,7 @@ def forward(
 
     def analysis(x: Any, out: Any) -> Any:
         if transform.bins is None:
-            return backend.analysis(x, job, out, workers)
+            return backend.to_amplitudes(backend.analysis(x, job, out, workers), job, out)
         if job.followed or transform.basis is not None:
             return written(solvers.analysis(x, job, transform), out)
         made = backend.by_signal(lambda x: solvers.analysis(x, job, transform), x, 1, shape[-2:], result)
@@ -951,10 +961,14 @@ def inverse(
         warn(warning, CoverageWarning)
     if not transform.closed:
         return _least_squares(function, X, transform, job, length is not None, out, workers, backend)
+
+    def synthesis(X: Any, out: Any) -> Any:
+        return backend.synthesis(backend.of_amplitudes(X, job), job, out, workers)
+
     if dtype == "complex32":
         result = real_dtype(dtype) if job.real else dtype
-        return in_precision(lambda X, out: backend.synthesis(X, job, out, workers), X, result, out)
-    return backend.synthesis(X, job, out, workers)
+        return in_precision(synthesis, X, result, out)
+    return synthesis(X, out)
 
 
 def _plain_workers(workers: Any) -> bool:
@@ -968,7 +982,7 @@ _PLAIN_SIZES = ((int, int, int), (int, int, type(None)))
 def _plain_analysis(transform: STFT, dtype: str, n_samples: int, function: str) -> Analysis | None:
     """The job of a plain `forward`, found again by the next one; None where more is to be said, or done."""
     kinds = REAL if transform.onesided else (*REAL, *COMPLEX)
-    if transform.followed or transform.bins is not None or dtype not in kinds:
+    if transform.followed or transform.amplitudes or transform.bins is not None or dtype not in kinds:
         return None
     return transform.analysis(function, n_samples, dtype)
 
@@ -978,7 +992,8 @@ def _plain_synthesis(
     transform: STFT, dtype: str, n_bins: int, n_frames: int, length: int | None, function: str
 ) -> Synthesis | None:
     """The same of `inverse`."""
-    if transform.followed or not transform.closed or dtype not in COMPLEX or n_bins != transform.n_bins or n_frames < 1:
+    plain = transform.closed and not (transform.followed or transform.amplitudes) and dtype in COMPLEX
+    if not plain or n_bins != transform.n_bins or n_frames < 1:
         return None
     length = None if length is None else read_length(function, length)
     job, warning = transform.synthesis(function, n_frames, length, dtype)
@@ -1009,6 +1024,7 @@ def _least_squares(
     pad_mode = transform.pad_mode if known else None
 
     def signal(X: Any) -> Any:  # of arrays that are not computed yet each task warns for itself
+        X = required_backend(X).of_amplitudes(X, job)
         outcome = solvers.inverse(X, transform, job, pad_mode, workers)
         solvers.warn_of_unfinished(function, outcome.unfinished, transform.solver)
         return outcome.signal
@@ -1037,6 +1053,7 @@ def solved(X: Any, transform: STFT, length: int | None, callback: Any) -> Soluti
         raise error(ValueError, function, "X", "an array whose values are at hand", "one that is not computed yet")
     length = read_length(function, length)
     job, warning = transform.synthesis(function, X.shape[-1], length, X, closed=False)
+    X = backend.of_amplitudes(X, job)
     if transform.basis is not None:
         solvers.check_basis(function, transform, X)
     if warning is not None:

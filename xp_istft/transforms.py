@@ -242,8 +242,9 @@ def stft(
         scipy's names "replicate", "circular", "zeros" and "even" (reflect).
     onesided : bool
         Make the n_fft // 2 + 1 bins of a real signal; else n_fft bins, of a real or complex signal.
-    scaling : None, "ortho", "spectrum" or "psd"
-        Multiply by nothing, 1 / sqrt(n_fft), 1 / sum(w), 1 / sqrt(sum(w**2)).
+    scaling : None, "ortho", "spectrum", "psd" or "amplitude"
+        Multiply by nothing, 1 / sqrt(n_fft), 1 / sum(w), 1 / sqrt(sum(w**2)); "amplitude" gives 1 for a sine of
+        amplitude 1: 2 / sum(w), but 1 / sum(w) for DC, (even n_fft) Nyquist and all of two-sided bins.
     frequencies : Frequencies or complex array (n_bins, n_fft), optional
         The frequencies of the bins (`linear_frequencies`, `log_frequencies`, `Frequencies`), or any basis that the
         windowed frames are multiplied with, in an array of NumPy or of x's library. Default the bins of the DFT.

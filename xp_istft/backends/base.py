@@ -16,7 +16,7 @@ import numpy as np
 
 from ..arguments import error
 from ..dtypes import PRECISION, SPECTRUM, WIDENED, dtype_name
-from ..frames import Frames, padding_index
+from ..frames import Frames, bin_multiplicity, padding_index
 from ..jobs import Analysis, Running, Synthesis
 
 # Numbers below the first are multiplied by the second; those below the third are 0 to some libraries.
@@ -73,6 +73,25 @@ class Backend:
         if after:
             parts.append(self._padding(signal, n_samples, n_samples + after, mode))
         return self.namespace(signal).concat(parts, axis=-1)
+
+    # ---- amplitudes: the map's spectrum, but bins that stand for themselves alone count half
+
+    def to_amplitudes(self, spectrum: Any, job: Analysis, out: Any = None) -> Any:
+        """What `analysis` has made, in amplitudes where the job asks for them; in `out` where that is given."""
+        return self.times_ends(spectrum, job.frames.n_fft, 0.5, out) if job.amplitudes else spectrum
+
+    def of_amplitudes(self, spectrum: Any, job: Synthesis) -> Any:
+        """What `synthesis` takes of the spectrum that its job is given."""
+        return self.times_ends(spectrum, job.frames.n_fft, 2.0) if job.amplitudes else spectrum
+
+    def times_ends(self, spectrum: Any, n_fft: int, factor: float, out: Any = None) -> Any:
+        """A one-sided spectrum or its magnitudes, DC and (even n_fft) Nyquist times `factor`, a power of two.
+
+        out : where it is written, which may be the spectrum itself
+        """
+        factors = np.where(bin_multiplicity(n_fft) == 1, factor, 1.0)
+        kind = PRECISION[dtype_name(spectrum)]
+        return written(self.product(spectrum, self.along(factors, spectrum, -2, kind)), out)
 
     # ---- streams
 

@@ -58,6 +58,11 @@ class DaskBackend(Backend):
         make = partial(_written, required_backend(segments._meta).overlap_add)
         return _overlap_added("overlap_add", segments, job, make, dtype_name(segments))
 
+    def times_ends(self, spectrum: Any, n_fft: int, factor: float, out: Any = None) -> Any:
+        whole = spectrum.rechunk({-2: -1})
+        make = required_backend(whole._meta).times_ends
+        return whole.map_blocks(make, n_fft, factor, dtype=whole.dtype, meta=whole._meta)
+
     def frame(self, signal: Any, job: Analysis) -> Any:
         make = partial(_written, required_backend(signal._meta).frame)
         return _framed("frame", signal, job, make, job.frames.n_fft, dtype_name(signal))

@@ -59,6 +59,12 @@ class JAXBackend(Backend):
         axes = (2, 1) if isinstance(job, Synthesis) else (1, 2)
         return _run(_mapped, (name, _sizes(job)), (array,), axes, (job.window, gain))
 
+    def times_ends(self, spectrum: Any, n_fft: int, factor: float, out: Any = None) -> Any:
+        values = self.at_hand(spectrum)
+        if values is None:
+            return super().times_ends(spectrum, n_fft, factor)
+        return _beside(spectrum, NUMPY.times_ends(values, n_fft, factor))
+
     # ---- streams
 
     def waiting(self, spectrum: Any, running: Running) -> Any:

@@ -20,6 +20,7 @@ from .. import __version__
 from ..frames import PAD_MODES
 from ..phase.algorithms import NAMED
 from ..phase.retrieval import STARTS
+from ..transform import SCALINGS
 from . import many
 from .failures import EXIT_CODES, Exit, Failure, one_line, printable
 from .progress import terminal_progress
@@ -112,7 +113,7 @@ _layout_options = _options(
     click.option("--window", callback=_window, help="hann, hamming, kaiser,14, ..., or samples in FILE.npy [hann]."),
     click.option("--center/--no-center", default=True, help="Frames are centred on (start at) multiples of the hop."),
     click.option("--padding", callback=_padding, help="same, full, N or LEFT,RIGHT samples, in place of --center."),
-    click.option("--scaling", type=click.Choice(["ortho", "spectrum", "psd"]), help="Of the spectrum [none]."),
+    click.option("--scaling", type=click.Choice(SCALINGS[1:]), help="Of the spectrum [none]."),
 )
 _force = click.option("-f", "--force", is_flag=True, help="Overwrite what is there.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -73,8 +74,8 @@ def griffin_lim(
         An iteration that changes the spectral convergence by at most this is the last one ("hybrid": of its half).
     callback : callable, optional
         Called with (iteration, convergence) after each iteration, counted from 1: the spectral convergence
-        norm(abs(P_C c) - S) / norm(S) over the whole of S, as a float. This and `tol` wait for the device in each
-        iteration.
+        norm(abs(P_C c) - S) / norm(S) over the whole of S (of scaling="amplitude" of the same magnitudes in
+        scaling="spectrum"), as a float. This and `tol` wait for the device in each iteration.
     axes : (int, int)
         The axes of S that hold bins and frames.
     workers : int, optional
@@ -102,6 +103,7 @@ def griffin_lim(
     """
     function = "griffin_lim"
     magnitude, narrow = _magnitudes(function, S, axes)
+    transform, magnitude = _even(_transform(function, "S", magnitude, transform), magnitude)
     pair = _Pair.of(function, "S", magnitude, transform, length, workers)
     if not isinstance(algorithm, Algorithm):
         algorithm = NAMED[choice(function, "algorithm", algorithm, tuple(NAMED))]
@@ -167,12 +169,13 @@ def pghi(
     (True, True)
     """
     magnitude, _ = _magnitudes("pghi", S, axes)
-    transform = _transform("pghi", "S", magnitude, transform)
-    if transform.bins is not None:
+    given = _transform("pghi", "S", magnitude, transform)
+    if given.bins is not None:
         raise error(ValueError, "pghi", "transform", "the bins of the DFT", "other frequencies")
     tol = number("pghi", "tol", tol, 0)
-    spectrum = _integrated("pghi", magnitude, transform, tol, read_rng("pghi", rng))
-    return placed(spectrum, axes)
+    even, magnitude = _even(given, magnitude)
+    spectrum = _integrated("pghi", magnitude, even, tol, read_rng("pghi", rng))
+    return placed(_as_given(given, spectrum), axes)
 
 
 @public
@@ -187,7 +190,7 @@ def project(
     """The consistent spectrum nearest to `X`: stft(istft(X)), the orthogonal projection onto the spectra of signals.
 
     Orthogonal in the norm that counts every bin as often as it stands for bins of the two-sided spectrum, for
-    pad_mode="constant".
+    pad_mode="constant"; of scaling="amplitude" that of the same spectrum in scaling="spectrum".
 
     Parameters
     ----------
@@ -222,8 +225,10 @@ def project(
     (True, 0.9)
     """
     X = _spectrum("project", X, axes)
-    pair = _Pair.of("project", "X", X, transform, length, workers, max_gain=None)
-    return placed(pair.project(X), axes)
+    given = _transform("project", "X", X, transform)
+    even, X = _even(given, X)
+    pair = _Pair.of("project", "X", X, even, length, workers, max_gain=None)
+    return placed(_as_given(given, pair.project(X)), axes)
 
 
 @public
@@ -263,6 +268,7 @@ def inconsistency(
     (True, True)
     """
     X = _spectrum("inconsistency", X, axes)
+    transform, X = _even(_transform("inconsistency", "X", X, transform), X)
     pair = _Pair.of("inconsistency", "X", X, transform, length, None, max_gain=None)
     weight = None
     if pair.transform.bins is None:
@@ -396,6 +402,26 @@ def _transform(function: str, name: str, array: Any, transform: Any) -> STFT:
         raise error(ValueError, function, "transform", "onesided=True", "onesided=False")
     transform.bins_and_frames(function, name, array)
     return transform
+
+
+def _even(transform: STFT, array: Any) -> tuple[STFT, Any]:
+    """The transform and its magnitudes or spectrum, in a scaling that treats all bins alike: of amplitudes "spectrum".
+
+    There neighbouring bins can be compared, and what is nearest is nearest for signals.
+    """
+    if not transform.amplitudes:
+        return transform, array
+    return replace(transform, scaling="spectrum"), _times_bins(array, 1 / bin_multiplicity(transform.n_fft))
+
+
+def _as_given(transform: STFT, spectrum: Any) -> Any:
+    """A spectrum of the first of `_even`, as one of `transform`."""
+    return _times_bins(spectrum, bin_multiplicity(transform.n_fft)) if transform.amplitudes else spectrum
+
+
+def _times_bins(array: Any, factors: np.ndarray) -> Any:
+    backend = required_backend(array)
+    return backend.product(array, backend.along(factors, array, -2, PRECISION[dtype_name(array)]))
 
 
 def retrieved_from(start: Any, magnitude: Any, transform: STFT, length: Any, stages: Any) -> Any:

@@ -85,6 +85,21 @@ class NumPyBackend(Backend):
                 copied_frames(one, job, window, result.transpose(0, 2, 1))
         return out
 
+    def to_amplitudes(self, spectrum: np.ndarray, job: Analysis, out: np.ndarray | None = None) -> np.ndarray:
+        """In place: nobody else has seen the spectrum."""
+        return super().to_amplitudes(spectrum, job, spectrum)
+
+    def times_ends(self, spectrum: np.ndarray, n_fft: int, factor: float, out: np.ndarray | None = None) -> np.ndarray:
+        """Two rows are written, after a copy of the others unless `out` has them."""
+        if out is None:
+            out = spectrum.copy("K")
+        elif out is not spectrum:
+            out[...] = spectrum
+        out[..., 0, :] *= factor
+        if n_fft % 2 == 0:
+            out[..., -1, :] *= factor
+        return out
+
     def waiting(self, spectrum: np.ndarray, running: Running) -> np.ndarray:
         return streams.waiting(spectrum, running)
 
