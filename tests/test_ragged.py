@@ -15,7 +15,7 @@ from xp_istft.backends import required_backend
 LENGTHS = np.array([700, 1000, 333, 0, 164])
 TRANSFORMS = [
     xi.STFT(256),
-    xi.STFT(256, 100, pad_mode="reflect", window="hamming"),
+    xi.STFT(256, 100, pad_mode="reflect", window="hamming", scaling="amplitude"),
     xi.STFT(256, 64, padding="same", pad_mode="wrap"),
     xi.STFT(256, 96, padding="full", pad_mode="symmetric", max_gain=3.0),
     xi.STFT(255, 60, padding=(110, 100), pad_mode="edge", scaling="ortho", synthesis_window="hamming"),
@@ -160,6 +160,25 @@ def test_gradients_stay_within_their_items():
     unwindowed = torch.tensor(x, requires_grad=True)
     t.stft(unwindowed, lengths=LENGTHS).abs().sum().backward()
     assert all(not unwindowed.grad[i, length:].any() for i, length in enumerate(LENGTHS.tolist()))
+
+
+def test_modules_of_torch():
+    torch = pytest.importorskip("torch")
+    from xp_istft.nn import ISTFT, STFT
+
+    t = xi.STFT(256, 80)
+    x = batch(t)
+    X, y = alone(t, x)
+    lengths = torch.tensor(LENGTHS)
+    for options in ({}, {"trainable_window": True}, {"trainable_kernels": True}):
+        forward, inverse = STFT(t, **options).double(), ISTFT(t, **options).double()
+        got = forward(torch.tensor(x), lengths=lengths)
+        np.testing.assert_allclose(got.detach(), X, rtol=0, atol=1e-5)  # windows and kernels began in single
+        for back in (inverse(got, lengths=lengths), forward.inverse(got, lengths=LENGTHS.tolist())):
+            np.testing.assert_allclose(back.detach(), y, rtol=0, atol=1e-5)
+    exported = STFT(t, export=True)
+    with pytest.raises(ValueError, match=re.escape("STFT: lengths: need None with export=True, got [100]")):
+        exported(torch.zeros(1, 300), lengths=[100])
 
 
 def test_other_frequencies():

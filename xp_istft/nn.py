@@ -241,15 +241,20 @@ class _Module(torch.nn.Module):
             return torch.autocast(array.device.type, enabled=False)
         return _AS_IT_IS
 
-    def _inverted(self, X: Tensor, length: int | None) -> Tensor:
+    def _inverted(self, X: Tensor, length: int | None, lengths: Any = None) -> Tensor:
         """Signal of complex numbers or pairs; of pairs in half precision in that precision."""
         Z = as_complex(self.function, X)
         with self._precisely(Z):
-            signal = _inverse(self._prepared(Z), self.transform, length, self.function, *self._trained())
+            Z, trained = self._prepared(Z), self._trained()
+            signal = _inverse(Z, self.transform, length, self.function, *trained, lengths=lengths)
         return signal.to(X.dtype) if X.dtype in _HALVES else signal
 
     def _prepared(self, X: Tensor) -> Tensor:
         return X
+
+    def _check_no_lengths(self, lengths: Any) -> None:
+        if lengths is not None:
+            raise error(ValueError, self.function, "lengths", "None with export=True", shown(lengths))
 
     def _even(self, X: Tensor, factor: float) -> Tensor:
         """Amplitudes with DC and Nyquist times `factor`: 2 where kernels begin, 0.5 where they end."""
@@ -334,7 +339,7 @@ class ISTFT(_Module):
         self._train_kernels(trainable_kernels, onnx.inverse_basis(self.transform.n_fft))
         self._export(export)
 
-    def forward(self, X: Tensor, length: int | None = None, phase: Tensor | None = None) -> Tensor:
+    def forward(self, X: Tensor, length: int | None = None, phase: Tensor | None = None, lengths: Any = None) -> Tensor:
         """Signal of a spectrum.
 
         Parameters
@@ -345,6 +350,8 @@ class ISTFT(_Module):
             Samples of the result; default those that belong to the frames.
         phase : real (..., n_bins, n_frames), optional
             Phase in radians, as networks that make magnitude and phase have it.
+        lengths : integers, optional
+            Samples of each item of the batch, as in `istft`.
 
         Returns
         -------
@@ -354,12 +361,13 @@ class ISTFT(_Module):
         if phase is not None:
             X = self._pairs(X, phase)
         if self.export:
+            self._check_no_lengths(lengths)
             needs_tensor(self.function, "X", X)
             if not (isinstance(length, Tensor) and torch.jit.is_tracing()):  # there sizes are tensors, and stay open
                 length = read_length(self.function, length)
             basis, envelope = self._shown_constants()
             return onnx.inverse(self.function, X, self.transform, (basis, envelope), length)
-        return self._inverted(X, length)
+        return self._inverted(X, length, lengths)
 
     def _pairs(self, magnitude: Tensor, phase: Tensor) -> Tensor:
         for name, each in (("phase", phase), ("X", magnitude)):
@@ -436,7 +444,7 @@ class STFT(_Module):
         self._train_kernels(trainable_kernels, onnx.forward_basis(self.transform.n_fft))
         self._export(export)
 
-    def forward(self, x: Tensor, output_format: str | None = None) -> Tensor:
+    def forward(self, x: Tensor, output_format: str | None = None, lengths: Any = None) -> Tensor:
         """Spectrum of a signal.
 
         Parameters
@@ -445,6 +453,8 @@ class STFT(_Module):
             Signal; for a two-sided transform also complex.
         output_format : str, optional
             In place of the module's own.
+        lengths : integers, optional
+            Samples of each item of the batch, as in `stft`: after its own frames an item's spectrum is 0.
 
         Returns
         -------
@@ -457,12 +467,13 @@ class STFT(_Module):
         if output_format is not None:
             output = choice(self.function, "output_format", output_format, _OUTPUT_FORMATS)
         if self.export:
+            self._check_no_lengths(lengths)
             return self._exported(x, output)
         if output == "complex" and not self.trainable_kernels:
-            return self._analysed(x)
+            return self._analysed(x, lengths)
         narrow = x.dtype if x.dtype in _HALVES else None
         with self._precisely(x):
-            X = self._analysed(x if narrow is None else x.float())
+            X = self._analysed(x if narrow is None else x.float(), lengths)
         if self.trainable_kernels and self.transform.bins is None:
             with self._precisely(X, product=True):
                 segments = torch.fft.irfft(self._even(X, 2.0), self.transform.n_fft, dim=-2)
@@ -501,17 +512,17 @@ class STFT(_Module):
     def _constants(self, transform: Transform) -> dict[str, np.ndarray]:
         return {"basis": onnx.analysis_basis(transform)}
 
-    def _analysed(self, x: Tensor) -> Tensor:
+    def _analysed(self, x: Tensor, lengths: Any = None) -> Tensor:
         """The spectrum by the transform and what is trained of it."""
-        return _forward(x, self.transform, self.function, *self._trained())
+        return _forward(x, self.transform, self.function, *self._trained(), lengths=lengths)
 
-    def inverse(self, X: Tensor, length: int | None = None) -> Tensor:
+    def inverse(self, X: Tensor, length: int | None = None, lengths: Any = None) -> Tensor:
         """Signal of a spectrum (complex numbers or pairs), by this module's window.
 
         For the bins of the DFT the FFT inverse, also where kernels are trained; for other frequencies the solution
-        for the kernels as they are.
+        for the kernels as they are. `lengths` as in `istft`.
         """
-        return self._inverted(X, length)
+        return self._inverted(X, length, lengths)
 
 
 class GriffinLim(_Module):
@@ -611,12 +622,16 @@ class GriffinLim(_Module):
 # ---- steps of a graph
 
 
-def _forward(x: Tensor, transform: Transform, function: str, *trained: Tensor | None) -> Tensor:
-    return forward(x, _with(transform, *trained), -1, LAST_TWO, None, None, function)
+def _forward(
+    x: Tensor, transform: Transform, function: str, *trained: Tensor | None, lengths: Any = None
+) -> Tensor:  # fmt: skip
+    return forward(x, _with(transform, *trained), -1, LAST_TWO, None, None, function, lengths)
 
 
-def _inverse(X: Tensor, transform: Transform, length: int | None, function: str, *trained: Tensor | None) -> Tensor:
-    return inverse(X, _with(transform, *trained), length, LAST_TWO, None, None, function)
+def _inverse(
+    X: Tensor, transform: Transform, length: int | None, function: str, *trained: Tensor | None, lengths: Any = None
+) -> Tensor:
+    return inverse(X, _with(transform, *trained), length, LAST_TWO, None, None, function, lengths)
 
 
 def _retrieval(

@@ -60,14 +60,13 @@ def forward(
         inside = moved(function, "axes", out, places, LAST_TWO)
 
     workers = backend.threads(workers)
-
     direct = transform.bins is None and dtype_name(x) in PRECISION
 
     def each(item: Any, length: int, out: Any) -> Any:
         if not direct:
             return transform.stft(item[..., :length], out=out, workers=workers)
-        job = transform.analysis(function, length, item)
-        return required_backend(item).analysis(item[..., :length], job, out, workers)
+        job, backend = transform.analysis(function, length, item), required_backend(item)
+        return backend.to_amplitudes(backend.analysis(item[..., :length], job, out, workers), job, out)
 
     if values is not None and _near(x, transform):
         counts = _counts(transform.placement, values, np)
@@ -107,7 +106,8 @@ def inverse(
         job, warning = transform.synthesis(function, item.shape[-1], length, item)
         if warning is not None:
             warn(warning, CoverageWarning)
-        return required_backend(item).synthesis(item, job, out, workers)
+        backend = required_backend(item)
+        return backend.synthesis(backend.of_amplitudes(item, job), job, out, workers)
 
     if values is not None and (_near(X, transform) or not transform.closed):
         return _one_by_one(each, X, transform, values, values, _Room(shape, kind), out)
@@ -276,7 +276,7 @@ def _signals(X: Any, transform: STFT, lengths: Any, length: int, workers: int | 
     job, warning = transform.synthesis(function, n_frames, length, X)
     if warning is not None:
         warn(warning, CoverageWarning)
-    signal = backend.synthesis(X, _summed(job), None, workers)
+    signal = backend.synthesis(backend.of_amplitudes(X, job), _summed(job), None, workers)
     lengths, counts = lengths[..., 0], counts[..., 0]
     signal = signal * _gain(job, counts, signal)
     known = (lengths >= 0) & (lengths <= length) & (counts <= n_frames) & ((counts > 0) | (lengths == 0))

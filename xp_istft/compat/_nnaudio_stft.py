@@ -88,21 +88,23 @@ class STFT(NNAudioLayer, nn.STFT):
     def kernel_imag(self) -> Tensor:  # type: ignore[override]
         return -self.wsin[:, 0]
 
-    def _analysed(self, x: Tensor) -> Tensor:
+    def _analysed(self, x: Tensor, lengths: Any = None) -> Tensor:
         if not self.trainable_kernels:
-            return super()._analysed(x)
-        return nn._forward(x, self._unwindowed, self.function, None, None, *self._trained()[2:])
+            return super()._analysed(x, lengths)
+        trained = None, None, *self._trained()[2:]
+        return nn._forward(x, self._unwindowed, self.function, *trained, lengths=lengths)
 
-    def _inverted(self, X: Tensor, length: int | None) -> Tensor:
+    def _inverted(self, X: Tensor, length: int | None, lengths: Any = None) -> Tensor:
         """Of trained kernels that of the window as it was before the training, as nnAudio's; of trained kernels of
         other bins than the DFT's the solution for the kernels.
         """
         if not self.trainable_kernels or self.transform.bins is None:
-            return super()._inverted(X, length)
+            return super()._inverted(X, length, lengths)
         with self._precisely(X):
-            return nn._inverse(X, self._unwindowed, length, self.function, None, None, *self._trained()[2:])
+            trained = None, None, *self._trained()[2:]
+            return nn._inverse(X, self._unwindowed, length, self.function, *trained, lengths=lengths)
 
-    def forward(self, x: Tensor, output_format: str | None = None) -> Tensor:
+    def forward(self, x: Tensor, output_format: str | None = None, lengths: Any = None) -> Tensor:
         """Spectrum (batch, n_bins, n_frames), as "Complex" with a last axis of 2, of x (n_samples), (batch, n_samples)
         or (batch, 1, n_samples); of other signals (..., n_samples) it is (..., n_bins, n_frames).
         """
@@ -111,7 +113,7 @@ class STFT(NNAudioLayer, nn.STFT):
         nn.needs_tensor(self.function, "x", x)
         if x.ndim == 3 and x.shape[1] == 1:
             x = x[:, 0]
-        return super().forward(x if x.ndim > 1 else x[None], output_format)
+        return super().forward(x if x.ndim > 1 else x[None], output_format, lengths)
 
     def inverse(  # type: ignore[override]
         self, X: Tensor, onesided: bool = True, length: int | None = None, refresh_win: bool | None = True
