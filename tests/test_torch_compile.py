@@ -377,8 +377,7 @@ OPEN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("dynamic", [None, True])
-@pytest.mark.parametrize("way", OPEN)
+@pytest.mark.parametrize(("way", "dynamic"), [*((way, None) for way in OPEN), ("pair", True), ("max_gain", True)])
 def test_many_lengths_cost_two_graphs_and_no_step_outside_of_them(compiler, way, dynamic):
     function, argument, _ = OPEN[way]
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
