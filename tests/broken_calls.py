@@ -177,6 +177,7 @@ OF = {
     "Zxx": "data", "fs": "number above 0", "nperseg": "size", "noverlap": "integer", "nfft": "n_fft", "detrend": "choice", "return_onesided": "flag", "input_onesided": "flag",
     "boundary": "choice", "padded": "flag", "time_axis": "axis", "freq_axis": "axis",
     "decibels": "number above 0", "reference": "number from 0", "colorbar": "flag", "ax": "data", "ylabel": "choice", "values": "data",
+    "rate": "number above 0", "phases": "choice",
 }  # fmt: skip
 KINDS["axis from the last"] = kind("-1", "-64", "int64 of -3", "-2**70", zero=0)
 KINDS["algorithm value"] = kind(name="gla", class_itself=xi.GLA, solver=xi.Dual())
@@ -429,6 +430,12 @@ def _doors() -> Iterator[Door]:
     }
     yield door(xi.griffin_lim, retrieved, libraries=ALL[:-1])
     yield door(xi.pghi, {"DFT": _S(transform=T)}, libraries=("numpy", "torch"))
+    stretched = {
+        "DFT": _X(transform=T, rate=1.25),
+        "two-sided": _TWO(transform=xi.STFT(**BASE, onesided=False), rate=0.8),
+        "grid": _XG(transform=_EASY, rate=2, phases="locked"),
+    }
+    yield door(xi.phase_vocoder, stretched, libraries=ALL[:-1])
     projected = {"DFT": _X(transform=T), "grid": _XG(transform=_EASY)}
     yield door(xi.project, projected, libraries=ALL[:-1])
     yield door(xi.inconsistency, projected, libraries=ALL[:-1])

@@ -266,6 +266,10 @@ _SPECTRA = {
     "a window that bins contradict; only a sample without weight",
 }
 _ONE_SIDE = {**_SPECTRA, "two-sided transforms are refused": "one-sided, said to be two-sided"}
+_FRAMES_ALONE = {
+    "nothing is inverted": "hop > n_fft; hop == n_fft, hann; two frames 2**40 apart; hop > win_length; window with a hole; synthesis window of zeros",
+    "one frame is refused, whatever the length": "one centred frame",
+}
 _HALF = {
     "half precision is read as float32": "float16 for complex",
     "out is written in slices, of any byte order": "out of int32; out of another byte order; out a list",
@@ -400,6 +404,8 @@ FUNCTIONS = (
     of_transform("inconsistency", "spectrum", xi.inconsistency, [xi.inconsistency], libraries=LAID_OUT, exact=False,
                  says="inconsistency|project|istft", hints=False,
                  exempt=_ONE_SIDE),
+    of_transform("phase_vocoder", "spectrum", lambda X, t, **given: xi.phase_vocoder(X, transform=t, **{"rate": 1.25, **given}),
+                 [xi.phase_vocoder], libraries=LAID_OUT, exact=False, hints=False, exempt=_FRAMES_ALONE),
     of_transform("STFT.coverage", "sizes", lambda _, t, **given: t.coverage(**{"n_frames": 33, **given}), [xi.STFT.coverage],
                  says="coverage"),
     *(public(function.__name__, "sizes", functools.partial(_named, function), [function], exempt=_FOLDED)

@@ -10,6 +10,7 @@ from .frequencies.solvers import Adjoint, ConvergenceWarning, Dual, PerFrame, Re
 from .patch import Patch, patched, unpatch
 from .phase.algorithms import ADMM, GLA, RAAR, Algorithm, FastGLA, Hybrid
 from .phase.retrieval import griffin_lim, inconsistency, pghi, project, spectral_convergence
+from .phase.vocoder import phase_vocoder
 from .segments import StreamingSegments, in_segments
 from .settings import (
     fft_engine,
@@ -77,6 +78,7 @@ __all__ = [
     "patched",
     "pghi",
     "phase_ramp",
+    "phase_vocoder",
     "project",
     "set_fft_engine",
     "set_gpu_engine",

@@ -15,7 +15,9 @@ order, or better (benchmarks/phase_retrieval.py).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +29,7 @@ from ..dtypes import COMPLEX_OF
 from ..tuning import tuning
 from .forest import Patch, grown, heights
 
-_TURN_BITS = 52  # phases are whole numbers of 2**-52 turns: their sums are exact, however long a path is
+TURN_BITS = 52  # phases are whole numbers of 2**-52 turns: their sums are exact, however long a path is
 _SECONDS = 1e-7  # of a bin
 _LEAST_ROWS = 8  # of a patch: two more on each side are read
 
@@ -101,31 +103,53 @@ def _integrate(
 ) -> None:
     """Of one item."""
     n_bins, n_frames = magnitude.shape
-    rows = max(_LEAST_ROWS, tuning().grid_bins // n_bins)
-    spans = [(lo, min(lo + rows, n_frames)) for lo in range(0, n_frames, rows)]
     floor = tol * magnitude.max()
     least = floor or magnitude.min(where=magnitude > 0, initial=magnitude.max()) or 1
-    patches: dict[int, Patch] = {}
 
-    def grow(i: int, share: Share) -> None:
-        patches[i] = grown(*_grid(magnitude, gradient, floor, least, *spans[i]))
-
-    def write(i: int, share: Share) -> None:
-        lo, hi = spans[i]
+    def write(lo: int, hi: int, turns: np.ndarray) -> None:
         sizes = np.ascontiguousarray(magnitude[:, lo:hi].T)
         phase = 2 * np.pi * _random(seed, lo * n_bins, sizes.shape)
-        if patches[i].n_trees:
-            turns = roots[i].take(patches[i].tree[:, :-1])
-            turns += patches[i].height[:, :-1]
-            turns <<= 64 - _TURN_BITS  # whole turns go
-            np.multiply(turns, 2 * np.pi / (1 << 64), out=phase, where=sizes > floor)
+        turns <<= 64 - TURN_BITS  # whole turns go
+        np.multiply(turns, 2 * np.pi / (1 << 64), out=phase, where=sizes > floor)
         phase = phase.astype(sizes.dtype)
         np.multiply(np.cos(phase), sizes, out=spectrum[lo:hi].real)
         np.multiply(np.sin(phase), sizes, out=spectrum[lo:hi].imag)
 
+    along_the_forest(n_frames, n_bins, partial(_grid, magnitude, gradient, floor, least), write, threads)
+
+
+def row_spans(n_frames: int, n_bins: int) -> list[tuple[int, int]]:
+    """The frames [lo, hi) that are worked on at a time."""
+    rows = max(_LEAST_ROWS, tuning().grid_bins // n_bins)
+    return [(lo, min(lo + rows, n_frames)) for lo in range(0, n_frames, rows)]
+
+
+def along_the_forest(
+    n_frames: int,
+    n_bins: int,
+    grid: Callable[[int, int], tuple[np.ndarray, np.ndarray]],
+    write: Callable[[int, int, np.ndarray], None],
+    threads: int,
+) -> None:
+    """write(lo, hi, heights) of all frames, with heights (hi - lo, n_bins) along the forest.
+
+    grid(lo, hi) makes of frames [lo, hi) what `grown` takes, the frame before and the one after among them.
+    """
+    spans = row_spans(n_frames, n_bins)
+    patches: dict[int, Patch] = {}
+
+    def grow(i: int, share: Share) -> None:
+        patches[i] = grown(*grid(*spans[i]))
+
+    def finish(i: int, share: Share) -> None:
+        height = patches[i].height[:, :-1]
+        if patches[i].n_trees:
+            height = height + roots[i].take(patches[i].tree[:, :-1])
+        write(*spans[i], height)
+
     run(grow, range(len(spans)), threads, nullcontext)
     roots = heights([patches[i] for i in range(len(spans))])
-    run(write, range(len(spans)), threads, nullcontext)
+    run(finish, range(len(spans)), threads, nullcontext)
 
 
 def _grid(
@@ -145,7 +169,7 @@ def _grid(
         turns = slope[here]
         turns *= 0.5
         turns -= np.rint(turns)
-        np.multiply(turns, 1 << _TURN_BITS, out=half[there, :-1], casting="unsafe")
+        np.multiply(turns, 1 << TURN_BITS, out=half[there, :-1], casting="unsafe")
     return loudness, halves
 
 
