@@ -148,6 +148,14 @@ def test_phase_retrieval(script, monkeypatch, tmp_path):
     assert "\n| 0.1 s, 64/16 | torch loop | " in text
 
 
+def test_vocoder(script, monkeypatch, tmp_path):
+    pytest.importorskip("librosa")
+    pytest.importorskip("torch")
+    text = quick(script, monkeypatch, tmp_path, "vocoder")
+    assert "| sound | gradient | locked | librosa | torchaudio |" in text
+    assert "\n| 0.2 s, 64/16, rate 1.25 | " in text
+
+
 @pytest.mark.parametrize("options", [(), ("--settings", "unseen")])
 def test_frequencies(script, monkeypatch, tmp_path, options):
     text = quick(script, monkeypatch, tmp_path, "frequencies", *options)

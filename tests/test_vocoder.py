@@ -215,6 +215,16 @@ def test_two_sided_spectra_hold_together_across_zero():
             assert abs(abs(along.mean()) - 1) < 0.01
 
 
+def test_phases_from_the_start_of_the_signal_are_turned_by_ramps():
+    """As docs/howto.md says: scipy's convention, written out."""
+    t = xi.STFT(64, 16)
+    X = t.stft(noise(900))
+    ramp = np.stack([xi.phase_ramp(64, 16 * m) for m in range(X.shape[-1])], axis=-1)
+    starts = 16 * np.arange(X.shape[-1])[None, :]
+    from_the_start = X * np.exp(-2j * np.pi * np.arange(33)[:, None] * starts / 64)
+    np.testing.assert_allclose(from_the_start * ramp, X, atol=1e-10)
+
+
 # ---- any array, any batch
 
 

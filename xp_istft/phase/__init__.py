@@ -1,1 +1,1 @@
-"""Signals of magnitudes: `retrieval`, the `algorithms`, and PGHI's `integration` of phases."""
+"""Signals of magnitudes: `retrieval`, the `algorithms`, PGHI's `integration` of phases; the `vocoder`."""

@@ -65,8 +65,8 @@ def phase_vocoder(
       peak is louder than two bins on each side; a bin belongs to the nearest peak.
 
     Computed on the host, whatever the device of X, on the threads that `set_workers` allows: the same bits for any
-    number. Gradients are not followed. Phases may be counted from any sample of the frame, as long as it is the same
-    in each; those of a convention that counts from the start of the signal are turned by `phase_ramp` first.
+    number. Gradients are not followed. Phases count from the first sample of each frame, as those of `stft` do; of
+    other conventions they are turned by `phase_ramp` first.
 
     Parameters
     ----------
