@@ -55,6 +55,19 @@ def test_the_frames_are_those_of_the_stretched_signal(placed):
                 assert n_frames == math.ceil(X.shape[-1] / rate)
 
 
+@pytest.mark.parametrize("placed", PLACED, ids=str)
+def test_extreme_rates(placed):
+    """Warnings are errors here: nothing overflows on the way to frames that lie beyond all others."""
+    t = xi.STFT(**{"n_fft": 64, **placed})
+    X = t.stft(noise(300))
+    for phases in PHASES:
+        for rate in (1.7e308, 1e17, 1e3, 0.02):
+            Y = xi.phase_vocoder(X, rate, t, phases=phases)
+            assert np.isfinite(Y).all()
+            size = np.abs(X)
+            assert (np.abs(Y) <= size.max(axis=1, keepdims=True) * (1 + 1e-9)).all()
+
+
 # ---- the definition
 
 

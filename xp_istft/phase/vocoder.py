@@ -1,9 +1,9 @@
 """Spectra that last longer or shorter at the same pitch: the phase vocoder, on the host.
 
-Frame m of the result stands between the frames of X, at position rate m + (rate - 1) c / h (c is the sample of the
-signal in the middle of frame 0, h the hop): sample t becomes sample t / rate, wherever the frames lie. Its magnitudes
-are interpolated, and its phases are those of the nearest frame of X, turned: by whole regions ("locked"), or by what
-two rises of the phase, of a frame and of a bin, come to along a path ("gradient").
+Frame m of the result stands between the frames of X, at position m + (rate - 1) (m + c / h), where c is the sample of
+the signal in the middle of frame 0, h the hop: sample t becomes sample t / rate, wherever the frames lie. Its
+magnitudes are interpolated, and its phases are those of the nearest frame of X, turned: by whole regions ("locked"), or
+by what two rises of the phase, of a frame and of a bin, come to along a path ("gradient").
 
     time       phi[k, m] - phi[k, m - 1]: what X's phases rise by in a hop, interpolated
     frequency  phi[k + 1, m] - phi[k, m]: that of X about the middle of the window, over rate
@@ -116,7 +116,9 @@ def phase_vocoder(
         raise error(TypeError, function, "transform", "an STFT", type(transform).__name__)
     X = transform.spectrum(function, X, axes)
     if X.shape[-1] < 2:
-        raise error(ValueError, function, "X", "at least 2 frames, which tell the frequencies", f"shape {X.shape}")
+        raise error(
+            ValueError, function, "X", "at least 2 frames, which tell the frequencies", f"shape {tuple(X.shape)}"
+        )
     rate = positive(function, "rate", rate)
     phases = choice(function, "phases", phases, PHASES)
     if phases == "gradient" and transform.bins is not None:
@@ -148,7 +150,7 @@ class Course:
     n_frames: int  # of X
     count: int  # of the result
     rate: float
-    start: float  # of frame 0
+    middle: float  # of frame 0, in hops from the first sample of the signal
 
     @classmethod
     def of(cls, function: str, transform: STFT, n_frames: int, rate: float) -> Course:
@@ -159,14 +161,15 @@ class Course:
         if not count <= MOST[1]:
             raise error(ValueError, function, "rate", f"one that makes at most {MOST[0]} frames", rate)
         middle = (placement.n_fft // 2 - placement.left) / hop
-        return cls(n_frames, max(1, math.ceil(count)), rate, (rate - 1) * middle)
+        return cls(n_frames, max(1, math.ceil(count)), rate, middle)
 
-    def _positions(self, lo: int, hi: int) -> np.ndarray:
-        return np.arange(lo, hi) * self.rate + self.start
+    def _positions(self, m: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):  # beyond all frames
+            return m + (self.rate - 1) * (m + self.middle)  # m itself at rate 1
 
     def between(self, lo: int, hi: int) -> tuple[np.ndarray, np.ndarray]:
         """The frames of X before frames [lo, hi) of the result, and how far those are on the way to the next."""
-        return _parted(self._positions(lo, hi), self.n_frames)
+        return _parted(self._positions(np.arange(lo, hi)), self.n_frames)
 
     def nearest(self, lo: int, hi: int) -> np.ndarray:
         """The frames of X nearest to frames [lo, hi) of the result."""
@@ -175,8 +178,7 @@ class Course:
 
     def rises(self, lo: int, hi: int) -> tuple[np.ndarray, np.ndarray]:
         """The same of the rises of X, of which the first leads from frame 0 to 1, and the rises to frames (lo, hi)."""
-        position = self._positions(lo, hi)
-        return _parted(position[:-1] + (position[1:] - position[:-1]) / 2 - 0.5, self.n_frames - 1)
+        return _parted(self._positions(np.arange(lo + 1, hi) - 0.5) - 0.5, self.n_frames - 1)
 
     def span(self, lo: int, hi: int) -> tuple[int, int]:
         """The frames [first, last) of X that frames [lo, hi) of the result and the rises between them are made of."""
@@ -258,7 +260,10 @@ def _halves(rise: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _by_peaks(sound: _Sound, write: _Write, threads: int) -> None:
-    """write(lo, hi, turns) of all frames: every bin turns as its peak does, from where that bin was a frame before."""
+    """write(lo, hi, turns) of all frames: every bin turns as its peak does, from where that bin was a frame before.
+
+    On one thread of an item, whatever `threads`: each frame waits for the one before.
+    """
     n_bins, count = sound.spectrum.shape[1], sound.course.count
     turn = np.zeros(n_bins, np.int64)
     for lo, hi in row_spans(count, n_bins):
