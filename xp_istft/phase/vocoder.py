@@ -280,7 +280,7 @@ def _by_peaks(sound: _Sound, write: _Write, threads: int) -> None:
 
 
 def _nearest_peaks(magnitude: np.ndarray) -> np.ndarray:
-    """Of each bin of (n_frames, n_bins) the nearest peak, of two the lower; where a frame has none, the bin itself."""
+    """Of each bin of (n_frames, n_bins) the nearest peak, of two the lower. Every frame has one: its first maximum."""
     n_bins = magnitude.shape[1]
     around = np.pad(magnitude, ((0, 0), (_REACH, _REACH)), constant_values=-1)
     peak = np.ones(magnitude.shape, bool)
@@ -288,16 +288,9 @@ def _nearest_peaks(magnitude: np.ndarray) -> np.ndarray:
         peak &= magnitude > around[:, _REACH - step : _REACH - step + n_bins]
         peak &= magnitude >= around[:, _REACH + step : _REACH + step + n_bins]
     row, column = peak.nonzero()
-    bins = np.arange(n_bins)
-    if not row.size:
-        return np.broadcast_to(bins, peak.shape)
     start = row * n_bins  # of its region
-    same = row[1:] == row[:-1]
-    start[1:] += np.where(same, (column[1:] + column[:-1]) // 2 + 1, 0)
-    start[0] = 0  # with rows before that have none
-    nearest = np.repeat(column, np.diff(start, append=peak.size)).reshape(peak.shape)
-    nearest[~peak.any(axis=1)] = bins
-    return nearest
+    start[1:] += np.where(row[1:] == row[:-1], (column[1:] + column[:-1]) // 2 + 1, 0)
+    return np.repeat(column, np.diff(start, append=peak.size)).reshape(peak.shape)
 
 
 def _whole(turns: np.ndarray) -> np.ndarray:
