@@ -1423,3 +1423,61 @@ def test_progress_of_iterations_on_a_terminal(monkeypatch, capsys):
         callback(1, 0.1)
         callback(2, 0.0)
     assert reached == ["spectral convergence -20.0 dB", "exact"]
+
+
+# ------------------------------------------------------------------ I and Q
+
+
+def test_iq_goes_there_and_back(cli, tiny_blocks):
+    """Pairs of channels are complex signals; the file says so, and what comes out are the same pairs."""
+    x = written(x=noise(channels=4))
+    assert cli("stft", "--iq", "in.wav", "X.h5", "--n-fft", 64, "--scaling", "amplitude")[0] == 0
+    X, layout = stored("X.h5")
+    assert layout["two_sided"]
+    z = (x[::2] + 1j * x[1::2]).astype("complex64")
+    np.testing.assert_array_equal(X, xi.stft(z, 64, onesided=False, scaling="amplitude"))
+    code, said, _ = cli("istft", "X.h5", "out.wav")
+    assert code == 0
+    assert "4 channels" in said
+    np.testing.assert_allclose(heard("out.wav"), x, atol=1e-6)
+    fails(cli, 5, "need 64 bins for n_fft=64, onesided=False, got 33", "istft", "--iq", real_file(cli), "other.wav")
+
+
+def real_file(cli):
+    assert cli("stft", "in.wav", "real.h5", "--n-fft", 64)[0] == 0
+    assert "two_sided" not in stored("real.h5")[1]
+    return "real.h5"
+
+
+def test_iq_of_plain_arrays_and_of_magnitudes(cli):
+    n = np.arange(3000)
+    z = 0.5 * np.exp(2j * np.pi * -0.11 * n)  # one negative frequency
+    t = xi.STFT(64, 16, onesided=False)
+    np.save("X.npy", t.stft(z))
+    options = ["--sr", RATE, "--hop-length", 16, "--length", 3000]
+    assert cli("istft", "--iq", "X.npy", "iq.wav", *options)[0] == 0
+    np.testing.assert_allclose(heard("iq.wav"), [z.real, z.imag], atol=1e-6)
+    assert cli("istft", "--two-sided", "X.npy", "real.wav", *options)[0] == 0
+    np.testing.assert_allclose(heard("real.wav"), [z.real], atol=1e-6)
+    np.save("S.npy", abs(t.stft(z)))
+    assert cli("griffinlim", "--iq", "S.npy", "found.wav", *options, "--n-iter", 4)[0] == 0
+    i, q = heard("found.wav")
+    assert float(xi.spectral_convergence(abs(t.stft(z)), t.stft(i + 1j * q))) < 0.05
+
+
+def test_iq_needs_pairs_of_channels(cli):
+    written(x=noise(channels=3))
+    fails(
+        cli, 5, "in.wav: need I and Q in pairs of channels with --iq, got 3 channels", "stft", "--iq", "in.wav", "X.h5"
+    )
+
+
+def test_a_file_of_two_sides_that_lies_is_none(cli):
+    written()
+    assert cli("stft", "--iq", "in.wav", "X.h5", "--n-fft", 64)[0] == 0
+    with h5py.File("X.h5", "a") as file:
+        file["spectrum"].attrs["two_sided"] = 3
+    fails(cli, 3, "X.h5: the parameter two_sided", "istft", "X.h5", "out.wav")
+    with h5py.File("X.h5", "a") as file:
+        del file["spectrum"].attrs["two_sided"]
+    fails(cli, 3, "X.h5: the parameter n_fft: need that of 64 bins", "istft", "X.h5", "out.wav")

@@ -7,6 +7,7 @@ window that they show; while that is the transform's, rounded, the transform's o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import lru_cache
@@ -164,18 +165,18 @@ class _Module(torch.nn.Module):
         made = self._constants(_on_host(_with(self.transform, *shown, *[None] * (2 - len(shown)))))
         return [torch.tensor(values).to(self.basis) for values in made.values()]
 
-    def _train_kernels(self, trainable: bool, basis: tuple[np.ndarray, np.ndarray]) -> None:
-        """Kernels that begin as `basis` for the bins of the DFT, or as the basis of other bins."""
+    def _train_kernels(self, trainable: bool, basis_of: Callable[[int, bool], tuple[np.ndarray, np.ndarray]]) -> None:
+        """Kernels that begin as basis_of(n_fft, onesided) for the bins of the DFT, or as the basis of other bins."""
         transform = self.transform
         self.trainable_kernels = boolean(self.function, "trainable_kernels", trainable)
         if not self.trainable_kernels:
             return
-        if not transform.onesided:
-            raise error(ValueError, self.function, "trainable_kernels", "False for a two-sided transform", True)
         if transform.bins is not None:
             bins = transform.bins
             samples = bins.basis(transform.n_fft) if isinstance(bins, Frequencies) else bins.samples
             basis = samples.real, samples.imag
+        else:
+            basis = basis_of(transform.n_fft, transform.onesided)
         self._hold_kernels(*basis)
 
     def _hold_kernels(self, real: np.ndarray, imag: np.ndarray) -> None:
@@ -247,7 +248,7 @@ class _Module(torch.nn.Module):
         with self._precisely(Z):
             Z, trained = self._prepared(Z), self._trained()
             signal = _inverse(Z, self.transform, length, self.function, *trained, lengths=lengths)
-        return signal.to(X.dtype) if X.dtype in _HALVES else signal
+        return signal.to(X.dtype) if X.dtype in _HALVES and not signal.is_complex() else signal
 
     def _prepared(self, X: Tensor) -> Tensor:
         return X
@@ -275,9 +276,10 @@ class ISTFT(_Module):
         The synthesis window is a Parameter of its own.
     trainable_kernels : bool
         For the bins of the DFT the bases of the inverse are Parameters ``kernel_real`` and ``kernel_imag``
-        (n_bins, n_fft): frames are ``X.real.T @ kernel_real + X.imag.T @ kernel_imag``. For other frequencies they are
-        real and imaginary part of the basis of the *analysis*, for which the inverse solves, with gradients through
-        the solution; weights of the bins stay those of the frequencies that it began with.
+        (n_bins, n_fft): frames are ``X.real.T @ kernel_real + X.imag.T @ kernel_imag``, of two sides
+        ``X.T @ (kernel_real - 1j * kernel_imag)``. For other frequencies they are real and imaginary part of the
+        basis of the *analysis*, for which the inverse solves, with gradients through the solution; weights of the
+        bins stay those of the frequencies that it began with.
     export : bool
         Compute with real numbers alone, by one matrix product and reshapes (no complex numbers, no FFT, no scatter),
         so that `torch.onnx.export(..., dynamo=True)` takes the module, also with a dynamic number of frames. It
@@ -336,7 +338,7 @@ class ISTFT(_Module):
             self._hold("synthesis_window", self._samples("synthesis_window"), self.trainable_synthesis_window)
         else:
             self.register_buffer("synthesis_window", None)
-        self._train_kernels(trainable_kernels, onnx.inverse_basis(self.transform.n_fft))
+        self._train_kernels(trainable_kernels, onnx.inverse_basis)
         self._export(export)
 
     def forward(self, X: Tensor, length: int | None = None, phase: Tensor | None = None, lengths: Any = None) -> Tensor:
@@ -356,7 +358,8 @@ class ISTFT(_Module):
         Returns
         -------
         real (..., n_samples)
-            In the precision of X, half precisions of pairs included; complex for a two-sided transform.
+            In the precision of X, half precisions of pairs included; complex for a two-sided transform, at least
+            complex64.
         """
         if phase is not None:
             X = self._pairs(X, phase)
@@ -384,7 +387,10 @@ class ISTFT(_Module):
         with self._precisely(X, product=True):
             X = self._even(X, 2.0)
             real, imag = (kernel.to(X.real.dtype) for kernel in (self.kernel_real, self.kernel_imag))
-            return self._even(torch.fft.rfft(real.mT @ X.real + imag.mT @ X.imag, dim=-2), 0.5)
+            segments = real.mT @ X.real + imag.mT @ X.imag
+            if not self.transform.onesided:
+                return torch.fft.fft(torch.complex(segments, real.mT @ X.imag - imag.mT @ X.real), dim=-2)
+            return self._even(torch.fft.rfft(segments, dim=-2), 0.5)
 
     def _constants(self, transform: Transform) -> dict[str, np.ndarray]:
         return onnx.constants(self.function, transform)._asdict()
@@ -441,7 +447,7 @@ class STFT(_Module):
         super().__init__(transform, trainable_window)
         self.output_format = choice(self.function, "output_format", output_format, _OUTPUT_FORMATS)
         self.power, self.eps = positive(self.function, "power", power), number(self.function, "eps", eps, 0)
-        self._train_kernels(trainable_kernels, onnx.forward_basis(self.transform.n_fft))
+        self._train_kernels(trainable_kernels, onnx.forward_basis)
         self._export(export)
 
     def forward(self, x: Tensor, output_format: str | None = None, lengths: Any = None) -> Tensor:
@@ -476,14 +482,22 @@ class STFT(_Module):
             X = self._analysed(x if narrow is None else x.float(), lengths)
         if self.trainable_kernels and self.transform.bins is None:
             with self._precisely(X, product=True):
-                segments = torch.fft.irfft(self._even(X, 2.0), self.transform.n_fft, dim=-2)
-                real, imag = (kernel.to(segments.dtype) for kernel in (self.kernel_real, self.kernel_imag))
-                X = self._even(torch.complex(real @ segments, imag @ segments), 0.5)
+                X = self._multiplied(X)
         if output == "complex":
             return X
         parts = {"pairs": torch.view_as_real, "magnitude": self._magnitude, "phase": torch.angle}
         result = parts[output](X)
         return result if narrow is None else result.to(narrow)
+
+    def _multiplied(self, X: Tensor) -> Tensor:
+        """What trained kernels make of the frames whose FFT X is."""
+        real, imag = (kernel.to(X.real.dtype) for kernel in (self.kernel_real, self.kernel_imag))
+        if self.transform.onesided:
+            segments = torch.fft.irfft(self._even(X, 2.0), self.transform.n_fft, dim=-2)
+            return self._even(torch.complex(real @ segments, imag @ segments), 0.5)
+        segments = torch.fft.ifft(X, dim=-2)
+        parts = segments.real, segments.imag
+        return torch.complex(real @ parts[0] - imag @ parts[1], real @ parts[1] + imag @ parts[0])
 
     def _magnitude(self, X: Tensor) -> Tensor:
         """(abs(X)**2 + eps)**(power / 2), where no square overflows or vanishes."""
@@ -534,7 +548,7 @@ class GriffinLim(_Module):
     Parameters
     ----------
     transform : xp_istft.STFT
-        That which the magnitudes were made with, one-sided.
+        That which the magnitudes were made with, of one or two sides.
     n_iter : int
         Iterations; 0 inverts the magnitudes with the phases at the start.
     algorithm : str or Algorithm
@@ -597,7 +611,8 @@ class GriffinLim(_Module):
         Returns
         -------
         real (..., n_samples)
-            In the precision of S; what is computed is at least in float32.
+            In the precision of S; what is computed is at least in float32. Complex for a two-sided transform, at least
+            complex64.
         """
         needs_tensor(self.function, "S", S)
         if not S.is_floating_point():

@@ -99,15 +99,21 @@ def forward(function: str, x: Tensor, transform: STFT, basis: Tensor) -> Tensor:
     return pairs.reshape(*pairs.shape[:-1], transform.n_bins, 2).transpose(-3, -2)
 
 
-def forward_basis(n_fft: int) -> tuple[np.ndarray, np.ndarray]:
+def forward_basis(n_fft: int, onesided: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """Real and imaginary parts of exp(-2 pi i k n / n_fft), (n_bins, n_fft) of exactly reduced angles."""
-    turns = np.outer(np.arange(n_fft // 2 + 1), np.arange(n_fft)) % n_fft
+    turns = np.outer(np.arange(n_fft // 2 + 1 if onesided else n_fft), np.arange(n_fft)) % n_fft
     angles = 2 * np.pi / n_fft * turns
     return np.cos(angles), -np.sin(angles)
 
 
-def inverse_basis(n_fft: int) -> tuple[np.ndarray, np.ndarray]:
-    """What real and imaginary parts of a one-sided spectrum are multiplied with to make a frame, (n_bins, n_fft)."""
+def inverse_basis(n_fft: int, onesided: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """What real and imaginary parts of a spectrum are multiplied with to make a frame, (n_bins, n_fft).
+
+    That is its real part; of two sides there is an imaginary one, real.T @ X.imag - imag.T @ X.real.
+    """
+    if not onesided:
+        real, imag = forward_basis(n_fft, onesided)
+        return real / n_fft, imag / n_fft
     weight = bin_multiplicity(n_fft)[:, None] / n_fft
     real, imag = forward_basis(n_fft)
     imag[weight[:, 0] * n_fft == 1] = 0  # the imaginary parts of DC and Nyquist count nothing

@@ -115,6 +115,7 @@ _layout_options = _options(
     click.option("--padding", callback=_padding, help="same, full, N or LEFT,RIGHT samples, in place of --center."),
     click.option("--scaling", type=click.Choice(SCALINGS[1:]), help="Of the spectrum [none]."),
 )
+_iq = click.option("--iq", is_flag=True, help="Channels are I and Q, in pairs: complex signals, spectra of two sides.")
 _force = click.option("-f", "--force", is_flag=True, help="Overwrite what is there.")
 
 
@@ -148,6 +149,7 @@ _paths = click.argument("paths", nargs=-1, required=True, metavar="IN [IN ...] O
 @_paths
 @_layout_options
 @_pad_mode
+@_iq
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), help="[float64 for 32-bit integers and doubles]")
 @_file_options
 def stft(
@@ -178,7 +180,8 @@ def stft(
 @_layout_options
 @click.option("--length", type=click.IntRange(1), help="Samples of the recording.")
 @click.option("--max-gain", type=click.FloatRange(1), help="Bound on the noise gain at the ends, for edited spectra.")
-@click.option("--two-sided", is_flag=True, help="The array holds n_fft bins.")
+@click.option("--two-sided", is_flag=True, help="The array holds n_fft bins, of real signals unless --iq is given.")
+@_iq
 @click.option("--frames-first", is_flag=True, help="The array is (..., frames, bins).")
 @click.option("--phase-shift", type=int, help="Of scipy's ShortTimeFFT, whose default is 0 [none].")
 @click.option("--key", help="Which array of a plain .npz.")
@@ -217,6 +220,7 @@ def istft(
 @click.option("--algorithm", type=click.Choice(tuple(NAMED)), help="[hybrid]")
 @click.option("--momentum", type=click.FloatRange(0), help="Of fgla and hybrid [0.99].")
 @click.option("--init", type=click.Choice(STARTS), help="Phases at the start [pghi].")
+@_iq
 @click.option("--seed", "rng", type=click.IntRange(0), help="Of random phases.")
 @click.option("--tol", type=click.FloatRange(0), help="End when the spectral convergence changes by no more.")
 @click.option("--frames-first", is_flag=True, help="The array is (..., frames, bins).")

@@ -52,18 +52,20 @@ def recording_to_spectrogram(
     if target.suffix != ".h5":
         raise Failure(Exit.USAGE, f"{target}: a spectrogram file needs a name that ends in .h5")
     options = dict(options)
+    iq = options.pop("iq", False)
     with Recording(source, options.pop("dtype", None)) as recording:
         n_samples, sample_rate = recording.n_samples, recording.sample_rate
-        transform = STFT.made_by("stft", **options)
+        channels, read = _joined(recording) if iq else (recording.channels, recording.read)
+        transform = STFT.made_by("stft", **options, onesided=not iq)
         job = transform.analysis("stft", n_samples, recording.dtype)
         parameters = Parameters(sample_rate, n_samples, recording.subtype, transform, stamp(source))
         n_frames, kind = job.frames.n_frames, SPECTRUM[recording.dtype]
-        shape = (recording.channels, transform.n_bins, n_frames)
+        shape = (channels, transform.n_bins, n_frames)
         wanted = (shape, kind, parameters)
         if _is_done(target, force, resume, lambda: _contents(Spectrogram, target, *_OF_SPECTRA) == wanted):
             return THERE
         step = whole_chunks(job.frames, shape[:1], chunk_frames(shape, kind))
-        blocks = stft_blocks(recording.read, job, block_frames=step, workers=workers)
+        blocks = stft_blocks(read, job, block_frames=step, workers=workers)
         with (
             whole_file(target, force, spectrogram_bytes(shape, kind)) as temporary,
             new_spectrogram(temporary, shape, kind, parameters) as write,
@@ -91,7 +93,8 @@ def spectrogram_to_recording(
     sample_rate, length, subtype, key, frames_first, phase_shift = (
         options.pop(name, None) for name in ("sr", "length", "subtype", "key", "frames_first", "phase_shift")
     )
-    if options.pop("two_sided", False):
+    iq = options.pop("iq", False)
+    if options.pop("two_sided", False) or iq:
         options["onesided"] = False
     with Spectrogram(source, key, bool(frames_first)) as spectrogram:
         channels, n_bins, n_frames = spectrogram.shape
@@ -101,6 +104,7 @@ def spectrogram_to_recording(
         else:
             transform = replace(found.transform, **options)
             sample_rate, length = sample_rate or found.sample_rate, length or found.length
+            iq = iq or not found.transform.onesided
         if sample_rate is None:
             raise Failure(Exit.USAGE, f"{source}: a plain array says no sampling rate: --sr is needed")
         transform.bins_and_frames("istft", "X", spectrogram)
@@ -109,20 +113,21 @@ def spectrogram_to_recording(
         if warning is not None:
             warn(warning, CoverageWarning)
         n_samples = job.frames.n_samples
-        made = _made_with(transform, stamp(source), length, key, frames_first, phase_shift)
-        wanted = (sample_rate, channels, n_samples, subtype, made)
+        made = _made_with(transform, stamp(source), length, key, frames_first, phase_shift, *["iq"] * iq)
+        wanted = (sample_rate, channels * (1 + iq), n_samples, subtype, made)
         if _is_done(target, force, resume, lambda: _contents(Recording, target, *_OF_SOUND) == wanted):
             return THERE
         read = spectrogram.read if phase_shift is None else _turned_back(spectrogram, phase_shift, transform.n_fft)
-        # Of two sides the real part: a recording holds real signals.
+        # Of two sides the real part, unless it is I and Q: a recording holds real signals.
         step = whole_chunks(job.frames, (channels,), spectrogram.chunk)
-        blocks = istft_blocks(read, replace(job, real=True), block_frames=step, workers=workers)
+        blocks = istft_blocks(read, replace(job, real=not iq), block_frames=step, workers=workers)
+        channels *= 1 + iq
         with (
             whole_file(target, force) as temporary,
             NewRecording(temporary, target, sample_rate, channels, subtype, n_samples, made) as recording,
         ):
             for signal in advance(blocks, n_samples):
-                recording.write(signal)
+                recording.write(_in_channels(signal) if iq else signal)
     return _recording_line(subtype, channels, sample_rate, n_samples)
 
 
@@ -134,6 +139,8 @@ def magnitudes_to_recording(
     options = dict(options)
     sample_rate, subtype = options.pop("sr"), audio_subtype(target, options.pop("subtype", None), None)
     axes = (-1, -2) if options.pop("frames_first", False) else (-2, -1)
+    if options.pop("iq", False):
+        options["onesided"] = False
     names = ("length", "n_iter", "algorithm", "init", "rng", "tol", "workers")
     others = {name: options.pop(name) for name in names if name in options}
     if "momentum" in options:
@@ -145,6 +152,8 @@ def magnitudes_to_recording(
     check_target(target, force)
     transform = STFT.made_by("griffin_lim", **{"n_fft": _n_fft(magnitudes.shape[axes[0]], options), **options})
     signal = griffin_lim(magnitudes, transform, axes=axes, callback=callback, **others)
+    if not transform.onesided:
+        signal = _in_channels(signal)
     channels, n_samples = signal.shape
     with (
         whole_file(target, force) as temporary,
@@ -152,6 +161,26 @@ def magnitudes_to_recording(
     ):
         recording.write(signal)
     return _recording_line(subtype, channels, sample_rate, n_samples)
+
+
+def _joined(recording: Recording) -> tuple[int, Callable[[int, int], np.ndarray]]:
+    """How many complex signals a recording holds in pairs of channels, I and Q, and what reads them."""
+    if recording.channels % 2:
+        need = "I and Q in pairs of channels with --iq"
+        raise Failure(Exit.MISFIT, f"{recording.path}: need {need}, got {_channels(recording.channels)}")
+
+    def read(lo: int, hi: int) -> np.ndarray:
+        pairs = recording.read(lo, hi)
+        signal = np.empty((len(pairs) // 2, hi - lo), SPECTRUM[recording.dtype])
+        signal.real, signal.imag = pairs[::2], pairs[1::2]
+        return signal
+
+    return recording.channels // 2, read
+
+
+def _in_channels(signal: np.ndarray) -> np.ndarray:
+    """Complex signals (channels, samples) as pairs of channels, I and Q."""
+    return np.stack([signal.real, signal.imag], axis=1).reshape(-1, signal.shape[-1])
 
 
 def _n_fft(n_bins: int, options: dict[str, Any]) -> int:
@@ -199,8 +228,11 @@ def _turned_back(spectrogram: Spectrogram, phase_shift: int, n_fft: int) -> Call
 
 
 def _recording_line(subtype: str, channels: int, sample_rate: int, n_samples: int) -> str:
-    plural = "s" if channels > 1 else ""
-    return f"{subtype}, {channels} channel{plural}, {sample_rate} Hz, {_duration(n_samples, sample_rate)}"
+    return f"{subtype}, {_channels(channels)}, {sample_rate} Hz, {_duration(n_samples, sample_rate)}"
+
+
+def _channels(count: int) -> str:
+    return f"{count} channel{'s' if count > 1 else ''}"
 
 
 def _duration(n_samples: int, sample_rate: int) -> str:

@@ -26,7 +26,7 @@ import h5py
 import numpy as np
 import soundfile
 
-from ..arguments import error, integer
+from ..arguments import boolean, error, integer
 from ..backends.stored import Stored
 from ..transform import STFT
 from ..tuning import tuning
@@ -38,6 +38,7 @@ KIND = "xp_istft spectrogram 2"
 _RECORDING = ("sample_rate", "length", "subtype", "source")
 _FIELDS = ("n_fft", "hop_length", "win_length", "window", "center", "pad_mode")
 _OR_NONE = ("padding", "scaling")  # None is no attribute
+_TWO_SIDED = "two_sided"  # and of one side there is none
 _WINDOW_SUM = "window_crc32"  # of samples, as float64: HDF5 has none for attributes of more than 64 kB
 _SUM_BYTES = 4  # of the checksum of a chunk
 
@@ -57,12 +58,14 @@ class Parameters:
         values = {"kind": KIND, **recording, **plain(self.transform)}
         if not isinstance(values["window"], str):
             values[_WINDOW_SUM] = _sum_of(values["window"])
+        if not self.transform.onesided:
+            values[_TWO_SIDED] = True
         return {name: value for name, value in values.items() if value not in (None, "")}
 
     @classmethod
     def of(cls, path: Path, attributes: Mapping[str, Any], n_bins: int, n_frames: int) -> Parameters:
         """Failure where the attributes are none of ours, or are not of a spectrum of so many bins and frames."""
-        names = ("kind", *_RECORDING, *_FIELDS, *_OR_NONE, _WINDOW_SUM)
+        names = ("kind", *_RECORDING, *_FIELDS, *_OR_NONE, _TWO_SIDED, _WINDOW_SUM)
         values = {name: attributes[name] for name in names if name in attributes}
         values = {name: _as_python(value) for name, value in values.items()}
         if values.pop("kind", None) != KIND:
@@ -78,7 +81,9 @@ class Parameters:
                 raise error(ValueError, KIND, "subtype", "one of libsndfile's", values["subtype"])
             if not isinstance(values["source"], str):
                 raise error(TypeError, KIND, "source", "text", values["source"])
-            if integer(KIND, "n_fft", values["n_fft"], 2) // 2 + 1 != n_bins:  # before a window of that size is made
+            values["onesided"] = not boolean(KIND, _TWO_SIDED, values.pop(_TWO_SIDED, False))
+            n_fft = integer(KIND, "n_fft", values["n_fft"], 2)
+            if n_bins != (n_fft // 2 + 1 if values["onesided"] else n_fft):  # before a window of that size is made
                 raise error(ValueError, KIND, "n_fft", f"that of {n_bins} bins", values["n_fft"])
             due = values.pop(_WINDOW_SUM, None)
             if isinstance(values["window"], str):

@@ -56,26 +56,36 @@ class Gradient(NamedTuple):
     n_fft: int
     middle: float  # of the window
     ratio: float  # gamma / (h N)
+    onesided: bool
 
     @classmethod
-    def of(cls, hop: int, window: np.ndarray) -> Gradient:
+    def of(cls, hop: int, window: np.ndarray, onesided: bool = True) -> Gradient:
         middle, gamma = equivalent_gaussian(window)
-        return cls(hop, window.size, middle, gamma / (hop * window.size))
+        return cls(hop, window.size, middle, gamma / (hop * window.size), onesided)
 
-    def slopes(self, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The slopes d phi / d k and d phi / d m in turns, of log magnitudes (n_frames, n_bins)."""
+    def slopes(self, level: np.ndarray, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """The slopes d phi / d k and d phi / d m in turns, of log magnitudes (n_frames, n_bins) from bin `first` on.
+
+        Bins k and k - n_fft are the same, which in d phi / d m makes a difference of whole turns.
+        """
         along_bins = _differences(level, 0)
         along_bins *= -self.ratio / (2 * np.pi)
         along_bins -= self.middle / self.n_fft
-        along_frames = _differences(level, 1)
+        along_frames = _differences(level, 1) if self.onesided else _differences_around(level)
         along_frames *= 1 / (2 * np.pi * self.ratio)
-        along_frames += self.hop / self.n_fft * np.arange(level.shape[1])
-        along_frames[:, 0] = 0  # a real signal's bin 0 is real
+        along_frames += self.hop / self.n_fft * np.arange(first, first + level.shape[1])
+        if self.onesided:
+            along_frames[:, 0] = 0  # a real signal's bin 0 is real
         return along_bins, along_frames
 
 
 def _differences(values: np.ndarray, axis: int) -> np.ndarray:
     return np.gradient(values, axis=axis) if values.shape[axis] > 1 else np.zeros_like(values)
+
+
+def _differences_around(level: np.ndarray) -> np.ndarray:
+    """From bin to bin of two sides, of which the last is the neighbour of the first."""
+    return (np.roll(level, -1, axis=1) - np.roll(level, 1, axis=1)) / 2
 
 
 def integrated(
@@ -92,16 +102,34 @@ def integrated(
     at_once, within = (threads, 1) if len(items) >= threads else (1, threads)
 
     def work(item: tuple[int, ...], share: Share) -> None:
-        _integrate(magnitude[item], spectra[item].T, gradient, tol, seed, within)
+        sizes, spectrum = magnitude[item], spectra[item].T
+        if gradient.onesided:
+            _integrate(sizes, spectrum, gradient, tol, seed, within)
+            return
+        first = _quietest(sizes)
+        opened = np.empty_like(spectrum)
+        _integrate(np.roll(sizes, -first, axis=0), opened, gradient, tol, seed, within, first)
+        spectrum[...] = np.roll(opened, first, axis=1)
 
     run(work, items, at_once, nullcontext)
     return spectra
 
 
+def _quietest(magnitude: np.ndarray) -> int:
+    """The bin before which the ring of two-sided bins is cut open: no edge leads over the cut, and least is lost."""
+    return int(np.minimum(magnitude, np.roll(magnitude, 1, axis=0)).sum(axis=1, dtype=np.float64).argmin())
+
+
 def _integrate(
-    magnitude: np.ndarray, spectrum: np.ndarray, gradient: Gradient, tol: float, seed: int, threads: int
+    magnitude: np.ndarray,
+    spectrum: np.ndarray,
+    gradient: Gradient,
+    tol: float,
+    seed: int,
+    threads: int,
+    first: int = 0,
 ) -> None:
-    """Of one item."""
+    """Of one item, whose bins begin with bin `first`."""
     n_bins, n_frames = magnitude.shape
     floor = tol * magnitude.max()
     least = floor or magnitude.min(where=magnitude > 0, initial=magnitude.max()) or 1
@@ -115,7 +143,7 @@ def _integrate(
         np.multiply(np.cos(phase), sizes, out=spectrum[lo:hi].real)
         np.multiply(np.sin(phase), sizes, out=spectrum[lo:hi].imag)
 
-    along_the_forest(n_frames, n_bins, partial(_grid, magnitude, gradient, floor, least), write, threads)
+    along_the_forest(n_frames, n_bins, partial(_grid, magnitude, gradient, first, floor, least), write, threads)
 
 
 def row_spans(n_frames: int, n_bins: int) -> list[tuple[int, int]]:
@@ -153,7 +181,7 @@ def along_the_forest(
 
 
 def _grid(
-    magnitude: np.ndarray, gradient: Gradient, floor: float, least: float, lo: int, hi: int
+    magnitude: np.ndarray, gradient: Gradient, offset: int, floor: float, least: float, lo: int, hi: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """What `grown` takes, of frames [lo, hi)."""
     n_bins, n_frames = magnitude.shape
@@ -165,7 +193,7 @@ def _grid(
     a, b = max(0, lo - 1), min(n_frames, hi + 1)
     there, here = slice(a - lo + 1, b - lo + 1), slice(a - first, b - first)
     np.copyto(loudness[there, :-1], level[here], where=sizes[here] > floor)
-    for half, slope in zip(halves, gradient.slopes(level), strict=True):
+    for half, slope in zip(halves, gradient.slopes(level, offset), strict=True):
         turns = slope[here]
         turns *= 0.5
         turns -= np.rint(turns)

@@ -52,9 +52,9 @@ def griffin_lim(
         compute in float32). Values are looked at where nothing waits for it, or init="pghi" needs them: elsewhere (on
         a GPU, under a transformation, of Dask) wrong ones pass into the result.
     transform : STFT, optional
-        That which S was made with, one-sided; default STFT(2 * (n_bins - 1)). Its `max_gain` holds in every iteration,
-        and None counts as 10 here: the spectra between belong to no signal, and unbounded, what is left of the
-        difference would be amplified at ends that only the flank of a window reaches (center=False).
+        That which S was made with, of one or two sides; default STFT(2 * (n_bins - 1)). Its `max_gain` holds in every
+        iteration, and None counts as 10 here: the spectra between belong to no signal, and unbounded, what is left of
+        the difference would be amplified at ends that only the flank of a window reaches (center=False).
     length : int, optional
         Samples of the result; default those that belong to the frames. Where S is of a signal of that length, the
         iterations use it.
@@ -66,7 +66,8 @@ def griffin_lim(
     init : "pghi", "random", "zero" or array
         Phases at the start: those of `pghi` (made on the host: the one transfer from the device; at other frequencies
         there are none, and random ones are taken); random; 0; or an array of S's library: real of S's shape (phases
-        in radians), complex of S's shape (a spectrum), or real (..., n_samples) (a signal, whose phases are taken).
+        in radians), complex of S's shape (a spectrum), or (..., n_samples) (a signal, whose phases are taken; with
+        onesided=False it may be complex).
     rng : None, int or numpy.random.Generator
         Of random phases; an integer makes them the same on every library. Of "pghi" the bins that are hardly audible
         are random; None makes them the same each time.
@@ -83,8 +84,9 @@ def griffin_lim(
 
     Returns
     -------
-    real array (..., n_samples)
-        Same library, device and dtype as S. Differentiable on torch and JAX, but for the start from "pghi".
+    real or complex array (..., n_samples)
+        Same library, device and dtype as S; with onesided=False complex, at least in complex64. Differentiable on torch
+        and JAX, but for the start from "pghi".
 
     Raises
     ------
@@ -116,7 +118,7 @@ def griffin_lim(
     inverse = pair.inverse(magnitude, read_length(function, length))  # judged before any work
     start = _start(function, magnitude, init, generator, pair, axes)
     signal = inverse(_retrieved(magnitude, start, pair, stages, watch.of_a_run()))
-    return signal if narrow is None else namespace(signal).astype(signal, narrow)
+    return signal if narrow is None or not pair.transform.onesided else namespace(signal).astype(signal, narrow)
 
 
 @public
@@ -140,7 +142,7 @@ def pghi(
     S : real array (..., n_bins, n_frames)
         Magnitudes, not negative, of the bins of the DFT.
     transform : STFT, optional
-        That which S was made with, one-sided; default STFT(2 * (n_bins - 1)).
+        That which S was made with, of one or two sides; default STFT(2 * (n_bins - 1)).
     tol : float
         Bins below this times the largest magnitude get random phases.
     rng : None, int or numpy.random.Generator
@@ -197,7 +199,7 @@ def project(
     X : complex array (..., n_bins, n_frames)
         Spectrum of any library and device.
     transform : STFT, optional
-        That whose spectrum X is, one-sided; default STFT(2 * (n_bins - 1)).
+        That whose spectrum X is, of one or two sides; default STFT(2 * (n_bins - 1)).
     length : int, optional
         Samples of the signal; default those that belong to the frames.
     axes : (int, int)
@@ -244,7 +246,7 @@ def inconsistency(
     X : complex array (..., n_bins, n_frames)
         Spectrum of any library and device.
     transform : STFT, optional
-        That whose spectrum X is, one-sided; default STFT(2 * (n_bins - 1)).
+        That whose spectrum X is, of one or two sides; default STFT(2 * (n_bins - 1)).
     length : int, optional
         Samples of the signal; default those that belong to the frames.
     axes : (int, int)
@@ -271,9 +273,8 @@ def inconsistency(
     transform, X = _even(_transform("inconsistency", "X", X, transform), X)
     pair = _Pair.of("inconsistency", "X", X, transform, length, None, max_gain=None)
     weight = None
-    if pair.transform.bins is None:
-        counts = bin_multiplicity(pair.transform.n_fft)
-        weight = required_backend(X).along(counts, X, -2, PRECISION[dtype_name(X)])
+    if pair.transform.bins is None and pair.transform.onesided:
+        weight = required_backend(X).along(bin_multiplicity(pair.transform.n_fft), X, -2, PRECISION[dtype_name(X)])
     return quotient(norm(X - pair.project(X), weight), norm(X, weight), namespace(X))
 
 
@@ -398,8 +399,6 @@ def _transform(function: str, name: str, array: Any, transform: Any) -> STFT:
         transform = STFT.made_by(function, n_fft=2 * (n_bins - 1))
     if not isinstance(transform, STFT):
         raise error(TypeError, function, "transform", "an STFT", type(transform).__name__)
-    if not transform.onesided:
-        raise error(ValueError, function, "transform", "onesided=True", "onesided=False")
     transform.bins_and_frames(function, name, array)
     return transform
 
@@ -469,8 +468,10 @@ def _start_of_array(function: str, magnitude: Any, init: Any, pair: _Pair, axes:
     dtype = dtype_name(init)
     if dtype not in (*REAL, *COMPLEX):
         raise error(TypeError, function, "init", "dtype float32, float64, complex64 or complex128", init.dtype)
-    if dtype.startswith("float") and len(init.shape) == len(magnitude.shape) - 1:
-        signal = xp.astype(init, magnitude.dtype)
+    kind = SPECTRUM[dtype_name(magnitude)]
+    taken = REAL if pair.transform.onesided else (*REAL, *COMPLEX)
+    if dtype in taken and len(init.shape) == len(magnitude.shape) - 1:
+        signal = xp.astype(init, magnitude.dtype if dtype in REAL else getattr(xp, kind))
         spectrum = _analysed(function, signal, pair, tuple(magnitude.shape))
         return Functional(xp).onto(magnitude, spectrum)
     if len(init.shape) == len(magnitude.shape):
@@ -478,8 +479,7 @@ def _start_of_array(function: str, magnitude: Any, init: Any, pair: _Pair, axes:
     if tuple(init.shape) != tuple(magnitude.shape):
         need = f"shape {tuple(magnitude.shape)}, or a signal with one axis less"
         raise error(ValueError, function, "init", need, f"{tuple(init.shape)}")
-    if dtype.startswith("complex"):
-        kind = SPECTRUM[dtype_name(magnitude)]
+    if dtype in COMPLEX:
         return Functional(xp).onto(magnitude, xp.astype(init, getattr(xp, kind)))
     phase = xp.astype(init, magnitude.dtype)
     return backend.as_complex(magnitude * xp.cos(phase), magnitude * xp.sin(phase))
@@ -506,7 +506,7 @@ def _integrated(function: str, magnitude: Any, transform: STFT, tol: float, gene
     backend = required_backend(magnitude)
     generator = np.random.default_rng(0) if generator is None else generator
     seed = int(generator.integers(1 << 62))  # one for all: an item does not depend on the others
-    gradient = Gradient.of(transform.hop_length, transform.samples())
+    gradient = Gradient.of(transform.hop_length, transform.samples(), transform.onesided)
     try:
         return backend.on_host(magnitude, partial(_integrated_items, function, gradient, tol, seed, workers))
     except (TypeError, RuntimeError) as cause:

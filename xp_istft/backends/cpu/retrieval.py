@@ -43,12 +43,12 @@ def retrieve(
     target /= scale
     proposal /= scale
     kind, frames, items = target.dtype, forward.frames, len(target)
-    signal = empty("griffin_lim", (items, frames.n_samples), kind)
-    engine = engine_for(frames.n_fft, proposal.dtype)
+    signal = empty("griffin_lim", (items, frames.n_samples), kind if inverse.real else proposal.dtype)
+    engine = engine_for(frames.n_fft, proposal.dtype, forward.onesided)
     transforms = forward_of(forward, engine, proposal.dtype)
     work = items * frames.n_frames * seconds(frames.n_fft) * _WORK
     threads = threads_for(work, workers)
-    held = max(1, tuning().block_bytes // (_BUFFERS * frames.n_fft * kind.itemsize))
+    held = max(1, tuning().block_bytes // (_BUFFERS * frames.n_fft * signal.itemsize))
     norm = float(np.linalg.norm(target))
     away = np.zeros(target.shape[:2])
 
