@@ -9,6 +9,7 @@ from .frequencies.grids import Frequencies, linear_frequencies, log_frequencies
 from .frequencies.solvers import Adjoint, ConvergenceWarning, Dual, PerFrame, RedundancyWarning, Solution
 from .patch import Patch, patched, unpatch
 from .phase.algorithms import ADMM, GLA, RAAR, Algorithm, FastGLA, Hybrid
+from .phase.online import StreamingGriffinLim
 from .phase.retrieval import griffin_lim, inconsistency, pghi, project, spectral_convergence
 from .phase.vocoder import phase_vocoder
 from .segments import StreamingSegments, in_segments
@@ -50,6 +51,7 @@ __all__ = [
     "PerFrame",
     "RedundancyWarning",
     "Solution",
+    "StreamingGriffinLim",
     "StreamingISTFT",
     "StreamingSTFT",
     "StreamingSegments",

@@ -64,18 +64,19 @@ class Gradient(NamedTuple):
         return cls(hop, window.size, middle, gamma / (hop * window.size), onesided)
 
     def slopes(self, level: np.ndarray, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """The slopes d phi / d k and d phi / d m in turns, of log magnitudes (n_frames, n_bins) from bin `first` on.
+        """The slopes d phi / d k and d phi / d m in turns, of log magnitudes (..., n_frames, n_bins).
 
-        Bins k and k - n_fft are the same, which in d phi / d m makes a difference of whole turns.
+        first : the bin that they begin with; bins k and k - n_fft are the same, which in d phi / d m makes a difference
+                of whole turns
         """
-        along_bins = _differences(level, 0)
+        along_bins = _differences(level, -2)
         along_bins *= -self.ratio / (2 * np.pi)
         along_bins -= self.middle / self.n_fft
-        along_frames = _differences(level, 1) if self.onesided else _differences_around(level)
+        along_frames = _differences(level, -1) if self.onesided else _differences_around(level)
         along_frames *= 1 / (2 * np.pi * self.ratio)
-        along_frames += self.hop / self.n_fft * np.arange(first, first + level.shape[1])
+        along_frames += self.hop / self.n_fft * np.arange(first, first + level.shape[-1])
         if self.onesided:
-            along_frames[:, 0] = 0  # a real signal's bin 0 is real
+            along_frames[..., 0] = 0  # a real signal's bin 0 is real
         return along_bins, along_frames
 
 
@@ -85,7 +86,7 @@ def _differences(values: np.ndarray, axis: int) -> np.ndarray:
 
 def _differences_around(level: np.ndarray) -> np.ndarray:
     """From bin to bin of two sides, of which the last is the neighbour of the first."""
-    return (np.roll(level, -1, axis=1) - np.roll(level, 1, axis=1)) / 2
+    return (np.roll(level, -1, axis=-1) - np.roll(level, 1, axis=-1)) / 2
 
 
 def integrated(

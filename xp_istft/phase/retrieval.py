@@ -114,7 +114,7 @@ def griffin_lim(
     watch = _Watch(None if tol is None else number(function, "tol", tol, 0), callback)
     if callback is not None and not callable(callback):
         raise error(TypeError, function, "callback", "a function of iteration and convergence", type(callback).__name__)
-    _check_values_at_hand(function, magnitude)
+    check_values_at_hand(function, magnitude)
     inverse = pair.inverse(magnitude, read_length(function, length))  # judged before any work
     start = _start(function, magnitude, init, generator, pair, axes)
     signal = inverse(_retrieved(magnitude, start, pair, stages, watch.of_a_run()))
@@ -426,7 +426,7 @@ def _times_bins(array: Any, factors: np.ndarray) -> Any:
 def retrieved_from(start: Any, magnitude: Any, transform: STFT, length: Any, stages: Any) -> Any:
     """The signal that the stages come to from a spectrum `start`, which need not have these magnitudes."""
     pair = _Pair.of("griffin_lim", "S", magnitude, transform, length, None)
-    _check_values_at_hand("griffin_lim", magnitude)
+    check_values_at_hand("griffin_lim", magnitude)
     inverse = pair.inverse(magnitude, read_length("griffin_lim", length))
     return inverse(_retrieved(magnitude, start, pair, stages, None))
 
@@ -524,7 +524,7 @@ def _integrated_items(
     return integrated(magnitude, gradient, tol, seed, workers)
 
 
-def _check_values_at_hand(function: str, magnitude: Any) -> None:
+def check_values_at_hand(function: str, magnitude: Any) -> None:
     """Where that waits for no device: an array on one, or one that is traced, is taken as it is."""
     backend = required_backend(magnitude)
     values = backend.at_hand(magnitude)
