@@ -20,7 +20,7 @@ from ..frames import Frames, bin_multiplicity, padding_index
 from ..jobs import Analysis, Running, Synthesis
 
 # Numbers below the first are multiplied by the second; those below the third are 0 to some libraries.
-_SCALES = {"float32": (2.0**-40, 2.0**86, 2.0**-126), "float64": (2.0**-300, 2.0**722, 2.0**-1022)}
+SCALES = {"float32": (2.0**-40, 2.0**86, 2.0**-126), "float64": (2.0**-300, 2.0**722, 2.0**-1022)}
 
 _MAX_WORK: Any = 1_000_000  # steps of NumPy's exact test: memory that takes more to tell apart counts as shared
 
@@ -210,7 +210,7 @@ class Backend:
         third, of numbers that were scaled first, neither vanish nor overflow.
         """
         xp, size = self.namespace(spectrum), self.namespace(spectrum).abs(spectrum)
-        small, factor, tiny = _SCALES[PRECISION[dtype_name(spectrum)]]
+        small, factor, tiny = SCALES[PRECISION[dtype_name(spectrum)]]
         one, silent = xp.ones_like(size), size < tiny
         scaled = self.product(spectrum, xp.where(size < small, one * factor, one))
         sure = xp.where(silent, xp.ones_like(spectrum), scaled)

@@ -34,19 +34,41 @@ class Path(NamedTuple):
         return ((np.cos(phase) + 1j * np.sin(phase)) * magnitude).astype(before.dtype)
 
 
-def paths(magnitude: np.ndarray, gradient: Gradient) -> list[Path]:
-    """Of magnitudes (..., 3, n_bins) of three frames: the paths into the second one and into the third."""
-    magnitude = magnitude.astype(np.float64)
-    peak = magnitude.max(axis=(-2, -1), keepdims=True)
-    level = np.log(np.maximum(magnitude, np.maximum(_FLOOR * peak, np.finfo(np.float64).tiny)))
-    along_bins, along_frames = gradient.slopes(level)
-    up = 0.5 * (along_frames[..., :-1, :] + along_frames[..., 1:, :])
-    across = np.zeros_like(up)
-    across[..., 1:] = 0.5 * (along_bins[..., 1:, :-1] + along_bins[..., 1:, 1:])
-    height = np.cumsum(across, axis=-1)
-    root = roots(level[..., :-1, :] + level[..., 1:, :], level[..., 1:, :-1] + level[..., 1:, 1:])
-    rise = height + np.take_along_axis(up - height, root, axis=-1)
-    return [Path(root[..., row, :], rise[..., row, :]) for row in range(2)]
+class Steps(NamedTuple):
+    """The steps into the second and the third of three frames.
+
+    level  : (..., 3, n_bins), log magnitudes
+    up     : (..., 2, n_bins), turns from the same bin of the frame before
+    across : (..., 2, n_bins - 1), turns from the bin below
+    """
+
+    level: np.ndarray
+    up: np.ndarray
+    across: np.ndarray
+
+    @classmethod
+    def of(cls, magnitude: np.ndarray, gradient: Gradient) -> Steps:
+        """Of magnitudes (..., 3, n_bins)."""
+        magnitude = magnitude.astype(np.float64)
+        peak = magnitude.max(axis=(-2, -1), keepdims=True)
+        level = np.log(np.maximum(magnitude, np.maximum(_FLOOR * peak, np.finfo(np.float64).tiny)))
+        along_bins, along_frames = gradient.slopes(level)
+        up = 0.5 * (along_frames[..., :-1, :] + along_frames[..., 1:, :])
+        across = 0.5 * (along_bins[..., 1:, :-1] + along_bins[..., 1:, 1:])
+        return cls(level, up, across)
+
+    def straight(self, frame: int) -> Path:
+        """Up at every bin, into frame 1 or 2."""
+        up = self.up[..., frame - 1, :]
+        return Path(np.broadcast_to(np.arange(up.shape[-1]), up.shape), up)
+
+    def best(self, frame: int) -> Path:
+        """Up where it is loudest, then across, into frame 1 or 2."""
+        before, level, up = self.level[..., frame - 1, :], self.level[..., frame, :], self.up[..., frame - 1, :]
+        root = roots(before + level, level[..., :-1] + level[..., 1:])
+        height = np.zeros_like(up)
+        np.cumsum(self.across[..., frame - 1, :], axis=-1, out=height[..., 1:])
+        return Path(root, height + np.take_along_axis(up - height, root, axis=-1))
 
 
 def roots(up: np.ndarray, across: np.ndarray) -> np.ndarray:
@@ -58,29 +80,26 @@ def roots(up: np.ndarray, across: np.ndarray) -> np.ndarray:
     The maximum spanning tree of a row and of the row before it as one node, by Boruvka's algorithm: a tree without a
     root is a run of bins, and takes the best of its steps up and of the two to its neighbours.
     """
-    n_bins = up.shape[-1]
-    weight = up.ravel()
+    n_bins, weight = up.shape[-1], up.ravel()
     size = weight.size
     beside = np.full(size + 1, -np.inf)  # of the step from the bin before; no row leads to the next
     beside[:-1].reshape(up.shape)[..., 1:] = across
-    starts = np.ones(size, bool)  # where a run begins
-    root = np.full(size, -1)
+    before, after = beside[:-1], beside[1:]
+    rises = (weight >= before) & (weight >= after)
+    backward = before >= after
+    starts = rises | ~backward  # where a run begins
+    starts[1:] &= (rises | backward)[:-1]
+    root = np.where(rises, np.arange(size), -1)
     while True:
         first = starts.nonzero()[0]
         found = np.maximum.reduceat(root, first)
         last = np.append(first[1:], size)
-        rootless = found < 0
-        if not rootless.any():
-            bins = np.repeat(found, last - first)
-            return (bins % n_bins).reshape(up.shape)
-        best = np.maximum.reduceat(weight, first)
-        before, after = beside[first], beside[last]
-        rises = rootless & (best >= before) & (best >= after)
-        tops = (weight == np.repeat(np.where(rises, best, np.inf), last - first)).nonzero()[0]
-        run = np.searchsorted(first, tops, "right") - 1
-        top = np.full(first.size, -1)
-        top[run[::-1]] = tops[::-1]  # of equal ones the first: it is written last
-        root[top[rises]] = top[rises]
-        backward = rootless & ~rises & (before >= after)
-        starts[first[backward]] = False
-        starts[last[rootless & ~rises & ~backward]] = False
+        rootless = (found < 0).nonzero()[0]
+        if not rootless.size:
+            return np.repeat(found % n_bins, last - first).reshape(up.shape)
+        for lo, hi in zip(first[rootless].tolist(), last[rootless].tolist(), strict=True):  # a few, of a few bins
+            top = lo + int(weight[lo:hi].argmax())
+            if weight[top] >= max(beside[lo], beside[hi]):
+                root[top] = top
+            else:
+                starts[lo if beside[lo] >= beside[hi] else hi] = False

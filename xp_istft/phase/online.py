@@ -24,7 +24,7 @@ from ..jobs import Analysis, Synthesis
 from ..streaming import ISTFTState, StreamingISTFT, _check_alike, _check_array, _Stream
 from ..transform import STFT, read_length
 from .algorithms import NAMED, Algorithm, Functional
-from .causal import paths
+from .causal import Steps
 from .integration import Gradient
 from .retrieval import MAX_GAIN, check_values_at_hand
 
@@ -117,7 +117,7 @@ class StreamingGriffinLim(_Stream):
     >>> stream = xi.StreamingGriffinLim(t, lookahead=3)
     >>> samples = [stream.push(S[:, m : m + 1]) for m in range(S.shape[-1])] + [stream.flush(length=8000)]
     >>> stream.latency, [len(each) for each in samples[:8]]
-    (768, [0, 0, 0, 0, 1, 128, 128, 128])
+    (767, [0, 0, 0, 0, 1, 128, 128, 128])
     >>> bool(xi.spectral_convergence(S, t.stft(np.concatenate(samples))) < 0.05)
     True
     """
@@ -196,8 +196,9 @@ class StreamingGriffinLim(_Stream):
         state, fixed = self._state, []
         if not state.n_frames:
             self._inverse.reset()
+        xp = namespace(S)
         for frame in range(S.shape[-1]):
-            state, spectrum = self._advanced(state, _in_order(S[..., frame : frame + 1]), 0, backend)
+            state, spectrum = self._advanced(state, _in_order(S[..., frame : frame + 1], xp), 0, backend)
             fixed.append(spectrum)
         samples = self._inverted(fixed, S, backend)
         self._state = state
@@ -280,8 +281,9 @@ class StreamingGriffinLim(_Stream):
             if dtype_name(array) != dtype:
                 raise error(TypeError, function, "state", f"arrays of one precision ({real})", array.dtype)
         self._inverse.state = ISTFTState(given[3], count - n_open)
-        kept = (*map(_in_order, given[:3]), None, count)
-        self._state, self._closed = GriffinLimState(*kept), False
+        magnitudes, spectra, memory = (_in_order(each, namespace(each)) for each in given[:3])
+        self._state = GriffinLimState(magnitudes, spectra, memory, None, count)
+        self._closed = False
 
     def reset(self) -> None:
         """Forget what was pushed: the next push begins a new signal."""
@@ -308,8 +310,8 @@ class StreamingGriffinLim(_Stream):
         xp = namespace(like)
         kind = getattr(xp, SPECTRUM[dtype_name(like)])
         nothing = xp.zeros((*like.shape[:-1], 0), dtype=kind, device=device(like))
-        parts = [self._inverse.push(spectrum) for spectrum in [nothing, *fixed]]
-        return parts[0] if len(parts) == 1 else xp.concat(parts, axis=-1)
+        due = [spectrum for spectrum in fixed if spectrum.shape[-1]] or [nothing]
+        return _joined(xp, [self._inverse.push(spectrum) for spectrum in due])
 
     def _advanced(self, state: Any, frame: Any, since: int, backend: Backend) -> tuple[Any, Any]:
         """The state after one more frame, or `since` hops after the last one, and the spectrum that it fixes."""
@@ -317,20 +319,21 @@ class StreamingGriffinLim(_Stream):
         if frame is not None:
             magnitudes, spectra, memory = self._with(frame, state, backend)
             count += 1
-        xp, do = namespace(magnitudes), Functional(namespace(magnitudes))
+        xp = namespace(magnitudes)
+        do = Functional(xp)
         n_open = memory.shape[-1]
         first_open = magnitudes.shape[-1] - n_open
         ages = range(since + n_open - 1, since - 1, -1)
         first = count - n_open  # the number of the first open frame
         proposal, magnitude = spectra[..., first_open:], magnitudes[..., first_open:]
-        project = self._projection(spectra[..., :first_open], first, ages, backend)
+        project = self._projection(spectra[..., :first_open], magnitude, first, ages, backend)
         for iteration in range(self.n_iter):
             seen = [age * self.n_iter + iteration for age in ages]
             proposal, memory = self._next_stages(proposal, memory, seen, do)
             z, parts = project(proposal), []
             for stage, columns in self._runs(seen):
-                given = (each[..., columns] for each in (z, magnitude, proposal, memory))
-                parts.append(stage.step(*given, do))
+                before = proposal[..., columns], memory[..., columns]
+                parts.append(stage.step(z[..., columns], magnitude[..., columns], *before, do))
             proposal, memory = (_joined(xp, each) for each in zip(*parts, strict=True))
         fixed = proposal[..., :0]
         if n_open and ages[0] == self.lookahead:
@@ -341,12 +344,14 @@ class StreamingGriffinLim(_Stream):
         spectra = xp.concat([spectra[..., :first_open], fixed, proposal], axis=-1)
         most = self._most_fixed + memory.shape[-1]
         kept = magnitudes[..., -most:], spectra[..., -most:], memory
-        return GriffinLimState(*map(_in_order, kept), None, count), _in_order(fixed)
+        magnitudes, spectra, memory = (_in_order(each, xp) for each in kept)
+        return GriffinLimState(magnitudes, spectra, memory, None, count), fixed
 
     def _with(self, frame: Any, state: Any, backend: Backend) -> tuple[Any, Any, Any]:
         """Magnitudes, spectra and memory with one more frame."""
         magnitudes, spectra, memory, _, _ = state
-        xp, do = namespace(frame), Functional(namespace(frame))
+        xp = namespace(frame)
+        do = Functional(xp)
         if magnitudes is None:
             nothing = frame[..., :0]
             empty = backend.as_complex(nothing, nothing)
@@ -372,23 +377,23 @@ class StreamingGriffinLim(_Stream):
         except (TypeError, RuntimeError) as cause:
             need = "values, not a trace, for init='pghi'"
             raise error(ValueError, function, "S", need, type(magnitudes).__name__) from cause
-        sizes, known = np.moveaxis(sizes[..., -3:], -1, -2), np.moveaxis(known[..., -2:], -1, -2)
         # Before the first frame there was one like it, with phases of 0.
-        sizes = np.concatenate([sizes[..., :1, :]] * (3 - sizes.shape[-2]) + [sizes], axis=-2)
-        ones = np.ones_like(known, shape=(*sizes.shape[:-2], 2 - known.shape[-2], sizes.shape[-1]))
-        known = np.concatenate([ones, known], axis=-2)
-        second, third = paths(sizes, self._gradient)
+        sizes = _last(sizes, 3, sizes[..., :1])
+        known = _last(known, 2, np.ones_like(sizes[..., :1]))
+        steps = Steps.of(sizes.swapaxes(-1, -2), self._gradient)
 
         def put(spectrum: np.ndarray) -> Any:
             return xp.asarray(spectrum[..., None], device=device(magnitudes))
 
-        again, before = None, known[..., 1, :]
+        again, before = None, known[..., 1]
         if n_open:
-            alone = put(second.spectrum(sizes[..., 1, :], known[..., 0, :]))
-            kept = spectra[..., -1:] if self.n_iter else xp.zeros_like(alone)
-            again = backend.onto(magnitudes[..., -2:-1], kept + alone)
+            again = put(steps.best(1).spectrum(sizes[..., 1], known[..., 0]))
+            if self.n_iter:
+                again = backend.onto(magnitudes[..., -2:-1], spectra[..., -1:] + again)
             before = backend.to_host(again)[..., 0]
-        return again, put(third.spectrum(sizes[..., 2, :], before))
+        # With more frames to come this is but the first of two starts, for which the straight paths are as good.
+        path = steps.straight(2) if self.lookahead else steps.best(2)
+        return again, put(path.spectrum(sizes[..., 2], before))
 
     def _overlapped(self, frame: Any, spectra: Any, backend: Backend) -> Any:
         """The frame's magnitudes, with the phases of the sum of the frames before it, 0 where there is none."""
@@ -404,31 +409,25 @@ class StreamingGriffinLim(_Stream):
         found = backend.analysis(sums, _jobs(self.transform, dtype_name(frame), 1)[1])
         return xp.where(xp.abs(found) == 0, plain, backend.onto(frame, found))
 
-    def _projection(self, fixed: Any, first: int, ages: range, backend: Backend) -> Any:
+    def _projection(self, fixed: Any, magnitude: Any, first: int, ages: range, backend: Backend) -> Any:
         """P_C of the open frames, of which `first` is the number of the first."""
-        t, n_open = self.transform, len(ages)
-        xp = namespace(fixed)
+        t, xp = self.transform, namespace(fixed)
         n_fixed = min(fixed.shape[-1], -(-t.n_fft // self._hop) - 1)
         weights = tuple(self._weights[age] if age < len(self._weights) else 1.0 for age in ages)
         silent = max(0, t.placement.left - first * self._hop) if t.pad_mode == "constant" else 0
         gain = _gain(t, weights, n_fixed, silent, self.missing == "silent")
-        precision = PRECISION[dtype_name(fixed)]
-        forward = _jobs(t, precision, n_open)[1]
+        inverse, forward = _jobs(t, dtype_name(magnitude), len(ages))
         before = None
         if n_fixed:
             before = self._sums(fixed[..., fixed.shape[-1] - n_fixed :], backend)[..., n_fixed * self._hop :]
-        alike = set(weights) == {1.0}
+            shape = *before.shape[:-1], gain.size - before.shape[-1]
+            before = xp.concat([before, xp.zeros(shape, dtype=before.dtype, device=device(before))], axis=-1)
+        gain = backend.along(gain, magnitude[..., 0])
+        trust = None if set(weights) == {1.0} else backend.along(np.asarray(weights), magnitude)
 
         def project(proposal: Any) -> Any:
-            weighted = proposal
-            if not alike:
-                trust = backend.along(np.asarray(weights), proposal, -1, precision)
-                weighted = backend.product(proposal, trust)
-            sums = self._sums(weighted, backend)
-            if before is not None:
-                size = before.shape[-1]
-                sums = xp.concat([sums[..., :size] + before, sums[..., size:]], axis=-1)
-            return backend.analysis(sums * backend.along(gain, sums), forward)
+            sums = backend.synthesis(proposal if trust is None else backend.product(proposal, trust), inverse)
+            return backend.analysis((sums if before is None else sums + before) * gain, forward)
 
         return project
 
@@ -537,10 +536,16 @@ def _gain(transform: STFT, weights: tuple[float, ...], n_fixed: int, silent: int
     return np.divide(1, total, out=np.zeros(size), where=determined)
 
 
-def _in_order(array: Any) -> Any:
-    """The array, its values in memory in their order: the last bit of a result may depend on that."""
-    xp = namespace(array)
-    return xp.reshape(xp.reshape(array, (-1,)), tuple(array.shape))
+def _in_order(array: Any, xp: Any) -> Any:
+    """The array, frame after frame in memory: the last bit of a result may depend on that."""
+    frames = xp.matrix_transpose(array)
+    return xp.matrix_transpose(xp.reshape(xp.reshape(frames, (-1,)), tuple(frames.shape)))
+
+
+def _last(frames: np.ndarray, count: int, first: np.ndarray) -> np.ndarray:
+    """The last frames, after as many times `first` as there are too few."""
+    missing = count - frames.shape[-1]
+    return frames[..., -count:] if missing <= 0 else np.concatenate([*[first] * missing, frames], axis=-1)
 
 
 def _joined(xp: Any, parts: Any) -> Any:

@@ -12,7 +12,7 @@ from ...arguments import error
 from ...dtypes import COMPLEX_OF, REAL_OF
 from ...jobs import Analysis, Running, Synthesis
 from ...settings import get_fft_engine
-from ..base import Backend
+from ..base import SCALES, Backend
 from . import products, streams
 from .analysis import copied_frames, forward_of, transformed, whole_spectrum
 from .fft import engine_for
@@ -127,6 +127,12 @@ class NumPyBackend(Backend):
         pair = np.empty(np.broadcast_shapes(real.shape, imag.shape), np.result_type(real, imag, np.complex64))
         pair.real, pair.imag = real, imag
         return pair
+
+    def onto(self, magnitude: np.ndarray, spectrum: np.ndarray) -> np.ndarray:
+        size = np.abs(spectrum)
+        if size.min(initial=np.inf) > SCALES[size.dtype.name][0]:  # the same bits, in a third of the time
+            return spectrum * (magnitude / size)
+        return super().onto(magnitude, spectrum)
 
     def owned(self, array: np.ndarray) -> np.ndarray:
         return array if array.base is None else array.copy("K")
