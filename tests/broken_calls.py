@@ -165,7 +165,7 @@ OF = {
     "n_fft": "n_fft", "hop_length": "size", "win_length": "size", "window": "window", "synthesis_window": "window", "center": "flag", "padding": "padding",
     "pad_mode": "choice", "onesided": "flag", "scaling": "choice or None", "frequencies": "frequencies", "solver": "solver", "nola": "choice", "max_gain": "gain",
     "length": "size", "lengths": "lengths", "axis": "axis", "axes": "axes", "out": "out", "workers": "size", "X": "data", "x": "signal", "S": "data", "segments": "segments",
-    "n_iter": "count", "algorithm": "algorithm", "init": "init", "rng": "rng", "tol": "number from 0", "callback": "callback", "progress": "callback", "model": "model", "segment": "size", "overlap": "count", "batch": "size", "normalize": "flag", "transform": "transform",
+    "n_iter": "count", "algorithm": "algorithm", "init": "init", "rng": "rng", "tol": "number from 0", "callback": "callback", "progress": "callback", "model": "model", "segment": "size", "overlap": "count", "batch": "size", "normalize": "flag", "transform": "transform", "lookahead": "count", "missing": "choice",
     "n_frames": "size", "n_samples": "size", "dtype": "precision", "sr": "number above 0", "weights": "weights", "regularization": "regularization",
     "maxiter": "size", "momentum": "number from 0", "beta": "fraction", "rho": "number above 0", "first": "algorithm value", "second": "algorithm value",
     "hz": "hz", "n": "size", "fmin": "number from 0", "fmax": "number above 0", "origin": "integer", "before": "count", "after": "count", "mode": "choice", "real": "data",
@@ -459,6 +459,10 @@ def _doors() -> Iterator[Door]:
             also={"state": (data is _X and "X") or "x"},
         )
     yield _bound(_pushed, "flush", {"first": _with()}, "StreamingISTFT")
+    name = "StreamingGriffinLim"
+    yield door(xi.StreamingGriffinLim, {"alone": _with(transform=T)}, kinds={"init": "choice"})
+    yield _bound(lambda: xi.StreamingGriffinLim(T), "push", {"first": _S()}, name, libraries=STREAMED[:2])
+    yield _bound(_pushed_magnitudes, "flush", {"first": _with()}, name)
     yield _bound(
         lambda: xi.StreamingISTFT(T), "finish", {"first": _with(state=(np.zeros((2, 191)), 33))}, "StreamingISTFT"
     )
@@ -498,6 +502,12 @@ KINDS["other rate"] = kind(other=16000)
 def _pushed() -> Any:
     stream = xi.StreamingISTFT(T)
     stream.push(spectrum())
+    return stream
+
+
+def _pushed_magnitudes() -> Any:
+    stream = xi.StreamingGriffinLim(T, n_iter=0)
+    stream.push(np.abs(spectrum()))
     return stream
 
 

@@ -229,17 +229,24 @@ class StreamingGriffinLim(_Stream):
             The stream is closed.
         """
         self._check_open()
-        length, state, fixed = read_length(type(self).__name__, length), self._state, []
-        if state.magnitudes is None:
-            raise error(ValueError, type(self).__name__, "S", "at least 1 frame", 0)
-        backend, _ = arrays.read(type(self).__name__, "state", state.magnitudes)
+        function, state, fixed = type(self).__name__, self._state, []
+        length = read_length(function, length)
+        if not state.n_frames:
+            raise error(ValueError, function, "S", "at least 1 frame", 0)
+        done = self._samples_of(self._inverse.state.n_frames)
+        if length is not None and length < done:
+            raise error(ValueError, function, "length", f">= {done}, as many samples came out already", length)
+        backend, _ = arrays.read(function, "state", state.magnitudes)
         for since in range(1, self.lookahead + 1):
             state, spectrum = self._advanced(state, None, since, backend)
             fixed.append(spectrum)
         before = self._inverse.state
         try:
             samples = self._inverted(fixed, state.magnitudes, backend)
-            samples = namespace(samples).concat([samples, self._inverse.flush(length)], axis=-1)
+            if length is not None and length < self._samples_of(state.n_frames):
+                samples = samples[..., : length - done]
+            else:
+                samples = namespace(samples).concat([samples, self._inverse.flush(length)], axis=-1)
         finally:
             self._inverse.state = before
         self._closed = True
@@ -305,6 +312,10 @@ class StreamingGriffinLim(_Stream):
         check_values_at_hand(function, S)
         return S, backend
 
+    def _samples_of(self, n_fixed: int) -> int:
+        """Samples that came out once so many frames were fixed."""
+        return max(0, n_fixed * self._hop + self._inverse.first_sample) if n_fixed else 0
+
     def _inverted(self, fixed: list[Any], like: Any, backend: Backend) -> Any:
         """The samples that these spectra of one frame or none make final, each for itself: the bits of any pushes."""
         xp = namespace(like)
@@ -342,8 +353,8 @@ class StreamingGriffinLim(_Stream):
                 fixed = self._stages[-1].estimate(fixed, memory[..., :1], do)
             proposal, memory = proposal[..., 1:], memory[..., 1:]
         spectra = xp.concat([spectra[..., :first_open], fixed, proposal], axis=-1)
-        most = self._most_fixed + memory.shape[-1]
-        kept = magnitudes[..., -most:], spectra[..., -most:], memory
+        old = max(0, spectra.shape[-1] - memory.shape[-1] - self._most_fixed)
+        kept = magnitudes[..., old:], spectra[..., old:], memory
         magnitudes, spectra, memory = (_in_order(each, xp) for each in kept)
         return GriffinLimState(magnitudes, spectra, memory, None, count), fixed
 
