@@ -82,7 +82,8 @@ def main() -> None:
         found = {(n, name): online(magnitudes[name], signals[name].size, n, settings)
                  for n in lookaheads for name in signals}  # fmt: skip
         means.append([kind, *(f"{np.mean([found[n, name] for name in recordings]):.1f}" for n in lookaheads)])
-        each.append([f"{kind}, look-ahead {min(3, lookaheads[-1])}", *(f"{found[min(3, lookaheads[-1]), name]:.1f}" for name in signals)])  # fmt: skip
+        shown = min(3, lookaheads[-1])
+        each.append([f"{kind}, look-ahead {shown}", *(f"{found[shown, name]:.1f}" for name in signals)])
     for kind, settings in OFFLINE.items():
         found_offline = [distance(S, xi.griffin_lim(S, TRANSFORM, length=signals[name].size, **settings))
                          for name, S in magnitudes.items()]  # fmt: skip
