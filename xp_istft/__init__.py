@@ -3,7 +3,9 @@
 import sys
 
 from .arrays import as_complex, from_polar, pad
+from .bands import Mel, magnitude_to_mel, mel_to_magnitude
 from .compat._nnaudio_istft import iSTFT
+from .decibels import from_db, to_db
 from .frames import phase_ramp
 from .frequencies.grids import Frequencies, linear_frequencies, log_frequencies
 from .frequencies.solvers import Adjoint, ConvergenceWarning, Dual, PerFrame, RedundancyWarning, Solution
@@ -47,6 +49,7 @@ __all__ = [
     "FastGLA",
     "Frequencies",
     "Hybrid",
+    "Mel",
     "NOLAError",
     "PerFrame",
     "RedundancyWarning",
@@ -61,6 +64,7 @@ __all__ = [
     "dual_window",
     "fft_engine",
     "frame",
+    "from_db",
     "from_polar",
     "get_fft_engine",
     "get_gpu_engine",
@@ -74,6 +78,8 @@ __all__ = [
     "linear_frequencies",
     "log_frequencies",
     "low_latency_windows",
+    "magnitude_to_mel",
+    "mel_to_magnitude",
     "overlap_add",
     "pad",
     "patch",
@@ -88,6 +94,7 @@ __all__ = [
     "spectral_convergence",
     "stft",
     "tight_window",
+    "to_db",
     "unpatch",
     "workers",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 from .arguments import choice, error, integer, public
 from .backends import Backend, backend_for, namespace, required_backend, stored
 from .backends.base import written
-from .dtypes import PRECISION, REAL, WIDENED, dtype_name
+from .dtypes import HALVES, PRECISION, REAL, WIDENED, dtype_name
 from .frames import MOST, PAD_ALIASES, PAD_MODES
 
 LAST, LAST_TWO = (-1,), (-2, -1)
@@ -93,6 +93,42 @@ def placed_shape(shape: tuple[int, ...], axes: Sequence[int]) -> tuple[int, ...]
     for axis, size in sorted((axis % len(shape), size) for axis, size in zip(axes, shape[-len(axes) :], strict=True)):
         sizes.insert(axis, size)
     return tuple(sizes)
+
+
+def magnitudes(function: str, name: str, array: Any, axes: Any) -> tuple[Any, Any]:
+    """An array (..., n_bins, n_frames) in float32 or float64, and the dtype that the result takes if that is another."""
+    _, array = read(function, name, array)
+    dtype = dtype_name(array)
+    if dtype not in (*REAL, *HALVES):
+        hints = {"c": "pass abs(X)", "i": "scale integers to floats first", "u": "scale integers to floats first"}
+        raise error(TypeError, function, name, "dtype float32 or float64", array.dtype, hints.get(dtype[0], ""))
+    array = rank_two(function, name, array, axes)
+    if dtype not in HALVES:
+        return array, None
+    xp = namespace(array)
+    return xp.astype(array, xp.float32), array.dtype
+
+
+def rank_two(function: str, name: str, array: Any, axes: Any) -> Any:
+    """The array with its axes of bins and frames last."""
+    if len(array.shape) < 2:
+        need = "at least 2 dimensions (..., bins, frames)"
+        raise error(ValueError, function, name, need, f"shape {tuple(array.shape)}")
+    return moved(function, "axes", array, axes, LAST_TWO)
+
+
+def check_magnitudes_at_hand(function: str, name: str, array: Any) -> None:
+    """Where that waits for no device: an array on one, or one that is traced, is taken as it is."""
+    values = required_backend(array).at_hand(array)
+    if values is not None:
+        check_magnitudes(function, name, values)
+
+
+def check_magnitudes(function: str, name: str, values: np.ndarray) -> None:
+    """ValueError unless all are finite and not negative."""
+    for extreme in (values.min(initial=0), values.max(initial=0)):
+        if not 0 <= extreme < np.inf:
+            raise error(ValueError, function, name, "finite magnitudes >= 0", extreme)
 
 
 @public

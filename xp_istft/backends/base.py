@@ -242,6 +242,13 @@ class Backend:
         """What `function` makes of the values (..., n_bins, n_frames) in NumPy, back on the array's device."""
         return self.namespace(array).asarray(function(self.to_host(array)), device=self.device(array))
 
+    def found(self, function: str, array: Any, make: Callable[[np.ndarray], np.ndarray], rows: int) -> Any:
+        """What `make` makes of the values (..., bands, n_frames) in NumPy: (..., rows, n_frames), without derivatives.
+
+        Errors name `function`.
+        """
+        return self.on_host(array, make)
+
     def follows(self, array: Any) -> bool:
         """Whether a window or basis stays an array: followed by automatic differentiation or a compiler, or on a
         device from which its values cannot be had without waiting.

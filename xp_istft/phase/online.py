@@ -17,6 +17,7 @@ import numpy as np
 
 from .. import arrays
 from ..arguments import choice, error, hinted, integer
+from ..arrays import check_magnitudes_at_hand
 from ..backends import Backend, device, namespace
 from ..dtypes import PRECISION, REAL, SPECTRUM, dtype_name
 from ..frames import ENDLESS, Frames
@@ -26,7 +27,7 @@ from ..transform import STFT, read_length
 from .algorithms import NAMED, Algorithm, Functional
 from .causal import Steps
 from .integration import Gradient
-from .retrieval import MAX_GAIN, check_values_at_hand
+from .retrieval import MAX_GAIN
 
 STARTS = ("pghi", "overlap", "zero")
 MISSING = ("ignored", "silent")
@@ -310,7 +311,7 @@ class StreamingGriffinLim(_Stream):
             _check_alike(function, "S", S, self._state.magnitudes)
         if backend.lazy:
             raise error(TypeError, function, "S", "an array that is computed already", type(S).__name__)
-        check_values_at_hand(function, S)
+        check_magnitudes_at_hand(function, "S", S)
         return S, backend
 
     def _samples_of(self, n_fixed: int) -> int:

@@ -11,7 +11,15 @@ import numpy as np
 
 from .. import arrays
 from ..arguments import choice, error, integer, number, public, shown, warn
-from ..arrays import LAST_TWO, moved, placed
+from ..arrays import (
+    LAST_TWO,
+    check_magnitudes,
+    check_magnitudes_at_hand,
+    magnitudes,
+    moved,
+    placed,
+    rank_two,
+)
 from ..backends import device, namespace, required_backend
 from ..dtypes import COMPLEX, HALVES, PRECISION, REAL, SPECTRUM, dtype_name
 from ..frames import bin_multiplicity
@@ -104,7 +112,7 @@ def griffin_lim(
     ((8000,), True)
     """
     function = "griffin_lim"
-    magnitude, narrow = _magnitudes(function, S, axes)
+    magnitude, narrow = magnitudes(function, "S", S, axes)
     transform, magnitude = _even(_transform(function, "S", magnitude, transform), magnitude)
     pair = _Pair.of(function, "S", magnitude, transform, length, workers)
     if not isinstance(algorithm, Algorithm):
@@ -114,7 +122,7 @@ def griffin_lim(
     watch = _Watch(None if tol is None else number(function, "tol", tol, 0), callback)
     if callback is not None and not callable(callback):
         raise error(TypeError, function, "callback", "a function of iteration and convergence", type(callback).__name__)
-    check_values_at_hand(function, magnitude)
+    check_magnitudes_at_hand(function, "S", magnitude)
     inverse = pair.inverse(magnitude, read_length(function, length))  # judged before any work
     start = _start(function, magnitude, init, generator, pair, axes)
     signal = inverse(_retrieved(magnitude, start, pair, stages, watch.of_a_run()))
@@ -170,7 +178,7 @@ def pghi(
     >>> bool(np.allclose(abs(X), S)), bool(xi.inconsistency(X, t) < 0.1)
     (True, True)
     """
-    magnitude, _ = _magnitudes("pghi", S, axes)
+    magnitude, _ = magnitudes("pghi", "S", S, axes)
     given = _transform("pghi", "S", magnitude, transform)
     if given.bins is not None:
         raise error(ValueError, "pghi", "transform", "the bins of the DFT", "other frequencies")
@@ -309,14 +317,14 @@ def spectral_convergence(S: Any, X: Any, *, axes: tuple[int, int] = LAST_TWO) ->
     >>> float(xi.spectral_convergence(np.array([[3.0, 4.0]]), np.array([[3.0j, -4.5]])))
     0.1
     """
-    S, _ = _magnitudes("spectral_convergence", S, axes)
+    S, _ = magnitudes("spectral_convergence", "S", S, axes)
     backend, X = arrays.read("spectral_convergence", "X", X)
     if backend is not required_backend(S):
         library = f"an array of the library of S ({type(S).__name__})"
         raise error(TypeError, "spectral_convergence", "X", library, type(X).__name__)
     if dtype_name(X) not in (*REAL, *COMPLEX, *HALVES):
         raise error(TypeError, "spectral_convergence", "X", "a floating dtype, real or complex", X.dtype)
-    X = _rank_two("spectral_convergence", "X", X, axes)
+    X = rank_two("spectral_convergence", "X", X, axes)
     if tuple(X.shape) != tuple(S.shape):
         raise error(ValueError, "spectral_convergence", "X", f"shape {tuple(S.shape)}", f"{tuple(X.shape)}")
     return convergence(S, X, LAST_TWO)
@@ -426,7 +434,7 @@ def _times_bins(array: Any, factors: np.ndarray) -> Any:
 def retrieved_from(start: Any, magnitude: Any, transform: STFT, length: Any, stages: Any) -> Any:
     """The signal that the stages come to from a spectrum `start`, which need not have these magnitudes."""
     pair = _Pair.of("griffin_lim", "S", magnitude, transform, length, None)
-    check_values_at_hand("griffin_lim", magnitude)
+    check_magnitudes_at_hand("griffin_lim", "S", magnitude)
     inverse = pair.inverse(magnitude, read_length("griffin_lim", length))
     return inverse(_retrieved(magnitude, start, pair, stages, None))
 
@@ -520,22 +528,8 @@ def _integrated_items(
     function: str, gradient: Gradient, tol: float, seed: int, workers: int | None, magnitude: np.ndarray
 ) -> np.ndarray:
     """Spectra of magnitudes (..., n_bins, n_frames), frame after frame in memory."""
-    _check_values(function, magnitude)
+    check_magnitudes(function, "S", magnitude)
     return integrated(magnitude, gradient, tol, seed, workers)
-
-
-def check_values_at_hand(function: str, magnitude: Any) -> None:
-    """Where that waits for no device: an array on one, or one that is traced, is taken as it is."""
-    backend = required_backend(magnitude)
-    values = backend.at_hand(magnitude)
-    if values is not None:
-        _check_values(function, values)
-
-
-def _check_values(function: str, magnitude: np.ndarray) -> None:
-    for extreme in (magnitude.min(initial=0), magnitude.max(initial=0)):
-        if not 0 <= extreme < np.inf:
-            raise error(ValueError, function, "S", "finite magnitudes >= 0", extreme)
 
 
 def read_rng(function: str, rng: Any) -> np.random.Generator | None:
@@ -553,29 +547,8 @@ def read_rng(function: str, rng: Any) -> np.random.Generator | None:
 # ---- arguments
 
 
-def _magnitudes(function: str, S: Any, axes: Any) -> tuple[Any, Any]:
-    """S (..., n_bins, n_frames) in float32 or float64, and the dtype that the result takes if that is another."""
-    _, S = arrays.read(function, "S", S)
-    dtype = dtype_name(S)
-    if dtype not in (*REAL, *HALVES):
-        hints = {"c": "pass abs(X)", "i": "scale integers to floats first", "u": "scale integers to floats first"}
-        raise error(TypeError, function, "S", "dtype float32 or float64", S.dtype, hints.get(dtype[0], ""))
-    S = _rank_two(function, "S", S, axes)
-    if dtype not in HALVES:
-        return S, None
-    xp = namespace(S)
-    return xp.astype(S, xp.float32), S.dtype
-
-
 def _spectrum(function: str, X: Any, axes: Any) -> Any:
     _, X = arrays.read(function, "X", X)
     if dtype_name(X) not in COMPLEX:
         raise error(TypeError, function, "X", "dtype complex64 or complex128", X.dtype)
-    return _rank_two(function, "X", X, axes)
-
-
-def _rank_two(function: str, name: str, array: Any, axes: Any) -> Any:
-    if len(array.shape) < 2:
-        need = "at least 2 dimensions (..., bins, frames)"
-        raise error(ValueError, function, name, need, f"shape {tuple(array.shape)}")
-    return moved(function, "axes", array, axes, LAST_TWO)
+    return rank_two(function, "X", X, axes)

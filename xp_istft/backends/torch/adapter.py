@@ -23,6 +23,21 @@ from .lending import followed, lent, threads, wrapped
 NAMESPACE = ModuleType(array_api_compat.torch.__name__)
 vars(NAMESPACE).update({**vars(array_api_compat.torch), "moveaxis": torch.movedim})
 
+# What a loop that looks at values needs, got and takes.
+_FOLLOWED = "torch.autograd and torch.compile with fullgraph=False take it"
+_ITERATED = (
+    "solver",
+    "xp_istft.Adjoint() or PerFrame() in whole graphs, torch.export and torch.func",
+    "Dual, which iterates until values say so",
+    _FOLLOWED,
+)
+_SOLVED = (
+    "bands",
+    "values, which whole graphs, torch.export and torch.func do not have",
+    "Mel, whose inverse iterates until values say so",
+    _FOLLOWED,
+)
+
 _traced, _STRIDED = torch._C._get_tracing_state, torch.strided
 
 
@@ -80,7 +95,7 @@ class TorchBackend(Backend):
         self, operator: Callable, solver: Callable, loop: Callable, right: Any, parameters: Sequence[Any]
     ) -> Any:
         tensors = [each for each in (right, *parameters) if each is not None]
-        check_values_at_hand("istft", right)
+        check_values_at_hand("istft", right, _ITERATED)
         if not any(each.requires_grad for each in tensors) or not torch.is_grad_enabled():
             return solver(right, loop, *parameters)
         return gradients.Solution.apply(
@@ -130,6 +145,12 @@ class TorchBackend(Backend):
 
     def threads(self, workers: int | None) -> int:
         return threads(workers)
+
+    def found(
+        self, function: str, array: torch.Tensor, make: Callable[[np.ndarray], np.ndarray], rows: int
+    ) -> torch.Tensor:
+        check_values_at_hand(function, array, _SOLVED)
+        return self.on_host(array, make)
 
     def follows(self, array: torch.Tensor) -> bool:
         return followed(array) or not array.is_cpu

@@ -22,9 +22,9 @@ _values: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
 
 def one_step(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Register `function`; a `transform` or `frequencies` among its arguments stand in the graph by their names."""
+    """Register `function`; a `transform`, `frequencies` or `bands` among its arguments stand in the graph by their names."""
     parameters = list(inspect.signature(function).parameters)
-    named = [name for name in ("transform", "frequencies") if name in parameters]
+    named = [name for name in ("transform", "frequencies", "bands") if name in parameters]
     _run_as_it_is(function)
     if not named:
         return torch.compiler.allow_in_graph(function)
@@ -88,7 +88,7 @@ def not_traced(function: str, name: str) -> Exception:
     return error(NotImplementedError, function, name, need, "torch.jit.trace", hint)
 
 
-def check_values_at_hand(function: str, array: torch.Tensor) -> None:
+def check_values_at_hand(function: str, array: torch.Tensor, said: tuple[str, str, str, str]) -> None:
     """NotImplementedError where no loop can look at values: in graphs, and where torch.func differentiates or maps.
 
     With fullgraph=False the compiler leaves the graph for it.
@@ -96,6 +96,4 @@ def check_values_at_hand(function: str, array: torch.Tensor) -> None:
     interpreter = torch._C._functorch.peek_interpreter_stack()
     transformed = interpreter is not None and interpreter.key() is not torch._C._functorch.TransformType.Jvp
     if transformed or isinstance(array, FakeTensor):
-        need = "xp_istft.Adjoint() or PerFrame() in whole graphs, torch.export and torch.func"
-        hint = "torch.autograd and torch.compile with fullgraph=False take it"
-        raise error(NotImplementedError, function, "solver", need, "Dual, which iterates until values say so", hint)
+        raise error(NotImplementedError, function, *said)
