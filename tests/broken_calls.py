@@ -177,7 +177,7 @@ OF = {
     "Zxx": "data", "fs": "number above 0", "nperseg": "size", "noverlap": "integer", "nfft": "n_fft", "detrend": "choice", "return_onesided": "flag", "input_onesided": "flag",
     "boundary": "choice", "padded": "flag", "time_axis": "axis", "freq_axis": "axis",
     "decibels": "number above 0", "reference": "number from 0", "colorbar": "flag", "ax": "data", "ylabel": "choice", "values": "data",
-    "rate": "number above 0", "phases": "choice",
+    "rate": "number above 0", "phases": "choice", "n_mels": "size", "scale": "choice", "bands": "bands", "M": "data",
 }  # fmt: skip
 KINDS["axis from the last"] = kind("-1", "-64", "int64 of -3", "-2**70", zero=0)
 KINDS["algorithm value"] = kind(name="gla", class_itself=xi.GLA, solver=xi.Dual())
@@ -276,6 +276,7 @@ def _of(
 
 T = xi.STFT(**BASE)
 ON_GRID = xi.STFT(**BASE, frequencies=GRID)
+BANDS = xi.Mel(20, 8000)
 _EASY = xi.STFT(**BASE, frequencies=xi.linear_frequencies(160, 0, 4000, 8000), solver=xi.Dual(maxiter=1, tol=1.0))
 _X, _XG = _of("X", spectrum), _of("X", lambda: np.ones((2, 160, 33), complex))
 _TWO = _of("X", spectrum, onesided=False)
@@ -427,8 +428,31 @@ def _doors() -> Iterator[Door]:
         "grid": lambda a: {"S": a(np.ones((2, 160, 33))), "transform": _EASY, "n_iter": 1, "init": "zero"},
         "random": _S(transform=T, n_iter=1, init="random", rng=0),
         "integrated": _S(transform=T, n_iter=0),
+        "bands": lambda a: {"S": a(np.ones((2, 20, 33))), "transform": T, "bands": BANDS, "n_iter": 1, "init": "zero"},
     }
     yield door(xi.griffin_lim, retrieved, libraries=ALL[:-1])
+    yield door(
+        xi.Mel,
+        {"alone": _with(n_mels=20, sr=8000), "between": _with(n_mels=20, sr=8000, fmin=100, fmax=3000, power=1)},
+        "Mel",
+        kinds={"norm": "norm of bands", "scale": "choice", "power": "number above 0", "fmax": "frequency above 0"},
+    )
+    yield _bound(lambda: BANDS, "filterbank", {"DFT": _with(n_fft=256)})
+    mel = _of("M", lambda: np.ones((2, 20, 33)))
+    yield door(xi.magnitude_to_mel, {"DFT": _S(bands=BANDS), "given": _S(bands=BANDS, transform=T)}, libraries=ALL[:-1])
+    yield door(xi.mel_to_magnitude, {"DFT": mel(bands=BANDS, transform=T)}, libraries=ALL[:-1])
+    yield door(
+        xi.to_db,
+        {"one": _S(), "largest": _S(reference="max", floor=None, power=2)},
+        libraries=ALL[:-1],
+        kinds={"S": "signal", "reference": "reference", "floor": "number or None", "power": "number above 0"},
+    )
+    yield door(
+        xi.from_db,
+        {"one": _of("D", lambda: np.ones((2, 20, 33)))()},
+        libraries=ALL[:-1],
+        kinds={"D": "number array", "reference": "reference", "power": "number above 0"},
+    )
     yield door(xi.pghi, {"DFT": _S(transform=T)}, libraries=("numpy", "torch"))
     stretched = {
         "DFT": _X(transform=T, rate=1.25),
@@ -766,6 +790,11 @@ def _torch_doors() -> Iterator[Door]:
 KINDS["signal"] = Kind(KINDS["data"].right | {"two floats", "2 x 2", "array of nothing"}, KINDS["data"].wrong)
 KINDS["segments"] = Kind(KINDS["data"].right | {"2 x 2"}, KINDS["data"].wrong)
 KINDS["random state"] = Kind(frozenset(["RandomState"]), KINDS["rng"].wrong)
+KINDS["bands"] = kind(n_mels=20, pair=(20, 8000), class_itself=xi.Mel, transform=xi.STFT(256))
+KINDS["norm of bands"] = kind("None", "2.5", "64.0", "float64", "inf", upper="SLANEY", zero=0)
+KINDS["frequency above 0"] = kind("2.5", "64.0", "float64", zero=0, beyond=9999)
+KINDS["number or None"] = Kind(KINDS["number"].right | {"None"})
+KINDS["reference"] = kind("2.5", "64.0", "float64", upper="MAX", zero=0, other_shape=np.ones(7), negative=-np.ones((2, 1, 1)))
 KINDS["norm"] = Kind(KINDS["number"].right | {"inf", "-inf"})
 KINDS["device"] = kind(word="nowhere")
 KINDS["generator"] = kind(numpy=np.random.default_rng(0))

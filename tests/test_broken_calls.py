@@ -73,7 +73,7 @@ OWN = {
     },
     **{name: {"check"} for name in ("Dual", "PerFrame", "Adjoint")},
     **{
-        name: {"stages", "memory", "step", "estimate"}
+        name: {"stages", "memory", "step", "estimate", "compared"}
         for name in ("Algorithm", "GLA", "FastGLA", "RAAR", "ADMM", "Hybrid")
     },
 }  # fmt: skip

@@ -96,7 +96,7 @@ def placed_shape(shape: tuple[int, ...], axes: Sequence[int]) -> tuple[int, ...]
 
 
 def magnitudes(function: str, name: str, array: Any, axes: Any) -> tuple[Any, Any]:
-    """An array (..., n_bins, n_frames) in float32 or float64, and the dtype that the result takes if that is another."""
+    """An array (..., n_bins, n_frames) in float32 or float64, and the dtype of the result if that is another."""
     _, array = read(function, name, array)
     dtype = dtype_name(array)
     if dtype not in (*REAL, *HALVES):

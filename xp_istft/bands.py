@@ -32,10 +32,11 @@ from .transform import STFT
 SCALES = ("slaney", "htk")
 _BEND, _BEND_HZ, _HZ_PER_MEL, _LOG_STEP = 15.0, 1000.0, 200 / 3, math.log(6.4) / 27  # Slaney's Auditory Toolbox
 
-_RIDGE = 1e-8  # of least squares, beside bands whose largest is 1
+_RIDGES = (1e-2, 1e-4, 1e-6, 1e-8)  # of least squares, beside bands whose largest is 1
 _DAMPING = 1e-10  # of linear systems, beside a band: one that no bin makes has no curvature
-_FEW, _STEPS = 20, 60  # of Newton's method; recordings took 3 to 5, what no magnitudes have 10 to 20
+_FEW, _STEPS = 40, 60  # of Newton's method; recordings took 3 to 5, the slowest of their frames 30
 _ROUNDING = {"float32": 2.0**-23, "float64": 1e-12}  # of a band
+_HARD_ROUNDING = 1e-13  # of the multipliers of hard frames, which are up to 1 / ridge
 _TINY = 1e-290
 _BLOCK = 256  # frames whose arrays stay in cache: 64 and 1024 took 1.2 times as long
 
@@ -116,7 +117,7 @@ class Mel:
         array([   0.,  250.,  500.,  750., 1000.])
         """
         ends = _mel(np.array([self.fmin, self.fmax]), self.scale)
-        return _hz(np.linspace(*ends, self.n_mels + 2), self.scale)
+        return _hz(np.linspace(ends[0], ends[1], self.n_mels + 2), self.scale)
 
     @hinted
     def filterbank(self, n_fft: int) -> np.ndarray:
@@ -131,9 +132,7 @@ Mel.__init__ = hinted(Mel.__init__)  # type: ignore[method-assign]
 
 
 @public
-def magnitude_to_mel(
-    S: Any, bands: Mel, transform: STFT | None = None, *, axes: tuple[int, int] = LAST_TWO
-) -> Any:
+def magnitude_to_mel(S: Any, bands: Mel, transform: STFT | None = None, *, axes: tuple[int, int] = LAST_TWO) -> Any:
     """Mel bands of magnitudes: A S**power.
 
     Parameters
@@ -174,7 +173,7 @@ def magnitude_to_mel(
     bank = read_bank(function, bands, transform)
     transform.bins_and_frames(function, "S", magnitude)
     check_magnitudes_at_hand(function, "S", magnitude)
-    M = _matmul(bank.matrix, _raised(magnitude, bank.power))
+    M = matmul(bank.matrix, raised(magnitude, bank.power))
     return placed(M if narrow is None else namespace(M).astype(M, narrow), axes)
 
 
@@ -233,7 +232,9 @@ def mel_to_magnitude(M: Any, bands: Mel, transform: STFT, *, axes: tuple[int, in
 def read_bank(function: str, bands: Any, transform: Any) -> Bank:
     """The filterbank of these bands for the bins of a transform."""
     if not isinstance(bands, Mel):
-        raise error(TypeError, function, "bands", "a Mel", shown(bands) if isinstance(bands, type) else type(bands).__name__)
+        raise error(
+            TypeError, function, "bands", "a Mel", shown(bands) if isinstance(bands, type) else type(bands).__name__
+        )
     if not isinstance(transform, STFT):
         raise error(TypeError, function, "transform", "an STFT", type(transform).__name__)
     if not transform.onesided:
@@ -251,7 +252,10 @@ def bank_of(bands: Mel, n_fft: int, grid: Frequencies | None) -> Bank:
     """The filterbank for the bins of the DFT, or of a grid."""
     hz = np.arange(n_fft // 2 + 1) * bands.sr / n_fft if grid is None else grid.hz
     points = bands.points()
-    rise, fall = (hz - points[:-2, None]) / np.diff(points)[:-1, None], (points[2:, None] - hz) / np.diff(points)[1:, None]
+    rise, fall = (
+        (hz - points[:-2, None]) / np.diff(points)[:-1, None],
+        (points[2:, None] - hz) / np.diff(points)[1:, None],
+    )
     matrix = np.maximum(0, np.minimum(rise, fall))
     if bands.norm == "slaney":
         matrix *= (2 / (points[2:] - points[:-2]))[:, None]
@@ -287,15 +291,26 @@ class Bank:
             raise error(ValueError, function, name, need, f"shape {tuple(M.shape)}")
 
     def parts(self, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of each bin the weights in the band that rises there and in the one that falls."""
+        """Of each bin the elements of the band that rises there and of the one that falls."""
         beside = np.pad(matrix, ((1, 1), (0, 0)))
-        return tuple(np.take_along_axis(beside, self.segment[None] + side, axis=0)[0] for side in (1, 0))  # type: ignore[return-value]
+        rise, fall = (np.take_along_axis(beside, self.segment[None] + side, axis=0)[0] for side in (1, 0))
+        return rise, fall
 
     @cached_property
     def means(self) -> np.ndarray:
         """(n_bins, n_mels): what makes of a number for each band the mean that a bin takes of its two."""
         total = self.matrix.sum(axis=0)
         return (self.matrix / np.where(total > 0, total, 1)).T
+
+    @cached_property
+    def sides(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of each bin the weights in the band that rises there and in the one that falls."""
+        return self.parts(self.matrix)
+
+    @cached_property
+    def shares(self) -> tuple[np.ndarray, np.ndarray]:
+        """The same, with a sum of 1 in each bin that a band reaches."""
+        return self.parts(self.means.T)
 
     @cached_property
     def starts(self) -> np.ndarray:
@@ -311,7 +326,7 @@ class Bank:
 
     @cached_property
     def levels(self) -> tuple[np.ndarray, np.ndarray]:
-        """(n_bins, n_mels) each: what makes of M the level of the band that falls at a bin, and of the one that rises."""
+        """(n_bins, n_mels) each: what makes of M the levels of the bands that fall at the bins, and that rise."""
         made = np.zeros((2, self.n_bins, self.n_mels))
         for side, level in enumerate(made):
             band = np.clip(self.segment + side - 1, 0, self.n_mels - 1)
@@ -343,18 +358,18 @@ def nearest_magnitudes(function: str, M: Any, bank: Bank) -> Any:
     """`mel_to_magnitude` of what was read."""
     backend = required_backend(M)
     if backend.follows(M):
-        return _raised(_followed(function, M, bank), 1 / bank.power)
+        return raised(_followed(function, M, bank), 1 / bank.power)
 
     def solved(M: Any) -> Any:
-        return required_backend(M).on_host(M, lambda values: _raised(_solved(function, values, bank).v, 1 / bank.power))
+        return required_backend(M).on_host(M, lambda values: raised(_solved(function, values, bank).v, 1 / bank.power))
 
     return backend.by_signal(solved, M, 2, (bank.n_bins, M.shape[-1]), dtype_name(M))
 
 
 def _followed(function: str, M: Any, bank: Bank) -> Any:
-    """v with its derivatives: those of weight c, where c = max(A^T l, 0), and of l through the linear system.
+    """The v with its derivatives: those of weight c, where c = max(A^T l, 0), and of l through the linear system.
 
-        A D A^T dl = dM - A (c dweight),   D = diag(weight) of the bins above 0
+    A D A^T dl = dM - A (c dweight),   D = diag(weight) of the bins above 0
     """
 
     def constants(values: np.ndarray) -> np.ndarray:
@@ -372,19 +387,19 @@ def _followed(function: str, M: Any, bank: Bank) -> Any:
     unit, size = bank.unit
     active = xp.where(v > 0, weight, xp.zeros_like(weight))
     peak = xp.max(here / backend.along(size, M, -2), axis=-2, keepdims=True)
-    ridge = hard * backend.along(bank.dual.ridge, M, -2) * max(1, float(np.finfo(kind).eps) / _RIDGE)
-    diagonal = _matmul(unit**2, active) + peak * (ridge + float(np.finfo(kind).tiny) ** 0.5)
+    ridge = hard * backend.along(bank.dual.ridge, M, -2) * max(_RIDGES[-1], float(np.finfo(kind).eps))
+    diagonal = matmul(unit**2, active) + peak * (ridge + float(np.finfo(kind).tiny) ** 0.5)
     diagonal = xp.where(diagonal > 0, diagonal, xp.ones_like(diagonal))
-    beside = _matmul(np.append(unit[1:] * unit[:-1], 0 * unit[:1], axis=0), active)
-    right = (M - here) / backend.along(size, M, -2) - _matmul(unit, change)
-    return v + change + active * _matmul(unit.T, _tridiagonal(diagonal, beside, right))
+    beside = matmul(np.append(unit[1:] * unit[:-1], 0 * unit[:1], axis=0), active)
+    right = (M - here) / backend.along(size, M, -2) - matmul(unit, change)
+    return v + change + active * matmul(unit.T, _tridiagonal(diagonal, beside, right))
 
 
 def _weight(M: Any, hard: Any, bank: Bank) -> Any:
     """The weights of bins in the norm that is least."""
     xp = namespace(M)
-    low, high = (_matmul(each, M) for each in bank.levels)
-    return xp.where(hard > 0, (low + high) / 2, _raised(low, 0.5) * _raised(high, 0.5))
+    low, high = (matmul(each, M) for each in bank.levels)
+    return xp.where(hard > 0, (low + high) / 2, raised(low, 0.5) * raised(high, 0.5))
 
 
 def _tridiagonal(diagonal: Any, beside: Any, right: Any) -> Any:
@@ -396,7 +411,7 @@ def _tridiagonal(diagonal: Any, beside: Any, right: Any) -> Any:
 
     def shifted(array: Any, step: int, fill: Any) -> Any:
         """Element i + step at i, and `fill` from beyond the ends."""
-        beyond = xp.full_like(array[..., : abs(step), :], fill)
+        beyond = fill * xp.ones_like(array[..., : abs(step), :])
         if step > 0:
             return xp.concat([array[..., step:, :], beyond], axis=-2)
         return xp.concat([beyond, array[..., :step, :]], axis=-2)
@@ -411,15 +426,15 @@ def _tridiagonal(diagonal: Any, beside: Any, right: Any) -> Any:
     return right / diagonal
 
 
-def _matmul(matrix: np.ndarray, array: Any) -> Any:
-    """matrix @ array, in the array's library and dtype."""
+def matmul(matrix: np.ndarray, array: Any) -> Any:
+    """The product matrix @ array, in the array's library and dtype."""
     xp = namespace(array)
     matrix = xp.asarray(matrix.astype(dtype_name(array)), device=device(array))
     return xp.matmul(matrix, array)
 
 
-def _raised(array: Any, exponent: float) -> Any:
-    """array ** exponent of what is not negative; at 0 the derivative is 0."""
+def raised(array: Any, exponent: float) -> Any:
+    """The power of what is not negative; at 0 the derivative is 0."""
     if exponent == 1:
         return array
     if exponent == 2:
@@ -473,7 +488,7 @@ class _Dual:
         self.places = self.segment + share  # increasing; the sign of A^T l depends on the share alone
         reach = unit @ unit.sum(axis=0)  # M of magnitudes of 1
         self.reach = np.where(reach > 0, reach, 1)
-        self.ridge = _RIDGE * (self.size.max() / self.size) ** 2
+        self.ridge = (self.size.max() / self.size) ** 2
 
     def solved(self, M: np.ndarray) -> _Solution:
         """Of M (n_mels, frames)."""
@@ -485,27 +500,34 @@ class _Dual:
         low, high = level[:, :-1], level[:, 1:]
         weight = np.sqrt(low * high)
         hard = np.zeros(M.shape[0])
-        multiplier, off = self._newton(_Frames(M, weight, np.zeros_like(M)), rounding, _FEW)
+        multiplier, off = self._newton(_Frames(M, weight, np.zeros_like(M)), np.ones_like(M), rounding, _FEW)
         if off.size:
             weight[off], hard[off] = (low[off] + high[off]) / 2, 1
-            frames = _Frames(M[off], weight[off], np.broadcast_to(self.ridge, (off.size, self.ridge.size)))
-            multiplier[off] = self._newton(frames, rounding, _STEPS)[0]
+            found = np.ones((off.size, M.shape[1]))
+            for ridge in _RIDGES:  # each from the solution before: 4 times as few steps as with the last alone
+                ridges = np.broadcast_to(ridge * self.ridge, found.shape)
+                found = self._newton(_Frames(M[off], weight[off], ridges), found, rounding, _STEPS)[0]
+            multiplier[off] = found
         beside, weight = _between_zeros(multiplier).T, (weight * peak).T[self.segment]
         v = beside[self.segment + 1] * self.rise[:, None]
         v += beside[self.segment] * self.fall[:, None]
         v *= weight
         return _Solution(np.maximum(v, 0, out=v), weight, hard)
 
-    def _newton(self, frames: _Frames, rounding: float, steps: int) -> tuple[np.ndarray, np.ndarray]:
-        """l, from 1 on, and which frames have not converged.
+    def _newton(
+        self, frames: _Frames, start: np.ndarray, rounding: float, steps: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """l, from `start` on, and which frames have not converged.
 
         A step that leads up is tried again with more of the curvature that bins which are 0 would add: with twice all
         of it no step leads up.
         """
-        multiplier, left = np.ones_like(frames.M), np.arange(len(frames.M))
+        multiplier, left = start.copy(), np.arange(len(start))
         here, more = self._at(multiplier, frames), np.zeros((len(multiplier), 1))
         for step in range(steps + 1):
-            limit = rounding * (frames.M + frames.ridge * np.abs(multiplier[left]))
+            size = np.abs(multiplier[left])
+            limit = rounding * (frames.M + frames.ridge * size)
+            limit += _HARD_ROUNDING * (frames.ridge > 0) * size.max(axis=1, keepdims=True)
             going = (np.abs(here[1]) > np.maximum(limit, _TINY)).any(axis=1)
             if not going.all():
                 left, more = left[going], more[going]

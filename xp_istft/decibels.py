@@ -146,4 +146,4 @@ def _read(function: str, name: str, array: Any, reference: Any) -> tuple[Any, An
 def _at_least(xp: Any, array: Any, least: float) -> Any:
     """max(array, least), whose derivative is 0 where the array is less; NaN stays."""
     below = array < least
-    return xp.where(below, xp.full_like(array, least), array)
+    return xp.where(below, least * xp.ones_like(array), array)

@@ -27,6 +27,7 @@ from .arrays import LAST_TWO
 from .backends.torch import BACKEND
 from .backends.torch.graphs import check_not_traced, one_step
 from .backends.torch.lending import followed
+from .bands import Mel, read_bank
 from .frequencies.grids import Frequencies
 from .phase.algorithms import NAMED, Algorithm
 from .phase.retrieval import STARTS, griffin_lim
@@ -555,6 +556,8 @@ class GriffinLim(_Module):
         As in `xp_istft.griffin_lim`.
     init : "random", "pghi" or "zero"
         Phases at the start, where `forward` is given none. Gradients are not followed through those of "pghi".
+    bands : xp_istft.Mel, optional
+        `forward` takes mel bands (..., n_mels, n_frames) of the magnitudes, as `xp_istft.griffin_lim` does.
     device : torch.device or str, optional
         Where the module's buffer lies; what is computed lies where the magnitudes do.
 
@@ -577,9 +580,13 @@ class GriffinLim(_Module):
         n_iter: int = 32,
         algorithm: str | Algorithm = "fgla",
         init: str = "random",
+        bands: Mel | None = None,
         device: Any = None,
     ) -> None:
         super().__init__(transform)
+        self.bands = bands
+        if bands is not None:
+            read_bank(self.function, bands, transform)
         self.n_iter = integer(self.function, "n_iter", n_iter, 0)
         self.algorithm = algorithm
         if not isinstance(algorithm, Algorithm):
@@ -600,7 +607,7 @@ class GriffinLim(_Module):
         Parameters
         ----------
         S : real (..., n_bins, n_frames)
-            Magnitudes, not negative.
+            Magnitudes, not negative; with `bands` those, (..., n_mels, n_frames).
         length : int, optional
             Samples of the result; default those that belong to the frames.
         phase : real (..., n_bins, n_frames), optional
@@ -617,21 +624,24 @@ class GriffinLim(_Module):
         needs_tensor(self.function, "S", S)
         if not S.is_floating_point():
             raise error(TypeError, self.function, "S", "a real floating torch tensor", S.dtype)
+        shape = S.shape if self.bands is None else (*S.shape[:-2], self.transform.n_bins, *S.shape[-1:])
         if phase is not None:
             needs_tensor(self.function, "phase", phase)
             if not phase.is_floating_point():
                 raise error(TypeError, self.function, "phase", "a real floating torch tensor", phase.dtype)
-            if phase.shape != S.shape:
-                raise error(ValueError, self.function, "phase", f"shape {tuple(S.shape)}", f"{tuple(phase.shape)}")
+            if phase.shape != shape:
+                raise error(ValueError, self.function, "phase", f"shape {tuple(shape)}", f"{tuple(phase.shape)}")
         if not (generator is None or isinstance(generator, torch.Generator)):
             got = type(generator).__name__
             raise error(TypeError, self.function, "generator", "a torch.Generator", got)
         kind = torch.float32 if S.dtype in _HALVES else S.dtype
         start: Any = self.init if phase is None else phase.to(kind)
         if phase is None and self.init == "random":
-            start = 2 * torch.pi * torch.rand(S.shape, dtype=kind, device=S.device, generator=generator)
+            start = 2 * torch.pi * torch.rand(shape, dtype=kind, device=S.device, generator=generator)
         length = read_length(self.function, length)
-        return _retrieval(S, self.transform, length, self.n_iter, self.algorithm, start, *self._trained())
+        return _retrieval(
+            S, self.transform, length, self.n_iter, self.algorithm, start, self.bands, *self._trained()
+        )
 
 
 # ---- steps of a graph
@@ -656,10 +666,11 @@ def _retrieval(
     n_iter: int,
     algorithm: str | Algorithm,
     init: Any,
+    bands: Mel | None,
     *trained: Tensor | None,
 ) -> Tensor:
     transform = _with(transform, *trained)
-    return griffin_lim(S, transform, length=length, n_iter=n_iter, algorithm=algorithm, init=init)
+    return griffin_lim(S, transform, length=length, n_iter=n_iter, algorithm=algorithm, init=init, bands=bands)
 
 
 for _function in (_forward, _inverse, _retrieval):

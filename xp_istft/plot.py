@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from . import arrays
 from .arguments import boolean, error, hinted, integer, number, positive, shown
 from .backends import backend_for
+from .decibels import to_db
 from .dtypes import COMPLEX, HALVES, REAL, dtype_name
 from .frames import Frames
 from .transform import STFT, read_length
@@ -93,7 +94,7 @@ def plot_spectrogram(
     times -= (times[1] - times[0]) / 2
     magnitude, times = _columns(magnitude, times)
     largest = magnitude.max() if reference is None else number("plot_spectrogram", "reference", reference, 0)
-    level = 20 * np.log10(np.maximum(magnitude, np.finfo(np.float32).tiny) / (largest or 1))
+    level = to_db(magnitude, reference=float(largest) or 1.0, floor=None)
     top = level.max()
 
     ax = _axes("plot_spectrogram", ax)

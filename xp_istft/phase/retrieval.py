@@ -21,11 +21,12 @@ from ..arrays import (
     rank_two,
 )
 from ..backends import device, namespace, required_backend
+from ..bands import Mel, nearest_magnitudes, read_bank
 from ..dtypes import COMPLEX, HALVES, PRECISION, REAL, SPECTRUM, dtype_name
 from ..frames import bin_multiplicity
 from ..transform import STFT, forward, inverse, read_length
 from ..windows import CoverageWarning
-from .algorithms import NAMED, Algorithm, Functional, convergence, iterate, norm, quotient
+from .algorithms import NAMED, Algorithm, Functional, InBands, convergence, iterate, norm, quotient
 from .integration import Gradient, integrated
 
 STARTS = ("pghi", "random", "zero")
@@ -45,6 +46,7 @@ def griffin_lim(
     rng: Any = None,
     tol: float | None = None,
     callback: Callable[[int, float], Any] | None = None,
+    bands: Mel | None = None,
     axes: tuple[int, int] = LAST_TWO,
     workers: int | None = None,
 ) -> Any:
@@ -85,8 +87,12 @@ def griffin_lim(
         Called with (iteration, convergence) after each iteration, counted from 1: the spectral convergence
         norm(abs(P_C c) - S) / norm(S) over the whole of S (of scaling="amplitude" of the same magnitudes in
         scaling="spectrum"), as a float. This and `tol` wait for the device in each iteration.
+    bands : Mel, optional
+        S is mel bands (..., n_mels, n_frames) of the magnitudes, and `transform` must be given, in another scaling than
+        "amplitude". The iterations begin with the phases for `mel_to_magnitude(S)` and ask for these bands, not for
+        those magnitudes: the bands come about twice as near (benchmarks/bands.py). The convergence is that of the bands.
     axes : (int, int)
-        The axes of S that hold bins and frames.
+        The axes of S that hold bins (or bands) and frames.
     workers : int, optional
         Threads, on the CPU, as in `istft`.
 
@@ -113,19 +119,31 @@ def griffin_lim(
     """
     function = "griffin_lim"
     magnitude, narrow = magnitudes(function, "S", S, axes)
-    transform, magnitude = _even(_transform(function, "S", magnitude, transform), magnitude)
-    pair = _Pair.of(function, "S", magnitude, transform, length, workers)
+    bank = None if bands is None else read_bank(function, bands, transform)
+    if bank is None:
+        transform, magnitude = _even(_transform(function, "S", magnitude, transform), magnitude)
+        pair = _Pair.of(function, "S", magnitude, transform, length, workers)
+    else:
+        bank.check(function, "S", magnitude)
+        if transform.amplitudes:
+            raise error(ValueError, function, "transform", "another scaling with bands=", repr(transform.scaling))
+        laid = np.broadcast_to(np.float32(0), (bank.n_bins, magnitude.shape[-1]))
+        pair = _Pair.of(function, "S", laid, transform, length, workers)
     if not isinstance(algorithm, Algorithm):
         algorithm = NAMED[choice(function, "algorithm", algorithm, tuple(NAMED))]
-    stages = algorithm.stages(integer(function, "n_iter", n_iter, 0))
+    if isinstance(init, str):
+        choice(function, "init", init, STARTS)
+    n_iter = integer(function, "n_iter", n_iter, 0)
     generator = read_rng(function, rng)
     watch = _Watch(None if tol is None else number(function, "tol", tol, 0), callback)
     if callback is not None and not callable(callback):
         raise error(TypeError, function, "callback", "a function of iteration and convergence", type(callback).__name__)
     check_magnitudes_at_hand(function, "S", magnitude)
     inverse = pair.inverse(magnitude, read_length(function, length))  # judged before any work
+    if bank is not None:
+        magnitude, algorithm = nearest_magnitudes(function, magnitude, bank), InBands(algorithm, bank)
     start = _start(function, magnitude, init, generator, pair, axes)
-    signal = inverse(_retrieved(magnitude, start, pair, stages, watch.of_a_run()))
+    signal = inverse(_retrieved(magnitude, start, pair, algorithm.stages(n_iter), watch.of_a_run()))
     return signal if narrow is None or not pair.transform.onesided else namespace(signal).astype(signal, narrow)
 
 
@@ -456,7 +474,6 @@ def _start(function: str, magnitude: Any, init: Any, generator: Any, pair: _Pair
     xp = namespace(magnitude)
     if not isinstance(init, str):
         return _start_of_array(function, magnitude, init, pair, axes)
-    choice(function, "init", init, STARTS)
     if init == "pghi" and pair.transform.bins is None:
         return _integrated(function, magnitude, pair.transform, 1e-4, generator, pair.workers)
     if init == "zero":

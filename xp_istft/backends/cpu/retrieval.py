@@ -49,7 +49,6 @@ def retrieve(
     work = items * frames.n_frames * seconds(frames.n_fft) * _WORK
     threads = threads_for(work, workers)
     held = max(1, tuning().block_bytes // (_BUFFERS * frames.n_fft * signal.itemsize))
-    norm = float(np.linalg.norm(target))
     away = np.zeros(target.shape[:2])
 
     for algorithm, n_iter in stages:
@@ -58,6 +57,7 @@ def retrieve(
         memory = algorithm.memory(proposal, IN_PLACE)
         if memory is not None and np.may_share_memory(memory, proposal):
             memory = memory.copy()
+        norm = 0.0 if watch is None else float(np.linalg.norm(algorithm.compared(target, IN_PLACE)))
         take = _taking(algorithm, transforms.transform, target, proposal, memory, None if watch is None else away)
         for _ in range(n_iter):
             spectrum = proposal.transpose(0, 2, 1)
@@ -84,7 +84,7 @@ def _taking(
         z = scratch("spectra", (*segments.shape[:2], magnitude.shape[2]), proposal.dtype)
         transform(segments, z)
         if away is not None:
-            away[here] = distances(z, magnitude[here])
+            away[here] = distances(algorithm, z, magnitude[here])
         c, q = proposal[here], None if memory is None else memory[here]
         next_c, next_q = algorithm.step(z, magnitude[here], c, q, IN_PLACE)
         if next_q is not q:  # algorithms may make new arrays, or exchange those that they were given
@@ -149,16 +149,41 @@ class InPlace:
         np.multiply(spectrum, sizes, out)
         return out
 
+    def summed(self, bank: Any, power: np.ndarray) -> np.ndarray:
+        """The bands (..., n_mels) of (..., n_bins): sums over segments, whose bits no other frame decides."""
+        rise, fall = (each.astype(power.dtype) for each in bank.sides)
+        starts = bank.starts[:-1]
+        some = starts < bank.starts[1:]  # of the others `reduceat` makes the bin where they begin
+        made = np.zeros((*power.shape[:-1], len(starts) + 1), power.dtype)
+        made[..., :-1][..., some] = np.add.reduceat(power * rise, starts[some], axis=-1)
+        bands = made[..., :-2].copy()
+        made[..., :-1][..., some] = np.add.reduceat(power * fall, starts[some], axis=-1)
+        bands += made[..., 1:-1]
+        return bands
+
+    def meant(self, bank: Any, bands: np.ndarray) -> np.ndarray:
+        """The means that bins take of their bands."""
+        rise, fall = (each.astype(bands.dtype) for each in bank.shares)
+        beside = np.zeros((*bands.shape[:-1], bands.shape[-1] + 2), bands.dtype)
+        beside[..., 1:-1] = bands
+        means = np.take(beside, bank.segment + 1, axis=-1)
+        means *= rise
+        falling = np.take(beside, bank.segment, axis=-1)
+        falling *= fall
+        means += falling
+        return means
+
 
 IN_PLACE = InPlace()
 
 
-def distances(z: np.ndarray, magnitude: np.ndarray) -> np.ndarray:
-    """Of each frame, the sum over its bins of (abs(z) - magnitude)**2."""
+def distances(algorithm: Any, z: np.ndarray, magnitude: np.ndarray) -> np.ndarray:
+    """Of each frame, the sum of the squares of what is compared, of abs(z) less that of the magnitude."""
     sizes = scratch("sizes", z.shape, magnitude.dtype)
     np.abs(z, sizes)
-    np.subtract(sizes, magnitude, sizes)
-    return np.einsum("bmk,bmk->bm", sizes, sizes)
+    away, due = (algorithm.compared(each, IN_PLACE) for each in (sizes, magnitude))
+    np.subtract(away, due, away)
+    return np.einsum("bmk,bmk->bm", away, away)
 
 
 def _real(spectrum: np.ndarray) -> np.ndarray:

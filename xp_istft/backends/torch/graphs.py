@@ -22,7 +22,7 @@ _values: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
 
 def one_step(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Register `function`; a `transform`, `frequencies` or `bands` among its arguments stand in the graph by their names."""
+    """Register `function`; `transform`, `frequencies` and `bands` stand in the graph by their names."""
     parameters = list(inspect.signature(function).parameters)
     named = [name for name in ("transform", "frequencies", "bands") if name in parameters]
     _run_as_it_is(function)
