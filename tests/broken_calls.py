@@ -794,7 +794,9 @@ KINDS["bands"] = kind(n_mels=20, pair=(20, 8000), class_itself=xi.Mel, transform
 KINDS["norm of bands"] = kind("None", "2.5", "64.0", "float64", "inf", upper="SLANEY", zero=0)
 KINDS["frequency above 0"] = kind("2.5", "64.0", "float64", zero=0, beyond=9999)
 KINDS["number or None"] = Kind(KINDS["number"].right | {"None"})
-KINDS["reference"] = kind("2.5", "64.0", "float64", upper="MAX", zero=0, other_shape=np.ones(7), negative=-np.ones((2, 1, 1)))
+KINDS["reference"] = kind(
+    "2.5", "64.0", "float64", upper="MAX", zero=0, other_shape=np.ones(7), negative=-np.ones((2, 1, 1))
+)
 KINDS["norm"] = Kind(KINDS["number"].right | {"inf", "-inf"})
 KINDS["device"] = kind(word="nowhere")
 KINDS["generator"] = kind(numpy=np.random.default_rng(0))

@@ -6,6 +6,7 @@ import scipy.optimize
 
 import xp_istft as xi
 from xp_istft.bands import _tridiagonal
+from xp_istft.cli.speech import sentence
 
 SR = 8000
 T = xi.STFT(256, 64)
@@ -37,7 +38,7 @@ def test_filterbanks_are_librosas(options, sr, n_fft):
     kept = {"fmin": ours.fmin, "fmax": ours.fmax, "htk": ours.scale == "htk", "norm": options.get("norm", "slaney")}
     with np.errstate(all="ignore"), pytest.warns(UserWarning, match="Empty") if _empty(ours, n_fft) else _quiet():
         theirs = librosa.filters.mel(sr=sr, n_fft=n_fft, n_mels=ours.n_mels, dtype=np.float64, **kept)
-    np.testing.assert_allclose(ours.filterbank(n_fft), theirs, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(ours.filterbank(n_fft), theirs, rtol=1e-11, atol=1e-14)
 
 
 def _empty(bands, n_fft):
@@ -126,7 +127,7 @@ def test_what_no_magnitudes_have_is_met_as_scipys_least_squares_meet_it(rng):
         power = xi.mel_to_magnitude(M, bands, T) ** bands.power
         for found, wanted in zip(power.T, M.T, strict=True):
             _, due = scipy.optimize.nnls(A, wanted)
-            assert np.linalg.norm(A @ found - wanted) <= due * (1 + 1e-6)
+            assert np.sum((A @ found - wanted) ** 2) <= due**2 * (1 + 1e-6) + 1e-8 * np.sum(wanted**2)
 
 
 def test_magnitudes_are_those_of_the_least_weighted_norm(rng):
@@ -149,18 +150,18 @@ def test_magnitudes_are_those_of_the_least_weighted_norm(rng):
     assert not found[~reached].any()
 
 
-@pytest.mark.parametrize("options", [{}, {"power": 1}, {"scale": "htk", "norm": None}])
-def test_magnitudes_are_nearer_than_those_of_the_peers(options):
+@pytest.mark.parametrize("options", [{}, {"scale": "htk", "norm": None, "power": 1}])
+def test_magnitudes_of_speech_are_nearer_than_those_of_the_peers(options):
     """torchaudio's InverseMelScale, which is one line, and librosa's, by its own function."""
     librosa = pytest.importorskip("librosa")
-    bands = xi.Mel(40, SR, **options)
-    S = np.abs(T.stft(sound(3000)))
-    M, A = xi.magnitude_to_mel(S, bands), bands.filterbank(256)
-    ours = relative(xi.mel_to_magnitude(M, bands, T), S)
-    torchaudio = np.maximum(np.linalg.lstsq(A, M, rcond=None)[0], 0) ** (1 / bands.power)
-    assert ours < 0.95 * relative(torchaudio, S)
-    theirs = librosa.util.nnls(A, M) ** (1 / bands.power)
-    assert ours < relative(theirs, S)
+    bands, t = xi.Mel(80, 22050, **options), xi.STFT(1024)
+    S = np.abs(t.stft(sentence()[8000:14000]))
+    M, A = xi.magnitude_to_mel(S, bands), bands.filterbank(1024)
+    ours = xi.mel_to_magnitude(M, bands, t)
+    torchaudios = np.maximum(np.linalg.lstsq(A, M, rcond=None)[0], 0) ** (1 / bands.power)
+    librosas = librosa.util.nnls(A, M) ** (1 / bands.power)
+    assert relative(ours, S) < 0.9 * min(relative(torchaudios, S), relative(librosas, S))
+    assert relative(A @ ours**bands.power, M) <= relative(A @ librosas**bands.power, M)
 
 
 def test_precision_axes_and_batches():

@@ -514,9 +514,7 @@ class _Dual:
         v *= weight
         return _Solution(np.maximum(v, 0, out=v), weight, hard)
 
-    def _newton(
-        self, frames: _Frames, start: np.ndarray, rounding: float, steps: int
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _newton(self, frames: _Frames, start: np.ndarray, rounding: float, steps: int) -> tuple[np.ndarray, np.ndarray]:
         """l, from `start` on, and which frames have not converged.
 
         A step that leads up is tried again with more of the curvature that bins which are 0 would add: with twice all

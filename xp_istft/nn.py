@@ -639,9 +639,7 @@ class GriffinLim(_Module):
         if phase is None and self.init == "random":
             start = 2 * torch.pi * torch.rand(shape, dtype=kind, device=S.device, generator=generator)
         length = read_length(self.function, length)
-        return _retrieval(
-            S, self.transform, length, self.n_iter, self.algorithm, start, self.bands, *self._trained()
-        )
+        return _retrieval(S, self.transform, length, self.n_iter, self.algorithm, start, self.bands, *self._trained())
 
 
 # ---- steps of a graph
