@@ -445,7 +445,7 @@ def _doors() -> Iterator[Door]:
         xi.to_db,
         {"one": _S(), "largest": _S(reference="max", floor=None, power=2)},
         libraries=ALL[:-1],
-        kinds={"S": "signal", "reference": "reference", "floor": "number or None", "power": "number above 0"},
+        kinds={"S": "number array", "reference": "reference", "floor": "number or None", "power": "number above 0"},
     )
     yield door(
         xi.from_db,

@@ -93,8 +93,8 @@ def plot_spectrogram(
     times = transform.frame_times(n_frames + 1, sr)
     times -= (times[1] - times[0]) / 2
     magnitude, times = _columns(magnitude, times)
-    largest = magnitude.max() if reference is None else number("plot_spectrogram", "reference", reference, 0)
-    level = to_db(magnitude, reference=float(largest) or 1.0, floor=None)
+    beside: Any = "max" if reference is None else number("plot_spectrogram", "reference", reference, 0) or 1.0
+    level = to_db(magnitude, reference=beside, floor=None)
     top = level.max()
 
     ax = _axes("plot_spectrogram", ax)
