@@ -2,7 +2,8 @@
 
     python benchmarks/bands.py [RECORDING ...] [--seconds 20] [--threads 1]
 
-The signals are those of phase_retrieval.py and the recordings given. Writes to benchmarks/results/bands-<cpu>.md: the
+The signals are a second each of those of phase_retrieval.py and of the recordings given (librosa takes minutes for
+bands without norm). Writes to benchmarks/results/bands-<cpu>.md: the
 relative error of the magnitudes; after 32 iterations how far the bands of the sound are from those given, and the level
 of its spectrum from the recording's (dB, root mean square, over 80 dB); and times. torchaudio has no part in it but its
 way: InverseMelScale is one line of torch, `torch.relu(torch.linalg.lstsq(...))`.
@@ -95,7 +96,7 @@ def times(signals: dict[str, tuple[np.ndarray, int]], n_fft: int, n_mels: int, b
         }
         result = race(contenders, budget=budget / len(signals))
         rows.append([name, 1e3 * result.median("ours"), *(result.ratio(each, "ours") for each in list(contenders)[1:])])
-    said = f"Time of `mel_to_magnitude` (float32, power 2, slaney), and of the others as multiples; torch on {threads} thread(s):"
+    said = f"Time of `mel_to_magnitude` (float32, power 2, slaney), others as multiples; torch on {threads} thread(s):"
     return said, table(["signal", "ms", "librosa / ours", "torchaudio's way / ours"], rows)
 
 
@@ -103,7 +104,8 @@ def main() -> None:
     parser = arguments(__doc__, seconds=20.0, threads=1)
     parser.add_argument("recordings", nargs="*", type=Path)
     chosen = parser.parse_args()
-    signals = made() | {path.stem: recorded(path) for path in chosen.recordings}
+    whole = made() | {path.stem: recorded(path) for path in chosen.recordings}
+    signals = {name: (x[sr // 2 : sr // 2 + sr], sr) for name, (x, sr) in whole.items()}
     n_fft, n_mels, budget = 1024, 80, chosen.seconds
     if chosen.quick:
         x, _ = signals["glides (made)"]

@@ -140,6 +140,12 @@ def test_dask_scaling(script, monkeypatch, tmp_path):
     assert "| equal |" in quick(script, monkeypatch, tmp_path, "dask_scaling")
 
 
+def test_bands(script, monkeypatch, tmp_path):
+    text = quick(script, monkeypatch, tmp_path, "bands")
+    assert "| slaney | 2 | griffin_lim(bands=) | " in text
+    assert "\n| glide | " in text
+
+
 def test_phase_retrieval(script, monkeypatch, tmp_path):
     pytest.importorskip("librosa")
     pytest.importorskip("torch")
