@@ -4,8 +4,8 @@
 
 The signals are 0.4 s each of those of phase_retrieval.py and of the recordings given. Writes to
 benchmarks/results/bands-<cpu>.md: the relative error of the magnitudes; after 32 iterations how far the bands of the
-sound are from those given, and the level of its spectrum from the recording's (dB, root mean square, over 80 dB); and times. torchaudio has no part in it but its
-way: InverseMelScale is one line of torch, `torch.relu(torch.linalg.lstsq(...))`.
+sound are from those given, and the level of its spectrum from the recording's (dB, root mean square, over 80 dB); and
+times. torchaudio has no part in it but its way: InverseMelScale is one line of torch, `torch.relu(torch.linalg.lstsq(...))`.
 """
 
 from __future__ import annotations
@@ -66,8 +66,9 @@ def qualities(signals: dict[str, tuple[np.ndarray, int]], n_fft: int, n_mels: in
             of_magnitudes.append([away(each, S) for each in (torchaudios(A, M, power), *made)])
             kept = {"n_iter": ITERATIONS, "length": x.size}
             sounds_made = [xi.griffin_lim(M, t, bands=bands, **kept), xi.griffin_lim(ours, t, **kept)]
-            for each in made[1:]:
-                sounds_made.append(librosa.griffinlim(each, hop_length=t.hop_length, random_state=0, **kept))
+            sounds_made += [
+                librosa.griffinlim(each, hop_length=t.hop_length, random_state=0, **kept) for each in made[1:]
+            ]
             spectra = [np.abs(t.stft(y)) for y in sounds_made]
             of_sounds.append([(away(xi.magnitude_to_mel(Y, bands), M), level_away(Y, S)) for Y in spectra])
         found = [*map(float, np.mean(of_magnitudes, axis=0)), None]
