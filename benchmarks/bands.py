@@ -4,8 +4,9 @@
 
 The signals are 0.4 s each of those of phase_retrieval.py and of the recordings given. Writes to
 benchmarks/results/bands-<cpu>.md: the relative error of the magnitudes; after 32 iterations how far the bands of the
-sound are from those given, and the level of its spectrum from the recording's (dB, root mean square, over 80 dB); and
-times. torchaudio has no part in it but its way: InverseMelScale is one line of torch, `torch.relu(torch.linalg.lstsq(...))`.
+sound are from those given, and the level of its spectrum from the recording's (dB, root mean square, over 80 dB);
+and times. torchaudio has no part in it but its way: InverseMelScale is one line of torch,
+`torch.relu(torch.linalg.lstsq(...))`.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def griffin_lim(
     function = "griffin_lim"
     magnitude, narrow = magnitudes(function, "S", S, axes)
     bank = None if bands is None else read_bank(function, bands, transform)
-    if bank is None:
+    if bank is None or transform is None:  # which bands do not leave out
         transform, magnitude = _even(_transform(function, "S", magnitude, transform), magnitude)
         pair = _Pair.of(function, "S", magnitude, transform, length, workers)
     else:
