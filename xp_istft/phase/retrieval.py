@@ -90,7 +90,7 @@ def griffin_lim(
     bands : Mel, optional
         S is mel bands (..., n_mels, n_frames) of the magnitudes, and `transform` must be given, in another scaling than
         "amplitude". The iterations begin with the phases for `mel_to_magnitude(S)` and ask for these bands, not for
-        those magnitudes: the bands come about twice as near (benchmarks/bands.py). The convergence is that of the bands.
+        those magnitudes: they come about twice as near (benchmarks/bands.py). The convergence is that of the bands.
     axes : (int, int)
         The axes of S that hold bins (or bands) and frames.
     workers : int, optional
