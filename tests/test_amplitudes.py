@@ -328,3 +328,12 @@ def test_wrong_powers_are_said(name, value):
 
     with pytest.raises(ValueError, match=f"STFT: {name}: need"):
         STFT(xi.STFT(16), output_format="magnitude", **{name: value})
+
+
+def test_magnitudes_that_come_frame_by_frame_are_those_of_another_scaling():
+    x, got = noise((2000,)), []
+    for scaling in ("spectrum", "amplitude"):
+        t = xi.STFT(256, 64, scaling=scaling)
+        stream = xi.StreamingGriffinLim(t, lookahead=1, n_iter=1)
+        got.append(np.concatenate([stream.push(abs(t.stft(x))), stream.flush(length=2000)]))
+    np.testing.assert_allclose(*got, rtol=0, atol=1e-9)

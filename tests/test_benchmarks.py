@@ -111,6 +111,10 @@ def test_jitted(script, monkeypatch, tmp_path):
     assert "\n| geometric mean | " in quick(script, monkeypatch, tmp_path, "jitted")
 
 
+def test_online(script, monkeypatch, tmp_path):
+    assert "RTISI-LA" in quick(script, monkeypatch, tmp_path, "online")
+
+
 def test_lengths(script, monkeypatch, tmp_path):
     assert "\n| tensors, with backward: 8 x 4000 | " in quick(script, monkeypatch, tmp_path, "lengths")
 

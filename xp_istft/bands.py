@@ -8,7 +8,7 @@ none, one is chosen: that of the least sum of v**2 / w, with w the level of the 
 
 which Newton's method finds, one tridiagonal system a step: d is w where v > 0. The level is the geometric mean of both
 bands' M / A 1, so that l is about 1; of frames that no v >= 0 with these weights has, the mean. With w = 1, as a plain
-pseudo-inverse has it, v was further from the magnitudes of recordings, and took 10 times as many steps.
+pseudo-inverse has it, v was further from the magnitudes of recordings (errors of 0.242 and 0.230), in more steps.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _FEW, _STEPS = 40, 60  # of Newton's method; recordings took 3 to 5, the slowest
 _ROUNDING = {"float32": 2.0**-23, "float64": 1e-12}  # of a band
 _HARD_ROUNDING = 1e-13  # of the multipliers of hard frames, which are up to 1 / ridge
 _TINY = 1e-290
-_BLOCK = 256  # frames whose arrays stay in cache: 64 and 1024 took 1.2 times as long
+_BLOCK = 256  # frames whose arrays stay in cache
 
 
 @dataclass(frozen=True)
@@ -504,7 +504,7 @@ class _Dual:
         if off.size:
             weight[off], hard[off] = (low[off] + high[off]) / 2, 1
             found = np.ones((off.size, M.shape[1]))
-            for ridge in _RIDGES:  # each from the solution before: 4 times as few steps as with the last alone
+            for ridge in _RIDGES:  # each from the solution before
                 ridges = np.broadcast_to(ridge * self.ridge, found.shape)
                 found = self._newton(_Frames(M[off], weight[off], ridges), found, rounding, _STEPS)[0]
             multiplier[off] = found

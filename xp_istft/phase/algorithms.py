@@ -244,8 +244,8 @@ class InBands(Algorithm):
     """An algorithm in which P_A gives spectra the bands of the magnitudes S, and not S itself.
 
     Nearly: it takes 0.9 of the magnitudes at hand and 0.1 of S, and multiplies each bin, twice, by the mean of what its
-    bands lack. (Without the 0.1 bins empty that no band asks for: the level of recordings was 0.9 dB further off, with
-    0.3 of S their bands 1.5 times as far. The nearest magnitudes with these bands were further off in both.)
+    bands lack. Without the 0.1 bins empty that no band asks for; with much more of S the bands are further off. (The
+    nearest magnitudes with these bands, in place of this, left the bands further off on every recording tried.)
     """
 
     algorithm: Algorithm

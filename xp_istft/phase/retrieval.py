@@ -434,9 +434,17 @@ def _even(transform: STFT, array: Any) -> tuple[STFT, Any]:
 
     There neighbouring bins can be compared, and what is nearest is nearest for signals.
     """
-    if not transform.amplitudes:
-        return transform, array
-    return replace(transform, scaling="spectrum"), _times_bins(array, 1 / bin_multiplicity(transform.n_fft))
+    return plain(transform), alike(transform, array)
+
+
+def plain(transform: STFT) -> STFT:
+    """The first of `_even`."""
+    return replace(transform, scaling="spectrum") if transform.amplitudes else transform
+
+
+def alike(transform: STFT, array: Any) -> Any:
+    """The second of `_even`."""
+    return _times_bins(array, 1 / bin_multiplicity(transform.n_fft)) if transform.amplitudes else array
 
 
 def _as_given(transform: STFT, spectrum: Any) -> Any:
