@@ -6,6 +6,7 @@ can be compared.
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -171,6 +172,21 @@ def test_blocks_and_what_only_has_slices():
     assert not isinstance(X, Stored)
 
 
+def test_long_spectra_are_changed_in_blocks_of_a_copy(cut):
+    """A spectrum that is mapped may be larger than memory."""
+    t, x = xi.STFT(256, 64, scaling="amplitude"), noise((2, 40_000))
+    X = t.stft(x)
+    want = t.istft(X, length=40_000)
+    cut(amplitude_bytes=1 << 16)
+    tracemalloc.start()
+    y = t.istft(X, length=40_000, out=np.empty((2, 40_000)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (y == want).all()
+    assert peak < y.nbytes + X.nbytes / 4
+    assert (t.istft(X) == t.istft(X, workers=2)).all()
+
+
 @pytest.mark.parametrize("library", ["torch", "jax"])
 def test_gradients_reach_signals_and_windows(library):
     """The derivative along a direction, beside a difference of values in NumPy."""
@@ -306,7 +322,7 @@ def test_powers_are_their_formula_with_gradients_that_are_finite_in_silence(powe
     np.testing.assert_allclose(exported.numpy(), want, rtol=1e-4, atol=1e-3 if power < 1 else 1e-5)
 
 
-def test_powers_are_torchaudios_and_do_not_overflow():
+def test_powers_do_not_overflow():
     torch = pytest.importorskip("torch")
     from xp_istft.nn import STFT
 
@@ -315,10 +331,6 @@ def test_powers_are_torchaudios_and_do_not_overflow():
     torch.testing.assert_close(loud, STFT(t, output_format="magnitude", power=0.5)(x.float()) * 1e15, rtol=1e-3, atol=0)
     half = STFT(t, power=2.0)(x.half(), output_format="magnitude")
     assert half.dtype is torch.float16
-    torchaudio = pytest.importorskip("torchaudio")
-    for power in (1.0, 2.0, 0.5):
-        theirs = torchaudio.transforms.Spectrogram(16, hop_length=4, power=power).double()(x)
-        torch.testing.assert_close(STFT(t, output_format="magnitude", power=power)(x), theirs)
 
 
 @pytest.mark.parametrize(("name", "value"), [("power", 0.0), ("power", -1.0), ("eps", -1e-9), ("eps", float("nan"))])

@@ -13,7 +13,8 @@ from types import SimpleNamespace
 import pytest
 
 torch = pytest.importorskip("torch")
-from xp_istft import CoverageWarning  # noqa: E402
+import xp_istft as xi  # noqa: E402
+from xp_istft import CoverageWarning, nn  # noqa: E402
 from xp_istft.compat import torchaudio as ours  # noqa: E402
 
 
@@ -97,6 +98,14 @@ def test_spectrograms_are_torchaudios(functional, layout, dtype, tolerance):
         given = (x, pad, w, *layout, power, normalized)
         mine, due = (each.spectrogram(*given, **option) for each in (ours.functional, functional))
         torch.testing.assert_close(mine, due, rtol=tolerance, atol=tolerance * float(due.abs().max()))
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0, 0.5])
+def test_powers_of_our_module_are_those_of_spectrograms(functional, power):
+    window, x = torch.hann_window(50, dtype=torch.float64), randn(2, 400)
+    transform = xi.STFT(50, 25, window=window.numpy(), pad_mode="reflect")
+    S = nn.STFT(transform, output_format="magnitude", power=power)(x)
+    torch.testing.assert_close(S, functional.spectrogram(x, 0, window, 50, 25, 50, power, False))
 
 
 @pytest.mark.parametrize("center", [True, False])

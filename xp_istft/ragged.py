@@ -106,8 +106,7 @@ def inverse(
         job, warning = transform.synthesis(function, item.shape[-1], length, item)
         if warning is not None:
             warn(warning, CoverageWarning)
-        backend = required_backend(item)
-        return backend.synthesis(backend.of_amplitudes(item, job), job, out, workers)
+        return required_backend(item).inverted(item, job, out, workers)
 
     if values is not None and (_near(X, transform) or not transform.closed):
         return _one_by_one(each, X, transform, values, values, _Room(shape, kind), out)
@@ -276,7 +275,7 @@ def _signals(X: Any, transform: STFT, lengths: Any, length: int, workers: int | 
     job, warning = transform.synthesis(function, n_frames, length, X)
     if warning is not None:
         warn(warning, CoverageWarning)
-    signal = backend.synthesis(backend.of_amplitudes(X, job), _summed(job), None, workers)
+    signal = backend.inverted(X, _summed(job), None, workers)
     lengths, counts = lengths[..., 0], counts[..., 0]
     signal = signal * _gain(job, counts, signal)
     known = (lengths >= 0) & (lengths <= length) & (counts <= n_frames) & ((counts > 0) | (lengths == 0))

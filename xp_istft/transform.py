@@ -962,13 +962,10 @@ def inverse(
     if not transform.closed:
         return _least_squares(function, X, transform, job, length is not None, out, workers, backend)
 
-    def synthesis(X: Any, out: Any) -> Any:
-        return backend.synthesis(backend.of_amplitudes(X, job), job, out, workers)
-
     if dtype == "complex32":
         result = real_dtype(dtype) if job.real else dtype
-        return in_precision(synthesis, X, result, out)
-    return synthesis(X, out)
+        return in_precision(lambda X, out: backend.inverted(X, job, out, workers), X, result, out)
+    return backend.inverted(X, job, out, workers)
 
 
 def _plain_workers(workers: Any) -> bool:

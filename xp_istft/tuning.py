@@ -20,6 +20,7 @@ class Tuning:
         and more than it below 0.3
     spectrum_bytes : spectrum of one block of a file; from 1 to 64 MiB, ten minutes of stereo took the same time but
         for the noise
+    amplitude_bytes : of a spectrum that are copied at a time, to be changed
     torch_whole_bytes : frames of tensors on a CPU that are transformed at once; more are, block by block
     torch_padded_items, torch_small_items : samples up to which a call more costs more than a copy of them
     graph_items : samples of the frames up to which a compiled graph makes spectra step by step: up to 200,000 that took
@@ -35,6 +36,7 @@ class Tuning:
     least_rows: int = 4
     threaded_seconds: float = 0.5e-3
     spectrum_bytes: int = 16 << 20
+    amplitude_bytes: int = 1 << 22
     torch_whole_bytes: int = 1 << 22
     torch_padded_items: int = 1 << 13
     torch_small_items: int = 1 << 15

@@ -84,6 +84,10 @@ class Backend:
         """What `synthesis` takes of the spectrum that its job is given."""
         return self.times_ends(spectrum, job.frames.n_fft, 2.0) if job.amplitudes else spectrum
 
+    def inverted(self, spectrum: Any, job: Synthesis, out: Any = None, workers: int | None = None) -> Any:
+        """`synthesis` of the spectrum that its job is given."""
+        return self.synthesis(self.of_amplitudes(spectrum, job), job, out, workers)
+
     def times_ends(self, spectrum: Any, n_fft: int, factor: float, out: Any = None) -> Any:
         """A one-sided spectrum or its magnitudes, DC and (even n_fft) Nyquist times `factor`, a power of two.
 

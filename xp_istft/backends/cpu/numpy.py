@@ -12,6 +12,7 @@ from ...arguments import error
 from ...dtypes import COMPLEX_OF, REAL_OF
 from ...jobs import Analysis, Running, Synthesis
 from ...settings import get_fft_engine
+from ...tuning import tuning
 from ..base import SCALES, Backend
 from . import products, streams
 from .analysis import copied_frames, forward_of, transformed, whole_spectrum
@@ -88,6 +89,26 @@ class NumPyBackend(Backend):
     def to_amplitudes(self, spectrum: np.ndarray, job: Analysis, out: np.ndarray | None = None) -> np.ndarray:
         """In place: nobody else has seen the spectrum."""
         return super().to_amplitudes(spectrum, job, spectrum)
+
+    def inverted(
+        self, spectrum: np.ndarray, job: Synthesis, out: np.ndarray | None = None, workers: int | None = None
+    ) -> np.ndarray:
+        """Of long amplitudes in blocks: a copy is changed, and of what is mapped a whole one may not fit."""
+        if not job.amplitudes or spectrum.nbytes <= tuning().amplitude_bytes:
+            return super().inverted(spectrum, job, out, workers)
+        from ...blocks import istft_blocks
+
+        if out is None:
+            kind = spectrum.dtype
+            out = empty("istft", (*spectrum.shape[:-2], job.frames.n_samples), REAL_OF[kind] if job.real else kind)
+        step = max(1, tuning().amplitude_bytes * spectrum.shape[-1] // spectrum.nbytes)
+        lo = 0
+        for block in istft_blocks(
+            lambda first, last: spectrum[..., first:last], job, block_frames=step, workers=workers
+        ):
+            out[..., lo : lo + block.shape[-1]] = block
+            lo += block.shape[-1]
+        return out
 
     def times_ends(self, spectrum: np.ndarray, n_fft: int, factor: float, out: np.ndarray | None = None) -> np.ndarray:
         """Two rows are written, after a copy of the others unless `out` has them."""
