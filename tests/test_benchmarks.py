@@ -116,6 +116,7 @@ def test_online(script, monkeypatch, tmp_path):
 
 
 def test_lengths(script, monkeypatch, tmp_path):
+    pytest.importorskip("torch")
     assert "\n| tensors, with backward: 8 x 4000 | " in quick(script, monkeypatch, tmp_path, "lengths")
 
 
@@ -145,6 +146,8 @@ def test_dask_scaling(script, monkeypatch, tmp_path):
 
 
 def test_bands(script, monkeypatch, tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("librosa")
     text = quick(script, monkeypatch, tmp_path, "bands")
     assert "| slaney | 2 | griffin_lim(bands=) | " in text
     assert "\n| glide | " in text

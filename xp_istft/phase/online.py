@@ -8,6 +8,7 @@ Gerkmann, "A flexible online framework for projection-based STFT phase retrieval
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -18,7 +19,7 @@ import numpy as np
 from .. import arrays
 from ..arguments import choice, error, hinted, integer
 from ..arrays import check_magnitudes_at_hand
-from ..backends import Backend, device, namespace
+from ..backends import Backend, device, namespace, required_backend
 from ..dtypes import PRECISION, REAL, SPECTRUM, dtype_name
 from ..frames import ENDLESS, Frames
 from ..jobs import Analysis, Synthesis
@@ -55,6 +56,11 @@ class GriffinLimState(NamedTuple):
     memory: Any
     sums: Any
     n_frames: int
+
+    def map(self, function: Callable[[Any], Any]) -> GriffinLimState:
+        """The state with what `function` makes of its arrays."""
+        magnitudes, spectra, memory, sums = (None if each is None else function(each) for each in self[:4])
+        return GriffinLimState(magnitudes, spectra, memory, sums, self.n_frames)
 
 
 class StreamingGriffinLim(_Stream):
@@ -159,6 +165,7 @@ class StreamingGriffinLim(_Stream):
         self._weights = _weights(self.lookahead, self.missing == "silent")
         self._none = GriffinLimState(None, None, None, None, 0)
         self._state, self._seen, self._closed = self._none, None, False
+        self._returned: Callable[[Any], Any] | None = None  # arrays of the caller's library, of those that are kept
 
     def __getstate__(self) -> Any:
         chosen = self.lookahead, self.n_iter, self.algorithm, self.init, self.missing
@@ -196,16 +203,17 @@ class StreamingGriffinLim(_Stream):
         """
         self._check_open()
         S, backend = self._fitting(S)
+        S, returned = self._lent(S, backend)
         state, fixed = self._state, []
         if not state.n_frames:
             self._inverse.reset()
-        xp = namespace(S)
+        backend, xp = required_backend(S), namespace(S)
         for frame in range(S.shape[-1]):
             state, spectrum = self._advanced(state, _in_order(S[..., frame : frame + 1], xp), 0, backend)
             fixed.append(spectrum)
         samples = self._inverted(fixed, S, backend)
-        self._state = state
-        return samples
+        self._state, self._returned = state, returned
+        return samples if returned is None else returned(samples)
 
     @hinted
     def flush(self, length: int | None = None) -> Any:
@@ -253,7 +261,7 @@ class StreamingGriffinLim(_Stream):
         finally:
             self._inverse.state = before
         self._closed = True
-        return samples
+        return samples if self._returned is None else self._returned(samples)
 
     @property
     def state(self) -> Any:
@@ -262,7 +270,10 @@ class StreamingGriffinLim(_Stream):
         It can be saved with numpy.savez or pickle, and set again, in this stream or in another one with equal
         parameters, which then goes on from there. Its arrays are never changed in place.
         """
-        return self._state._replace(sums=self._inverse.state.sums) if self._state.n_frames else self._none
+        if not self._state.n_frames:
+            return self._none
+        state = self._state._replace(sums=self._inverse.state.sums)
+        return state if self._returned is None else state.map(self._returned)
 
     @state.setter
     def state(self, state: Any) -> None:
@@ -290,6 +301,10 @@ class StreamingGriffinLim(_Stream):
         for array, dtype in zip(given, (kind, SPECTRUM.get(kind), SPECTRUM.get(kind), kind), strict=True):
             if dtype_name(array) != dtype:
                 raise error(TypeError, function, "state", f"arrays of one precision ({real})", array.dtype)
+        lent = [required_backend(each).lent(each) for each in given]
+        self._returned = None
+        if all(returned is not None for _, returned in lent):
+            given, self._returned = [each for each, _ in lent], lent[0][1]
         self._inverse.state = ISTFTState(given[3], count - n_open)
         magnitudes, spectra, memory = (_in_order(each, namespace(each)) for each in given[:3])
         self._state = GriffinLimState(magnitudes, spectra, memory, None, count)
@@ -309,11 +324,25 @@ class StreamingGriffinLim(_Stream):
         if len(S.shape) < 2 or S.shape[-2] != self.transform.n_bins:
             raise self.transform.misfit(function, "S", S)
         if self._state.magnitudes is not None:
-            _check_alike(function, "S", S, self._state.magnitudes)
+            kept = self._state.magnitudes
+            _check_alike(function, "S", S, kept if self._returned is None else self._returned(kept))
         if backend.lazy:
             raise error(TypeError, function, "S", "an array that is computed already", type(S).__name__)
         check_magnitudes_at_hand(function, "S", S)
         return alike(self.transform, S), backend
+
+    def _lent(self, S: Any, backend: Backend) -> tuple[Any, Callable[[Any], Any] | None]:
+        """S in NumPy where its values are at hand, as is what is kept then, and what makes arrays like S."""
+        kept = self._state.n_frames > 0
+        if kept and self._returned is None:
+            return S, None
+        lent, returned = backend.lent(S)
+        if kept and returned is None and self._returned is not None:  # which is followed now
+            state, made = self._state, self._returned
+            sums, count = self._inverse.state
+            self._state, self._inverse.state = state.map(made), ISTFTState(made(sums), count)
+            self._returned = None
+        return lent, returned
 
     def _samples_of(self, n_fixed: int) -> int:
         """Samples that came out once so many frames were fixed."""
