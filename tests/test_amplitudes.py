@@ -185,6 +185,10 @@ def test_long_spectra_are_changed_in_blocks_of_a_copy(cut):
     assert (y == want).all()
     assert peak < y.nbytes + X.nbytes / 4
     assert (t.istft(X) == t.istft(X, workers=2)).all()
+    with pytest.warns(xi.CoverageWarning):
+        beyond = t.istft(X, length=60_000)  # zeros, for blocks without a frame
+    assert (beyond[:, :40_000] == want).all()
+    assert not beyond[:, 41_000:].any()
 
 
 @pytest.mark.parametrize("library", ["torch", "jax"])

@@ -10,7 +10,7 @@ import numpy as np
 from .arguments import choice, error, integer, public
 from .backends import Backend, backend_for, namespace, required_backend, stored
 from .backends.base import written
-from .dtypes import HALVES, PRECISION, REAL, WIDENED, dtype_name
+from .dtypes import COMPLEX, HALVES, PRECISION, REAL, WIDENED, dtype_name
 from .frames import MOST, PAD_ALIASES, PAD_MODES
 
 LAST, LAST_TWO = (-1,), (-2, -1)
@@ -107,6 +107,14 @@ def magnitudes(function: str, name: str, array: Any, axes: Any) -> tuple[Any, An
         return array, None
     xp = namespace(array)
     return xp.astype(array, xp.float32), array.dtype
+
+
+def spectra(function: str, X: Any, axes: Any) -> Any:
+    """X (..., n_bins, n_frames), complex."""
+    _, X = read(function, "X", X)
+    if dtype_name(X) not in COMPLEX:
+        raise error(TypeError, function, "X", "dtype complex64 or complex128", X.dtype)
+    return rank_two(function, "X", X, axes)
 
 
 def rank_two(function: str, name: str, array: Any, axes: Any) -> Any:

@@ -27,7 +27,7 @@ from .arrays import LAST_TWO, check_magnitudes_at_hand, magnitudes, placed
 from .backends import device, namespace, required_backend
 from .dtypes import dtype_name
 from .frequencies.grids import Frequencies
-from .transform import STFT
+from .transform import STFT, read_transform
 
 SCALES = ("slaney", "htk")
 _BEND, _BEND_HZ, _HZ_PER_MEL, _LOG_STEP = 15.0, 1000.0, 200 / 3, math.log(6.4) / 27  # Slaney's Auditory Toolbox
@@ -165,13 +165,7 @@ def magnitude_to_mel(S: Any, bands: Mel, transform: STFT | None = None, *, axes:
     """
     function = "magnitude_to_mel"
     magnitude, narrow = magnitudes(function, "S", S, axes)
-    if transform is None:
-        n_bins = magnitude.shape[-2]
-        if n_bins < 2:
-            raise error(ValueError, function, "S", "at least 2 bins, or a transform", n_bins)
-        transform = STFT.made_by(function, n_fft=2 * (n_bins - 1))
-    bank = read_bank(function, bands, transform)
-    transform.bins_and_frames(function, "S", magnitude)
+    bank = read_bank(function, bands, read_transform(function, "S", magnitude, transform))
     check_magnitudes_at_hand(function, "S", magnitude)
     M = matmul(bank.matrix, raised(magnitude, bank.power))
     return placed(M if narrow is None else namespace(M).astype(M, narrow), axes)

@@ -161,7 +161,7 @@ class StreamingISTFT(_Stream):
         if not t.closed:
             need = "Dual() with its default weights, whose inverse is in closed form"
             raise error(ValueError, type(self).__name__, "solver", need, t.solver)
-        running, self._warning = _endless(t, "float64")
+        running, self._warning = _endless(t, type(self).__name__, "float64")
         self.latency, self.first_sample = running.waiting, running.edge - t.placement.left
         self._state, self._seen, self._closed = ISTFTState(None, 0), None, False
 
@@ -272,7 +272,7 @@ class StreamingISTFT(_Stream):
         if sums is None or not n_frames:
             raise error(ValueError, function, "X", "at least 1 frame", 0)
         n_frames, precision = operator.index(n_frames), PRECISION[dtype_name(sums)]
-        running, _ = _endless(self.transform, precision)
+        running, _ = _endless(self.transform, function, precision)
         job, warning = self.transform.synthesis(function, n_frames, read_length(function, length), precision)
         # Counted as the job does, whose frames may be closer together.
         done = n_frames * self._hop + running.edge + job.frames.start - self.transform.placement.left
@@ -308,7 +308,7 @@ class StreamingISTFT(_Stream):
             raise error(TypeError, function, "X", "dtype complex64 or complex128", X.dtype)
         if len(X.shape) < 2 or X.shape[-2] != self.transform.n_bins:
             raise self.transform.misfit(function, "X", X)
-        running, warning = _endless(self.transform, PRECISION[dtype_name(X)])
+        running, warning = _endless(self.transform, function, PRECISION[dtype_name(X)])
         if sums is not None:
             _check_alike(function, "X", backend.waiting(X, running), sums)
         elif warning != self._warning:  # not the samples that are determined in float64
@@ -336,12 +336,12 @@ def _check_array(function: str, name: str, array: Any) -> None:
 
 
 @lru_cache(maxsize=128)
-def _endless(transform: STFT, precision: str) -> tuple[Running, str | None]:
+def _endless(transform: STFT, function: str, precision: str) -> tuple[Running, str | None]:
     """The inverse of frames that begin and never end, and what to warn of at its beginning.
 
     Both are those of a few frames: enough to reach the steady state, about a signal that ends before they do.
     """
-    function, place = "StreamingISTFT", transform.placement
+    place = transform.placement
     n_frames = 2 * -(-place.n_fft // place.hop) + max(0, -(-place.left // place.hop)) + 3
     length = n_frames * place.hop - place.n_fft - place.left
     job, warning = transform.synthesis(function, n_frames, length, precision)

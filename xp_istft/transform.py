@@ -657,6 +657,19 @@ class STFT:
 STFT.__init__ = hinted(STFT.__init__)  # type: ignore[method-assign]
 
 
+def read_transform(function: str, name: str, array: Any, transform: Any) -> STFT:
+    """The transform of an array (..., n_bins, n_frames), checked to fit it; by default STFT(2 * (n_bins - 1))."""
+    if transform is None:
+        n_bins = array.shape[-2]
+        if n_bins < 2:
+            raise error(ValueError, function, name, "at least 2 bins, or a transform", n_bins)
+        transform = STFT.made_by(function, n_fft=2 * (n_bins - 1))
+    if not isinstance(transform, STFT):
+        raise error(TypeError, function, "transform", "an STFT", type(transform).__name__)
+    transform.bins_and_frames(function, name, array)
+    return transform
+
+
 def _remade(given: dict[str, Any]) -> STFT:
     return STFT(**given)
 
@@ -1058,8 +1071,9 @@ def solved(X: Any, transform: STFT, length: int | None, callback: Any) -> Soluti
     solvers.warn_of_gaps(function, transform)
     pad_mode = None if length is None else transform.pad_mode
     followed = job.followed or transform.basis is not None
+    workers = backend.threads(None)
     X, returned = (X, None) if followed else backend.lent(X)
-    outcome = solvers.inverse(X, transform, job, pad_mode, None, callback, report=True)
+    outcome = solvers.inverse(X, transform, job, pad_mode, workers, callback, report=True)
     solvers.warn_of_unfinished(function, outcome.unfinished, transform.solver)
     assert outcome.solution is not None
     if returned is None:

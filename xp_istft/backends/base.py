@@ -185,7 +185,7 @@ class Backend:
         return array, None
 
     def threads(self, workers: int | None) -> int | None:
-        """The threads of a call for which nobody asked for so many: None is what `set_workers` says."""
+        """The threads of a call that was given `workers`; None: what `set_workers` says."""
         return workers
 
     # ---- arrays and their values

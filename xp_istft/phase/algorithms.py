@@ -245,7 +245,7 @@ class InBands(Algorithm):
 
     Nearly: it takes 0.9 of the magnitudes at hand and 0.1 of S, and multiplies each bin, twice, by the mean of what its
     bands lack. Without the 0.1 bins empty that no band asks for; with much more of S the bands are further off. (The
-    nearest magnitudes with these bands, in place of this, left the bands further off on every recording tried.)
+    nearest magnitudes with these bands, in place of this, left 80 bands of recordings further off.)
     """
 
     algorithm: Algorithm
@@ -258,16 +258,16 @@ class InBands(Algorithm):
         return self.algorithm.memory(start, do)
 
     def step(self, z: Any, magnitude: Any, proposal: Any, memory: Any, do: Any) -> tuple[Any, Any]:
-        return self.algorithm.step(z, magnitude, proposal, memory, _InBands(do, self))
+        return self.algorithm.step(z, magnitude, proposal, memory, _OntoBands(do, self))
 
     def estimate(self, proposal: Any, memory: Any, do: Any) -> Any:
-        return self.algorithm.estimate(proposal, memory, _InBands(do, self))
+        return self.algorithm.estimate(proposal, memory, _OntoBands(do, self))
 
     def compared(self, magnitude: Any, do: Any) -> Any:
         return do.summed(self.bank, raised(magnitude, self.bank.power))
 
 
-class _InBands:
+class _OntoBands:
     """Arithmetic `do`, with the P_A of `InBands`."""
 
     def __init__(self, do: Any, target: InBands) -> None:

@@ -28,10 +28,13 @@ from ..transform import STFT, read_length
 from .algorithms import NAMED, Algorithm, Functional
 from .causal import Steps
 from .integration import Gradient
-from .retrieval import MAX_GAIN, alike, plain
+from .retrieval import MAX_GAIN, even_transform, to_even
 
 STARTS = ("pghi", "overlap", "zero")
 MISSING = ("ignored", "silent")
+
+# What makes the samples, and names the stream that a user made in what it says.
+_Inverse = type("StreamingGriffinLim", (StreamingISTFT,), {})
 
 # Weights of the newest frames, newest first, where they overlap with older ones: the others have 1. With equal weights
 # the spectral convergence of twelve recordings was 5 dB worse at hops of n_fft / 4, 8 dB at / 8, 1 dB at / 2.
@@ -155,8 +158,8 @@ class StreamingGriffinLim(_Stream):
         function, t = type(self).__name__, self.transform
         if not t.onesided:
             raise error(ValueError, function, "transform", "onesided=True", "onesided=False")
-        self._plain = t = plain(t)
-        self._inverse = StreamingISTFT(t.judged(t.nola, MAX_GAIN if t.max_gain is None else t.max_gain))
+        self._even = t = even_transform(t)
+        self._inverse = _Inverse(t.judged(t.nola, MAX_GAIN if t.max_gain is None else t.max_gain))
         self.latency = self.lookahead * self._hop + self._inverse.latency
         self._most_fixed = max(1, -(-t.n_fft // self._hop) - 1)  # as many as overlap with an open one
         self._gradient = Gradient.of(self._hop, t.samples())
@@ -329,7 +332,7 @@ class StreamingGriffinLim(_Stream):
         if backend.lazy:
             raise error(TypeError, function, "S", "an array that is computed already", type(S).__name__)
         check_magnitudes_at_hand(function, "S", S)
-        return alike(self.transform, S), backend
+        return to_even(self.transform, S), backend
 
     def _lent(self, S: Any, backend: Backend) -> tuple[Any, Callable[[Any], Any] | None]:
         """S in NumPy where its values are at hand, as is what is kept then, and what makes arrays like S."""
@@ -449,12 +452,12 @@ class StreamingGriffinLim(_Stream):
         # The new frame adds nothing to a sum which no iteration has begun.
         sums = self._sums(xp.concat([before, xp.zeros_like(plain)], axis=-1), backend)
         sums = sums[..., n_before * self._hop :]
-        found = backend.analysis(sums, _jobs(self._plain, dtype_name(frame), 1)[1])
+        found = backend.analysis(sums, _jobs(self._even, dtype_name(frame), 1)[1])
         return xp.where(xp.abs(found) == 0, plain, backend.onto(frame, found))
 
     def _projection(self, fixed: Any, magnitude: Any, first: int, ages: range, backend: Backend) -> Any:
         """P_C of the open frames, of which `first` is the number of the first."""
-        t, xp = self._plain, namespace(fixed)
+        t, xp = self._even, namespace(fixed)
         n_fixed = min(fixed.shape[-1], -(-t.n_fft // self._hop) - 1)
         weights = tuple(self._weights[age] if age < len(self._weights) else 1.0 for age in ages)
         silent = max(0, t.placement.left - first * self._hop) if t.pad_mode == "constant" else 0
@@ -476,7 +479,7 @@ class StreamingGriffinLim(_Stream):
 
     def _sums(self, spectra: Any, backend: Backend) -> Any:
         """Their overlap-add, from the first sample of the first frame to the last of the last."""
-        return backend.synthesis(spectra, _jobs(self._plain, PRECISION[dtype_name(spectra)], spectra.shape[-1])[0])
+        return backend.synthesis(spectra, _jobs(self._even, PRECISION[dtype_name(spectra)], spectra.shape[-1])[0])
 
     def _runs(self, seen: list[int]) -> list[tuple[_Stage, slice]]:
         """The stages of frames that have seen so many iterations, each with neighbouring frames."""

@@ -19,12 +19,13 @@ from ..arrays import (
     moved,
     placed,
     rank_two,
+    spectra,
 )
 from ..backends import device, namespace, required_backend
 from ..bands import Mel, nearest_magnitudes, read_bank
 from ..dtypes import COMPLEX, HALVES, PRECISION, REAL, SPECTRUM, dtype_name
 from ..frames import bin_multiplicity
-from ..transform import STFT, forward, inverse, read_length
+from ..transform import STFT, forward, inverse, read_length, read_transform
 from ..windows import CoverageWarning
 from .algorithms import NAMED, Algorithm, Functional, InBands, convergence, iterate, norm, quotient
 from .integration import Gradient, integrated
@@ -121,8 +122,9 @@ def griffin_lim(
     magnitude, narrow = magnitudes(function, "S", S, axes)
     bank = None if bands is None else read_bank(function, bands, transform)
     if bank is None or transform is None:  # which bands do not leave out
-        transform, magnitude = _even(_transform(function, "S", magnitude, transform), magnitude)
-        pair = _Pair.of(function, "S", magnitude, transform, length, workers)
+        transform = read_transform(function, "S", magnitude, transform)
+        magnitude = to_even(transform, magnitude)
+        pair = _Pair.of(function, "S", magnitude, even_transform(transform), length, workers)
     else:
         bank.check(function, "S", magnitude)
         if transform.amplitudes:
@@ -197,13 +199,13 @@ def pghi(
     (True, True)
     """
     magnitude, _ = magnitudes("pghi", "S", S, axes)
-    given = _transform("pghi", "S", magnitude, transform)
-    if given.bins is not None:
+    transform = read_transform("pghi", "S", magnitude, transform)
+    if transform.bins is not None:
         raise error(ValueError, "pghi", "transform", "the bins of the DFT", "other frequencies")
     tol = number("pghi", "tol", tol, 0)
-    even, magnitude = _even(given, magnitude)
-    spectrum = _integrated("pghi", magnitude, even, tol, read_rng("pghi", rng))
-    return placed(_as_given(given, spectrum), axes)
+    magnitude = to_even(transform, magnitude)
+    spectrum = _integrated("pghi", magnitude, even_transform(transform), tol, read_rng("pghi", rng))
+    return placed(_from_even(transform, spectrum), axes)
 
 
 @public
@@ -252,11 +254,10 @@ def project(
     >>> bool(np.allclose(xi.project(P), P)), round(float(xi.inconsistency(X)), 1)
     (True, 0.9)
     """
-    X = _spectrum("project", X, axes)
-    given = _transform("project", "X", X, transform)
-    even, X = _even(given, X)
-    pair = _Pair.of("project", "X", X, even, length, workers, max_gain=None)
-    return placed(_as_given(given, pair.project(X)), axes)
+    X = spectra("project", X, axes)
+    transform = read_transform("project", "X", X, transform)
+    pair = _Pair.of("project", "X", X, even_transform(transform), length, workers, max_gain=None)
+    return placed(_from_even(transform, pair.project(to_even(transform, X))), axes)
 
 
 @public
@@ -295,9 +296,10 @@ def inconsistency(
     >>> bool(xi.inconsistency(X, length=3000) < 1e-14), bool(xi.inconsistency(abs(X) + 0j) > 0.5)
     (True, True)
     """
-    X = _spectrum("inconsistency", X, axes)
-    transform, X = _even(_transform("inconsistency", "X", X, transform), X)
-    pair = _Pair.of("inconsistency", "X", X, transform, length, None, max_gain=None)
+    X = spectra("inconsistency", X, axes)
+    transform = read_transform("inconsistency", "X", X, transform)
+    X = to_even(transform, X)
+    pair = _Pair.of("inconsistency", "X", X, even_transform(transform), length, None, max_gain=None)
     weight = None
     if pair.transform.bins is None and pair.transform.onesided:
         weight = required_backend(X).along(bin_multiplicity(pair.transform.n_fft), X, -2, PRECISION[dtype_name(X)])
@@ -387,7 +389,7 @@ class _Pair(NamedTuple):
         cls, function: str, name: str, array: Any, transform: Any, length: Any, workers: Any,
         max_gain: float | None = MAX_GAIN,
     ) -> _Pair:  # fmt: skip
-        transform = _transform(function, name, array, transform)
+        transform = read_transform(function, name, array, transform)
         n_frames, length = array.shape[-1], read_length(function, length)
         inner = length if length is not None and transform.n_frames(length) == n_frames else None
         if workers is not None:
@@ -417,38 +419,21 @@ class _Pair(NamedTuple):
         return lambda X: inverse(X, quiet, length, LAST_TWO, None, self.workers, self.function)
 
 
-def _transform(function: str, name: str, array: Any, transform: Any) -> STFT:
-    if transform is None:
-        n_bins = array.shape[-2]
-        if n_bins < 2:
-            raise error(ValueError, function, name, "at least 2 bins, or a transform", n_bins)
-        transform = STFT.made_by(function, n_fft=2 * (n_bins - 1))
-    if not isinstance(transform, STFT):
-        raise error(TypeError, function, "transform", "an STFT", type(transform).__name__)
-    transform.bins_and_frames(function, name, array)
-    return transform
+# ---- amplitudes, whose bins count twice but for DC and Nyquist, are retrieved in scaling="spectrum", which treats all
+#      bins alike: there neighbouring bins can be compared, and what is nearest is nearest for signals
 
 
-def _even(transform: STFT, array: Any) -> tuple[STFT, Any]:
-    """The transform and its magnitudes or spectrum, in a scaling that treats all bins alike: of amplitudes "spectrum".
-
-    There neighbouring bins can be compared, and what is nearest is nearest for signals.
-    """
-    return plain(transform), alike(transform, array)
-
-
-def plain(transform: STFT) -> STFT:
-    """The first of `_even`."""
+def even_transform(transform: STFT) -> STFT:
+    """The transform, in scaling="spectrum" if it is one of amplitudes."""
     return replace(transform, scaling="spectrum") if transform.amplitudes else transform
 
 
-def alike(transform: STFT, array: Any) -> Any:
-    """The second of `_even`."""
+def to_even(transform: STFT, array: Any) -> Any:
+    """Magnitudes or a spectrum of `transform`, as `even_transform` has them."""
     return _times_bins(array, 1 / bin_multiplicity(transform.n_fft)) if transform.amplitudes else array
 
 
-def _as_given(transform: STFT, spectrum: Any) -> Any:
-    """A spectrum of the first of `_even`, as one of `transform`."""
+def _from_even(transform: STFT, spectrum: Any) -> Any:
     return _times_bins(spectrum, bin_multiplicity(transform.n_fft)) if transform.amplitudes else spectrum
 
 
@@ -567,13 +552,3 @@ def read_rng(function: str, rng: Any) -> np.random.Generator | None:
     except (TypeError, ValueError) as cause:
         need = "None, an integer >= 0 or a numpy.random.Generator"
         raise error(type(cause), function, "rng", need, shown(rng)) from cause
-
-
-# ---- arguments
-
-
-def _spectrum(function: str, X: Any, axes: Any) -> Any:
-    _, X = arrays.read(function, "X", X)
-    if dtype_name(X) not in COMPLEX:
-        raise error(TypeError, function, "X", "dtype complex64 or complex128", X.dtype)
-    return rank_two(function, "X", X, axes)

@@ -23,16 +23,15 @@ from typing import Any
 
 import numpy as np
 
-from .. import arrays
 from ..arguments import choice, error, positive, public
-from ..arrays import LAST_TWO, moved, placed
+from ..arrays import LAST_TWO, placed, spectra
 from ..backends import required_backend
 from ..backends.cpu.memory import empty
 from ..backends.cpu.tasks import threads_for
 from ..backends.cpu.threads import Share, run
 from ..dtypes import dtype_name
 from ..frames import MOST
-from ..transform import STFT
+from ..transform import STFT, read_transform
 from ..windows import NOLAError
 from .integration import TURN_BITS, along_the_forest, equivalent_gaussian, row_spans
 
@@ -106,15 +105,8 @@ def phase_vocoder(
     True
     """
     function = "phase_vocoder"
-    if transform is None:
-        _, X = arrays.read(function, "X", X)
-        n_bins = moved(function, "axes", X, axes, LAST_TWO).shape[-2] if len(X.shape) > 1 else 2
-        if n_bins < 2:
-            raise error(ValueError, function, "X", "at least 2 bins, or a transform", n_bins)
-        transform = STFT.made_by(function, n_fft=2 * (n_bins - 1))
-    elif not isinstance(transform, STFT):
-        raise error(TypeError, function, "transform", "an STFT", type(transform).__name__)
-    X = transform.spectrum(function, X, axes)
+    X = spectra(function, X, axes)
+    transform = read_transform(function, "X", X, transform)
     if X.shape[-1] < 2:
         raise error(
             ValueError, function, "X", "at least 2 frames, which tell the frequencies", f"shape {tuple(X.shape)}"

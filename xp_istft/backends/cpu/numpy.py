@@ -96,18 +96,18 @@ class NumPyBackend(Backend):
         """Of long amplitudes in blocks: a copy is changed, and of what is mapped a whole one may not fit."""
         if not job.amplitudes or spectrum.nbytes <= tuning().amplitude_bytes:
             return super().inverted(spectrum, job, out, workers)
-        from ...blocks import istft_blocks
-
+        frames, kind = job.frames, spectrum.dtype
         if out is None:
-            kind = spectrum.dtype
-            out = empty("istft", (*spectrum.shape[:-2], job.frames.n_samples), REAL_OF[kind] if job.real else kind)
-        step = max(1, tuning().amplitude_bytes * spectrum.shape[-1] // spectrum.nbytes)
-        lo = 0
-        for block in istft_blocks(
-            lambda first, last: spectrum[..., first:last], job, block_frames=step, workers=workers
-        ):
-            out[..., lo : lo + block.shape[-1]] = block
-            lo += block.shape[-1]
+            out = empty("istft", (*spectrum.shape[:-2], frames.n_samples), REAL_OF[kind] if job.real else kind)
+        step = frames.hop * max(1, tuning().amplitude_bytes * spectrum.shape[-1] // spectrum.nbytes)
+        for lo in range(frames.start, frames.stop, step):
+            hi = min(lo + step, frames.stop)
+            columns, part = job.segment(lo, hi)
+            here = out[..., lo - frames.start : hi - frames.start]
+            if part.frames.n_frames:
+                super().inverted(spectrum[..., columns], part, here, workers)
+            else:  # beyond the last frame
+                here[...] = 0
         return out
 
     def times_ends(self, spectrum: np.ndarray, n_fft: int, factor: float, out: np.ndarray | None = None) -> np.ndarray:
@@ -159,7 +159,7 @@ class NumPyBackend(Backend):
         return array if array.base is None else array.copy("K")
 
     def room(self, array: np.ndarray, shape: tuple[int, ...], kind: str, columns: bool = False) -> np.ndarray:
-        return empty("lengths", shape, kind, columns)
+        return empty("stft" if columns else "istft", shape, kind, columns)
 
     def joined(self, pairs: np.ndarray) -> np.ndarray:
         """Without a copy where the pairs lie side by side in memory."""
