@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...arguments import error
-from ...dtypes import COMPLEX_OF, REAL_OF
+from ...dtypes import COMPLEX_OF, PRECISION, REAL_OF, dtype_name
 from ...jobs import Analysis, Running, Synthesis
 from ...settings import get_fft_engine
 from ...tuning import tuning
@@ -151,7 +151,9 @@ class NumPyBackend(Backend):
 
     def onto(self, magnitude: np.ndarray, spectrum: np.ndarray) -> np.ndarray:
         size = np.abs(spectrum)
-        if size.min(initial=np.inf) > SCALES[size.dtype.name][0]:  # the same bits, in a third of the time
+        if (
+            size.min(initial=np.inf) > SCALES[PRECISION[dtype_name(spectrum)]][0]
+        ):  # the same bits, in a third of the time
             return spectrum * (magnitude / size)
         return super().onto(magnitude, spectrum)
 
