@@ -179,6 +179,10 @@ OF = {
     "decibels": "number above 0", "reference": "number from 0", "colorbar": "flag", "ax": "data", "ylabel": "choice", "values": "data",
     "rate": "number above 0", "phases": "choice", "n_mels": "size", "scale": "choice", "bands": "bands", "M": "data",
 }  # fmt: skip
+KINDS["any lengths"] = Kind(
+    KINDS["lengths"].right | {"tuple of 3"},
+    {name: value for name, value in KINDS["lengths"].wrong.items() if name not in ("too long", "three items")},
+)
 KINDS["axis from the last"] = kind("-1", "-64", "int64 of -3", "-2**70", zero=0)
 KINDS["algorithm value"] = kind(name="gla", class_itself=xi.GLA, solver=xi.Dual())
 
@@ -358,6 +362,12 @@ def _doors() -> Iterator[Door]:
     counted = {"DFT": _with(n_frames=9)}
     yield _bound(lambda: T, "n_frames", {"DFT": _with(n_samples=2000)}, kinds={"n_samples": "count"})
     yield _bound(lambda: T, "n_samples", counted, kinds={"n_frames": "count"})
+    yield _bound(
+        lambda: T,
+        "frame_mask",
+        {"a batch": _with(lengths=[64, 2048])},
+        kinds={"lengths": "any lengths", "n_frames": "count"},
+    )
     yield _bound(lambda: T, "frame_times", counted, kinds={"n_frames": "count"})
     yield _bound(lambda: T, "bin_frequencies", {"DFT": _with()})
     yield _bound(lambda: ON_GRID, "bin_frequencies", {"grid": _with()}, kinds={"sr": "other rate"})

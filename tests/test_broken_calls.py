@@ -69,7 +69,7 @@ def test_twenty_thousand_calls_are_tried():
 OWN = {
     "STFT": {
         "made_by", "judged", "samples", "synthesis_samples", "analysis", "synthesis", "misfit", "spectrum",
-        "bins_and_frames", "check_scale",
+        "bins_and_frames", "check_scale", "check_signal",
     },
     **{name: {"check"} for name in ("Dual", "PerFrame", "Adjoint")},
     **{

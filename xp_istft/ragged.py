@@ -213,7 +213,7 @@ def _one_by_one(
     """What `each` makes of the items, of `sizes` on their last axis: side by side, with zeros after each."""
     lent, returned, lengths = array, None, values.ravel().tolist()
     if out is None and not transform.followed and transform.basis is None:
-        lent, returned = required_backend(array).lent(array)
+        lent, returned = required_backend(array).in_numpy(array)
     items, places = _items(lent, values.ndim), sizes.ravel().tolist()
     made = required_backend(lent).room(lent, *room) if out is None else out
     if made is not None:

@@ -1071,9 +1071,8 @@ def solved(X: Any, transform: STFT, length: int | None, callback: Any) -> Soluti
     solvers.warn_of_gaps(function, transform)
     pad_mode = None if length is None else transform.pad_mode
     followed = job.followed or transform.basis is not None
-    workers = backend.threads(None)
     X, returned = (X, None) if followed else backend.lent(X)
-    outcome = solvers.inverse(X, transform, job, pad_mode, workers, callback, report=True)
+    outcome = solvers.inverse(X, transform, job, pad_mode, None, callback, report=True)
     solvers.warn_of_unfinished(function, outcome.unfinished, transform.solver)
     assert outcome.solution is not None
     if returned is None:

@@ -184,6 +184,12 @@ class Backend:
         """What iterations may work on in place of `array`, and what makes arrays like it of theirs (None: they are)."""
         return array, None
 
+    def in_numpy(self, array: Any) -> tuple[Any, Callable[[Any], Any] | None]:
+        """NumPy's array of these values, where nothing follows them and no device has them, and what makes arrays like
+        this one of NumPy's; else the array, and None.
+        """
+        return self.lent(array)
+
     def threads(self, workers: int | None) -> int | None:
         """The threads of a call that was given `workers`; None: what `set_workers` says."""
         return workers

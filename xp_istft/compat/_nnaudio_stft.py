@@ -104,7 +104,7 @@ class STFT(NNAudioLayer, nn.STFT):
             trained = None, None, *self._trained()[2:]
             return nn._inverse(X, self._unwindowed, length, self.function, *trained, lengths=lengths)
 
-    def forward(self, x: Tensor, output_format: str | None = None, lengths: Any = None) -> Tensor:
+    def forward(self, x: Tensor, output_format: str | None = None) -> Tensor:  # type: ignore[override]
         """Spectrum (batch, n_bins, n_frames), as "Complex" with a last axis of 2, of x (n_samples), (batch, n_samples)
         or (batch, 1, n_samples); of other signals (..., n_samples) it is (..., n_bins, n_frames).
         """
@@ -113,7 +113,7 @@ class STFT(NNAudioLayer, nn.STFT):
         nn.needs_tensor(self.function, "x", x)
         if x.ndim == 3 and x.shape[1] == 1:
             x = x[:, 0]
-        return super().forward(x if x.ndim > 1 else x[None], output_format, lengths)
+        return super().forward(x if x.ndim > 1 else x[None], output_format)
 
     def inverse(  # type: ignore[override]
         self, X: Tensor, onesided: bool = True, length: int | None = None, refresh_win: bool | None = True

@@ -304,7 +304,7 @@ class StreamingGriffinLim(_Stream):
         for array, dtype in zip(given, (kind, SPECTRUM.get(kind), SPECTRUM.get(kind), kind), strict=True):
             if dtype_name(array) != dtype:
                 raise error(TypeError, function, "state", f"arrays of one precision ({real})", array.dtype)
-        lent = [required_backend(each).lent(each) for each in given]
+        lent = [required_backend(each).in_numpy(each) for each in given]
         self._returned = None
         if all(returned is not None for _, returned in lent):
             given, self._returned = [each for each, _ in lent], lent[0][1]
@@ -339,7 +339,7 @@ class StreamingGriffinLim(_Stream):
         kept = self._state.n_frames > 0
         if kept and self._returned is None:
             return S, None
-        lent, returned = backend.lent(S)
+        lent, returned = backend.in_numpy(S)
         if kept and returned is None and self._returned is not None:  # which is followed now
             state, made = self._state, self._returned
             sums, count = self._inverse.state

@@ -137,8 +137,7 @@ class TorchBackend(Backend):
     def on_host(self, array: torch.Tensor, function: Callable[[np.ndarray], np.ndarray]) -> torch.Tensor:
         return torch.asarray(function(self.to_host(array)), device=array.device)
 
-    def lent(self, array: torch.Tensor) -> tuple[Any, Callable[[Any], Any] | None]:
-        """On the CPU NumPy's, where nothing follows the tensor."""
+    def in_numpy(self, array: torch.Tensor) -> tuple[Any, Callable[[Any], Any] | None]:
         if self.follows(array) or array.dtype in (torch.float16, torch.bfloat16):
             return array, None
         return self.to_host(array), torch.from_numpy
