@@ -170,10 +170,11 @@ def _n_bins(X: Any, axes: Any, frequencies: Any) -> int | None:
 def _size(n_bins: int | None, win_length: Any, window: Any, onesided: Any, frequencies: Any) -> int:
     """The n_fft that spectrum, window and basis agree on."""
     if frequencies is not None:
-        shape: tuple[int, ...] = getattr(frequencies, "shape", ())
+        shape: Any = getattr(frequencies, "shape", ())  # of a module a function
         if isinstance(frequencies, Frequencies):
             raise error(TypeError, "istft", "n_fft", "an integer, with frequencies=", None)
-        return max(2, int(shape[1])) if len(shape) == 2 else 2048  # of none, which is said when they are read
+        known = isinstance(shape, tuple) and len(shape) == 2
+        return max(2, int(shape[1])) if known else 2048  # of none, which is said when they are read
     if n_bins is None:  # no spectrum, which is said when it is read
         return 2048
     n_fft = n_bins if onesided is False else 2 * (n_bins - 1)
