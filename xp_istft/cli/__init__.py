@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 def main() -> None:
     """Run the command line, and leave with its exit code; without the libraries of [cli], say how to get them."""
-    missing = [name for name in ("click", "h5py", "rich", "soundfile", "matplotlib") if find_spec(name) is None]
+    missing = [name for name in ("click", "h5py", "rich", "soundfile", "soxr", "matplotlib") if find_spec(name) is None]
     if missing:
         sys.exit(f"xp-istft: the command line needs {', '.join(missing)}: pip install 'xp-istft[cli]'")
     from .commands import run

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from math import log10
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,9 @@ from ..phase.algorithms import NAMED
 from ..phase.retrieval import STARTS
 from ..transform import SCALINGS
 from . import many
+from .array_files import FORMATS
 from .failures import EXIT_CODES, Exit, Failure, one_line, printable
+from .pipes import Ends, as_files, sent
 from .progress import terminal_progress
 from .whole_files import check_apart, remove_stale_parts
 
@@ -142,6 +143,31 @@ _file_options = _options(
 )
 _pad_mode = click.option("--pad-mode", type=click.Choice(PAD_MODES), default=PAD_MODES[0])
 _HERTZ = click.IntRange(1, (1 << 31) - 1)
+_POSITIVE = click.FloatRange(0, min_open=True)
+_SPECTRA = {".h5", ".npz", ".npy", ".zarr"}
+_selection_options = _options(
+    click.option("--start", type=click.FloatRange(0), help="Seconds of the recording that are left out before [0]."),
+    click.option("--duration", type=_POSITIVE, help="Seconds of the recording that are taken [all]."),
+    click.option("--mono", is_flag=True, help="The mean of the channels."),
+    click.option("--rate", type=_HERTZ, help="Resampled to this rate in Hz [that of the recording]."),
+)
+_raw_options = _options(
+    click.option("--raw", type=str.upper, metavar="SUBTYPE", help="IN has no header: its samples are PCM_16, ..."),
+    click.option("--sr", type=_HERTZ, help="Of --raw: sampling rate in Hz."),
+    click.option("--channels", type=click.IntRange(1), help="Of --raw [1]."),
+    click.option("--big-endian", is_flag=True, help="Of --raw: the order of bytes [little-endian]."),
+)
+_values_options = _options(
+    click.option("--magnitude", is_flag=True, help="Magnitudes alone, without phases."),
+    click.option("--db", is_flag=True, help="Levels of the magnitudes in decibels."),
+    click.option("--reference", type=_POSITIVE, help="Magnitude that is 0 dB, with --db [1]."),
+    click.option("--floor", type=float, help="Lowest level in decibels, with --db [-80]."),
+)
+_sound_options = _options(
+    click.option("--subtype", type=str.upper, help="PCM_16, PCM_24, FLOAT, ... [that of the recording; else FLOAT]"),
+    click.option("--rate", type=_HERTZ, help="Resampled to this rate in Hz [that of the spectrogram]."),
+    click.option("--format", "form", type=str.lower, help="Of - and in directories: wav, flac, ..., raw [wav]."),
+)
 _paths = click.argument("paths", nargs=-1, required=True, metavar="IN [IN ...] OUT")
 
 
@@ -151,6 +177,10 @@ _paths = click.argument("paths", nargs=-1, required=True, metavar="IN [IN ...] O
 @_pad_mode
 @_iq
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), help="[float64 for 32-bit integers and doubles]")
+@_selection_options
+@_values_options
+@_raw_options
+@click.option("--format", "form", type=click.Choice(FORMATS), help="Of - and in directories [h5].")
 @_file_options
 def stft(
     paths: tuple[str, ...],
@@ -161,17 +191,19 @@ def stft(
 ) -> int:
     """Recordings to spectrogram files.
 
-    IN are recordings, patterns ('**/*.flac') and directories, of which all recordings are meant. OUT is a file .h5; for
-    several recordings, or where OUT is a directory, a directory that gets one for each. The file carries its
-    parameters, and any reader of HDF5 takes it: h5py.File(OUT)["spectrum"] is (channels, bins, frames), with the
-    parameters as its attributes. Nothing that is there is overwritten without --force; of several files, those that a
-    former run has finished with the same options are left as they are.
+    IN are recordings, patterns ('**/*.flac') and directories, of which all recordings are meant. OUT is a file .h5,
+    .npz, .npy or .zarr; for several recordings, or where OUT is a directory, a directory that gets one for each; - is
+    standard input, or output. The file carries its parameters, but for .npy, and others read it:
+    h5py.File(OUT)["spectrum"] is (channels, bins, frames), with the parameters as its attributes. Nothing that is there
+    is overwritten without --force; of several files, those that a former run has finished with the same options are
+    left as they are.
     """
     from .convert import recording_to_spectrogram
     from .recordings import SUFFIXES
 
+    form = options.pop("form")
     work = partial(recording_to_spectrogram, options=_given(options), force=force)
-    return _each(paths, ".h5", SUFFIXES, work, scheduler, workers)
+    return _each(paths, _form(form, "h5"), SUFFIXES, work, scheduler, workers)
 
 
 @xp_istft.command(epilog=EXIT_CODES)
@@ -185,7 +217,7 @@ def stft(
 @click.option("--frames-first", is_flag=True, help="The array is (..., frames, bins).")
 @click.option("--phase-shift", type=int, help="Of scipy's ShortTimeFFT, whose default is 0 [none].")
 @click.option("--key", help="Which array of a plain .npz.")
-@click.option("--subtype", type=str.upper, help="PCM_16, PCM_24, FLOAT, ... [that of the recording; else FLOAT]")
+@_sound_options
 @_file_options
 def istft(
     paths: tuple[str, ...],
@@ -196,8 +228,9 @@ def istft(
 ) -> int:
     """Spectrogram files to recordings.
 
-    IN are files, patterns and directories, of which all .h5, .npz and .npy are meant. OUT is a file .wav, .flac, ...;
-    for several files, or where OUT is a directory, a directory that gets a .wav for each. A spectrogram file of
+    IN are files, patterns and directories, of which all .h5, .npz, .npy and .zarr are meant. OUT is a file .wav,
+    .flac, ...; for several files, or where OUT is a directory, a directory that gets a .wav for each; - is standard
+    input, or output. A spectrogram file of
     `xp-istft stft` says by itself how it is inverted; options come before what it says. Plain .npy and .npz of spectra
     (..., bins, frames), or of pairs (..., bins, frames, 2), need --sr and the options that they were made with.
     Nothing that is there is overwritten without --force; of several files, those that a former run has finished with
@@ -205,14 +238,14 @@ def istft(
     """
     from .convert import spectrogram_to_recording
 
+    form = options.pop("form")
     work = partial(spectrogram_to_recording, options=_given(options), force=force)
-    return _each(paths, ".wav", {".h5", ".npz", ".npy"}, work, scheduler, workers)
+    return _each(paths, _form(form, "wav"), _SPECTRA, work, scheduler, workers)
 
 
 @xp_istft.command(epilog=EXIT_CODES)
-@click.argument("source", metavar="MAG", type=click.Path(path_type=Path))
-@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
-@click.option("--sr", type=_HERTZ, required=True, help="Sampling rate in Hz.")
+@_paths
+@click.option("--sr", type=_HERTZ, help="Sampling rate in Hz; needed for plain arrays.")
 @_layout_options
 @_pad_mode
 @click.option("--length", type=click.IntRange(1), help="Samples of the recording.")
@@ -224,24 +257,31 @@ def istft(
 @click.option("--seed", "rng", type=click.IntRange(0), help="Of random phases.")
 @click.option("--tol", type=click.FloatRange(0), help="End when the spectral convergence changes by no more.")
 @click.option("--frames-first", is_flag=True, help="The array is (..., frames, bins).")
-@click.option("--subtype", type=str.upper, help="PCM_16, PCM_24, FLOAT, ... [FLOAT]")
-@_force
-@click.option("--workers", type=click.IntRange(1), help="Threads.")
-def griffinlim(source: Path, target: Path, force: bool, **options: Any) -> int:
-    """Magnitudes to a recording: phases are found by iterations.
+@click.option("--key", help="Which array of a plain .npz.")
+@click.option("--db", is_flag=True, help="A plain array holds levels in decibels.")
+@click.option("--reference", type=_POSITIVE, help="Magnitude that is 0 dB, with --db [1].")
+@_sound_options
+@_file_options
+def griffinlim(
+    paths: tuple[str, ...],
+    force: bool,
+    workers: int | None,
+    scheduler: str | None,
+    **options: Any,
+) -> int:
+    """Magnitudes to recordings: phases are found by iterations.
 
-    MAG is an .npy of real magnitudes (bins, frames) or (channels, bins, frames), made with the same options. OUT is a
-    file .wav, .flac, ... Nothing that is there is overwritten without --force.
+    IN are files, patterns and directories, of which all .h5, .npz, .npy and .zarr are meant. OUT is a file .wav,
+    .flac, ...; for several files, or where OUT is a directory, a directory that gets a .wav for each; - is standard
+    input, or output. A file of `xp-istft stft --magnitude` or `--db` says by itself what it is; of one with phases
+    the magnitudes are taken. Plain arrays are real magnitudes (bins, frames) or (channels, bins, frames), and need
+    --sr and the options that they were made with. Nothing that is there is overwritten without --force.
     """
     from .convert import magnitudes_to_recording
 
-    def work(source: Path, target: Path) -> str:
-        with _counted(source.name, options["n_iter"]) as (callback, reached):
-            done = magnitudes_to_recording(source, target, _given(options), force, callback)
-        return ", ".join([done, *reached[-1:]])
-
-    _check_files([(source, target)])
-    return _reported([(source, target)], [(0, many.attempted(work, source, target))])
+    form = options.pop("form")
+    work = partial(magnitudes_to_recording, options=_given(options), force=force)
+    return _each(paths, _form(form, "wav"), _SPECTRA, work, scheduler, workers)
 
 
 @xp_istft.command(epilog=EXIT_CODES)
@@ -284,14 +324,35 @@ def _each(
     if len(paths) < 2:
         raise click.UsageError("need at least one IN and the OUT")
     *sources, out = paths
-    pairs, several = many.pairs(tuple(sources), out, suffix, suffixes)
     cluster = _cluster(scheduler)
-    clustered = cluster is not None or (several and (workers or 1) > 1)
-    work = partial(work, workers=1 if clustered and cluster is None else workers, resume=several)
-    _check_files(pairs)
-    return _reported(
-        pairs, _by_workers(pairs, work, cluster, workers or 1) if clustered else _here(pairs, work), several
-    )
+    with as_files(sources, out, suffix) as ends:
+        if cluster is not None and ends.names:
+            raise Failure(Exit.USAGE, "--scheduler: a pipe is of this machine, and its workers see files alone")
+        try:
+            pairs, several = many.pairs(tuple(ends.sources), ends.out, suffix, suffixes)
+            _check_form(pairs, ends, suffix)
+            clustered = cluster is not None or (several and (workers or 1) > 1)
+            work = partial(work, workers=1 if clustered and cluster is None else workers, resume=several)
+            _check_files(pairs)
+        except Failure as cause:
+            raise Failure(cause.code, ends.told(str(cause))) from cause
+        outcomes = _by_workers(pairs, work, cluster, workers or 1) if clustered else _here(pairs, work, ends)
+        code = _reported(pairs, outcomes, several, ends)
+        if ends.to_stdout and not code:
+            sent(ends.out)
+        return code
+
+
+def _form(form: str | None, usual: str) -> str:
+    """The suffix of outputs that are not named one by one."""
+    return f".{form or usual}"
+
+
+def _check_form(pairs: list[tuple[Path, Path]], ends: Ends, suffix: str) -> None:
+    """Failure where --format is given beside an output whose name says another one."""
+    source = click.get_current_context().get_parameter_source("form")
+    if source not in (None, ParameterSource.DEFAULT) and any(target.suffix != suffix for _, target in pairs):
+        raise Failure(Exit.USAGE, f"--format: {ends.out} says its format by its name: need a directory or -")
 
 
 def _cluster(scheduler: str | None) -> many.Cluster | None:
@@ -310,20 +371,20 @@ def _check_files(pairs: list[tuple[Path, Path]]) -> None:
 
 
 def _reported(
-    pairs: list[tuple[Path, Path]], outcomes: Iterable[tuple[int, many.Outcome]], several: bool = False
+    pairs: list[tuple[Path, Path]], outcomes: Iterable[tuple[int, many.Outcome]], several: bool, ends: Ends
 ) -> int:
     """Say what became of each pair, as it is known, and of several the failures once more; the exit code."""
     failures: dict[int, many.Outcome] = {}
     for number, outcome in outcomes:
         source, target = pairs[number]
         for warning in outcome.warnings:
-            click.echo(printable(f"xp-istft: {source}: warning: {warning}"), err=True)
+            click.echo(printable(ends.told(f"xp-istft: {source}: warning: {warning}")), err=True)
         if not outcome.code:
-            click.echo(printable(f"{target}: {outcome.said}"))
+            click.echo(printable(ends.told(f"{target}: {outcome.said}")), err=ends.to_stdout)
             continue
         failures[number] = outcome
         if not several:
-            _said(outcome.said, outcome.code)
+            _said(ends.told(outcome.said), outcome.code)
     failed = [failures[number] for number in sorted(failures)]
     if failed and several:
         _said(f"{len(failed)} of {len(pairs)} files failed:", failed[0].code)
@@ -332,10 +393,10 @@ def _reported(
     return failed[0].code if failed else Exit.DONE
 
 
-def _here(pairs: list[tuple[Path, Path]], work: Callable[..., str]) -> Iterator[tuple[int, many.Outcome]]:
+def _here(pairs: list[tuple[Path, Path]], work: Callable[..., str], ends: Ends) -> Iterator[tuple[int, many.Outcome]]:
     """The outcome of each pair, one after the other in this process."""
     for number, (source, target) in enumerate(pairs):
-        name = source.name if len(pairs) == 1 else f"{number + 1}/{len(pairs)} {source.name}"
+        name = Path(ends.told(str(source))).name if len(pairs) == 1 else f"{number + 1}/{len(pairs)} {source.name}"
         with _progress(name) as advance:
             yield number, many.attempted(partial(work, advance=advance), source, target)
 
@@ -362,20 +423,6 @@ def _progress(name: str) -> Iterator[Callable[[Iterable[Any], int], Iterator[Any
                 progress.advance(task, block.shape[-1])
 
         yield advance
-
-
-@contextmanager
-def _counted(name: str, total: int) -> Iterator[tuple[Callable[[int, float], None], list[str]]]:
-    """Gives callback(iteration, convergence), which moves a bar, and what the iterations have reached, in decibels."""
-    reached: list[str] = []
-    with terminal_progress() as progress:
-        task = progress.add_task(name, total=total)
-
-        def callback(iteration: int, convergence: float) -> None:
-            reached.append(f"spectral convergence {20 * log10(convergence):.1f} dB" if convergence else "exact")
-            progress.update(task, completed=iteration, description=f"{name}: {reached[-1]}")
-
-        yield callback, reached
 
 
 def _said(text: str, code: int) -> int:

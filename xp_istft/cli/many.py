@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..settings import most_workers
+from .array_files import is_zarr
 from .failures import Exit, Failure, one_line
 from .whole_files import remove_parts
 
@@ -52,9 +53,9 @@ def pairs(paths: tuple[str, ...], out: str, suffix: str, suffixes: set[str]) -> 
     found = [each for text in paths for each in _found(text, suffixes)]
     several = len(found) > 1 or found[0][0] != Path(paths[0])
     folder = Path(out)
-    if not several and not (folder.is_dir() or out.endswith("/")):
+    if not several and not ((folder.is_dir() and folder.suffix != ".zarr") or out.endswith("/")):
         return [(found[0][0], folder)], False
-    if not folder.is_dir() and (folder.exists() or folder.suffix == suffix):
+    if folder.suffix == ".zarr" or (not folder.is_dir() and (folder.exists() or folder.suffix == suffix)):
         raise Failure(Exit.USAGE, f"{out}: several inputs need a directory as the last argument")
     made = [(source, folder / place.with_suffix(suffix)) for source, place in found]
     sources: dict[Path, Path] = {}
@@ -72,7 +73,7 @@ def pairs(paths: tuple[str, ...], out: str, suffix: str, suffixes: set[str]) -> 
 def _found(text: str, suffixes: set[str]) -> list[tuple[Path, Path]]:
     """The files that one argument names, each with its place in the output directory."""
     path = Path(text)
-    if path.is_dir():
+    if path.is_dir() and not is_zarr(path):
         files = _seen(path, "**/*")
         files = [file for file in files if file.suffix.lower() in suffixes]
         if not files:
@@ -90,7 +91,9 @@ def _found(text: str, suffixes: set[str]) -> list[tuple[Path, Path]]:
 
 def _seen(root: Path, pattern: str) -> list[Path]:
     """The files of a pattern, in order, without hidden ones."""
-    files = (file for file in root.glob(pattern) if file.is_file())
+    files = [file for file in root.glob(pattern) if file.is_file() or file.suffix == ".zarr"]
+    arrays = {file for file in files if file.suffix == ".zarr"}
+    files = [file for file in files if arrays.isdisjoint(file.parents)]  # what lies in a .zarr is part of it
     return sorted(file for file in files if not any(part.startswith(".") for part in file.relative_to(root).parts))
 
 

@@ -18,17 +18,17 @@ from .recordings import check_input
 from .whole_files import check_space
 
 
-def load_spectrum(path: Path, key: str | None) -> np.ndarray:
-    """The array of an .npy, or that called `key` of an .npz; complex where it holds pairs (..., 2) of reals."""
+def load_array(path: Path, key: str | None, pairs: bool = True) -> np.ndarray:
+    """The array of an .npy, or that called `key` of an .npz; with `pairs` complex where it holds (..., 2) of reals."""
     with path.open("rb") as file:
         magic = file.read(6)
     if magic[:2] != b"PK" and key is not None:
         raise Failure(Exit.INPUT, f"{path}: --key is for .npz files")
     if magic[:2] != b"PK" and magic != b"\x93NUMPY":
-        raise Failure(Exit.INPUT, f"{path}: need a file .h5, .npy or .npz")
+        raise Failure(Exit.INPUT, f"{path}: need a file .h5, .npy or .npz, or a directory .zarr")
     array = _of_npz(path, key) if magic[:2] == b"PK" else _npy(path)
     size = array.dtype.itemsize
-    if array.dtype.kind == "f" and size in (4, 8) and array.shape[-1:] == (2,) and array.flags.c_contiguous:
+    if pairs and array.dtype.kind == "f" and size in (4, 8) and array.shape[-1:] == (2,) and array.flags.c_contiguous:
         return array.view(f"{array.dtype.byteorder}c{2 * size}")[..., 0]
     return array
 
@@ -45,14 +45,6 @@ def load_window(path: Path) -> list[float]:
     if array.dtype.kind not in "fiu" or array.ndim != 1 or array.size > 1 << 24:
         raise _misfit(path, "a real array (win_length,)", array)
     return [float(value) for value in array]
-
-
-def load_magnitudes(path: Path) -> np.ndarray:
-    """Real magnitudes (channels, bins, frames), or their last two axes the other way round, in an .npy file."""
-    array = _npy(path)
-    if array.dtype.kind != "f" or array.dtype.itemsize > 8 or array.ndim not in (2, 3) or array.size == 0:
-        raise _misfit(path, "real magnitudes (bins, frames) or (channels, bins, frames)", array)
-    return np.array(array).reshape(-1, *array.shape[-2:])
 
 
 def _npy(path: Path) -> np.ndarray:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -43,6 +44,37 @@ def check_input(path: Path) -> None:
         raise Failure(Exit.INPUT, f"{path}: is empty")
 
 
+@dataclass(frozen=True)
+class Raw:
+    """How samples without a header lie there: a subtype of libsndfile, Hz, channels, and the order of bytes."""
+
+    subtype: str
+    sample_rate: int
+    channels: int
+    big_endian: bool = False
+
+    @classmethod
+    def taken(cls, options: dict[str, Any]) -> Raw | None:
+        """What the options say, which are taken out of them; Failure where one does nothing, or is missing."""
+        names = {"sr": "--sr", "channels": "--channels", "big_endian": "--big-endian"}
+        subtype, given = options.pop("raw", None), {name: options.pop(name) for name in names if name in options}
+        if subtype is None:
+            for name in given:
+                raise Failure(Exit.USAGE, f"{names[name]}: is for samples without a header: need --raw")
+            return None
+        if not soundfile.check_format("RAW", subtype):
+            known = ", ".join(soundfile.available_subtypes("RAW"))
+            raise Failure(Exit.USAGE, f"--raw: need one of {known}, got {subtype}")
+        if "sr" not in given:
+            raise Failure(Exit.USAGE, "--raw: samples without a header say no sampling rate: need --sr")
+        return cls(subtype, given["sr"], given.get("channels", 1), given.get("big_endian", False))
+
+    def layout(self) -> dict[str, Any]:
+        endian = "BIG" if self.big_endian else "LITTLE"
+        return {"samplerate": self.sample_rate, "channels": self.channels, "subtype": self.subtype,
+                "endian": endian, "format": "RAW"}  # fmt: skip
+
+
 class Recording:
     """An open recording: its format, and any part of it.
 
@@ -52,11 +84,11 @@ class Recording:
     dtype                            : "float32" or "float64"; by default the smaller one that holds its samples
     """
 
-    def __init__(self, path: Path, dtype: str | None = None) -> None:
+    def __init__(self, path: Path, dtype: str | None = None, raw: Raw | None = None) -> None:
         check_input(path)
         self.path = path
         try:
-            self._file = soundfile.SoundFile(_any_name(path))
+            self._file = soundfile.SoundFile(_any_name(path), **({} if raw is None else raw.layout()))
         except soundfile.SoundFileError as cause:
             text = str(getattr(cause, "error_string", cause)).rstrip(".")
             raise Failure(Exit.INPUT, f"{path}: is no recording that can be read: {text}") from cause
@@ -70,7 +102,10 @@ class Recording:
         if claimed is not None:
             self._file.close()
             raise Failure(Exit.INPUT, f"{path}: truncated: {claimed[0]:,} bytes of samples, {claimed[1]:,} are there")
-        if not 0 < self.n_samples < 1 << 48:
+        if self.n_samples >= 1 << 48:
+            self._file.close()
+            raise Failure(Exit.INPUT, f"{path}: says no length, as {self.format} in a pipe may not; WAV may be piped")
+        if self.n_samples < 1:
             self._file.close()
             raise Failure(Exit.INPUT, f"{path}: holds no samples")
 
@@ -183,7 +218,7 @@ def audio_format(target: Path) -> str:
     """Name that soundfile has for the format that a file name asks for."""
     name = target.suffix[1:].upper()
     name = {"AIF": "AIFF", "WAVE": "WAV", "OGA": "OGG"}.get(name, name)
-    if name == "RAW" or name not in soundfile.available_formats():
+    if name not in soundfile.available_formats():
         known = ".wav .flac .ogg .aiff ..."
         raise Failure(Exit.USAGE, f"{target}: need a name that ends in a format of recordings ({known})")
     return name
@@ -197,6 +232,8 @@ def audio_subtype(target: Path, asked: str | None, wished: str | None) -> str:
             known = ", ".join(soundfile.available_subtypes(name))
             raise Failure(Exit.USAGE, f"{target}: subtype: need one of {known}, got {asked}")
         return asked
+    if name == "RAW" and wished is None:
+        raise Failure(Exit.USAGE, f"{target}: samples without a header say nothing of themselves: need --subtype")
     if wished is not None and soundfile.check_format(name, wished):
         return wished
     return "FLOAT" if soundfile.check_format(name, "FLOAT") else str(soundfile.default_subtype(name))

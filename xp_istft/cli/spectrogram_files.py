@@ -26,12 +26,14 @@ import h5py
 import numpy as np
 import soundfile
 
-from ..arguments import boolean, error, integer
+from ..arguments import boolean, error, integer, number
 from ..backends.stored import Stored
 from ..transform import STFT
 from ..tuning import tuning
+from .array_files import array_bytes, attributes_of_npz, is_zarr, new_npy, new_npz, new_zarr, open_zarr
 from .failures import Exit, Failure, foreign, one_line
-from .plain_arrays import load_spectrum, named_window
+from .levels import SPECTRUM, VALUES, Levels
+from .plain_arrays import load_array, named_window
 from .recordings import MOST_HERTZ, check_input
 
 KIND = "xp_istft spectrogram 2"
@@ -39,6 +41,7 @@ _RECORDING = ("sample_rate", "length", "subtype", "source")
 _FIELDS = ("n_fft", "hop_length", "win_length", "window", "center", "pad_mode")
 _OR_NONE = ("padding", "scaling")  # None is no attribute
 _TWO_SIDED = "two_sided"  # and of one side there is none
+_LEVELS = ("values", "reference", "floor")  # of a spectrum there is none
 _WINDOW_SUM = "window_crc32"  # of samples, as float64: HDF5 has none for attributes of more than 64 kB
 _SUM_BYTES = 4  # of the checksum of a chunk
 
@@ -51,7 +54,8 @@ class Parameters:
     length: int
     subtype: str
     transform: STFT
-    source: str = ""  # size and time of the recording: what a second run knows it by
+    source: str = ""  # size and time of the recording, and its part: what a second run knows it by
+    levels: Levels = SPECTRUM
 
     def attributes(self) -> dict[str, Any]:
         recording = {name: getattr(self, name) for name in _RECORDING}
@@ -60,12 +64,13 @@ class Parameters:
             values[_WINDOW_SUM] = _sum_of(values["window"])
         if not self.transform.onesided:
             values[_TWO_SIDED] = True
+        values.update(self.levels.attributes())
         return {name: value for name, value in values.items() if value not in (None, "")}
 
     @classmethod
     def of(cls, path: Path, attributes: Mapping[str, Any], n_bins: int, n_frames: int) -> Parameters:
         """Failure where the attributes are none of ours, or are not of a spectrum of so many bins and frames."""
-        names = ("kind", *_RECORDING, *_FIELDS, *_OR_NONE, _TWO_SIDED, _WINDOW_SUM)
+        names = ("kind", *_RECORDING, *_FIELDS, *_OR_NONE, _TWO_SIDED, _WINDOW_SUM, *_LEVELS)
         values = {name: attributes[name] for name in names if name in attributes}
         values = {name: _as_python(value) for name, value in values.items()}
         if values.pop("kind", None) != KIND:
@@ -82,6 +87,7 @@ class Parameters:
             if not isinstance(values["source"], str):
                 raise error(TypeError, KIND, "source", "text", values["source"])
             values["onesided"] = not boolean(KIND, _TWO_SIDED, values.pop(_TWO_SIDED, False))
+            levels = _levels({name: values.pop(name) for name in _LEVELS if name in values})
             n_fft = integer(KIND, "n_fft", values["n_fft"], 2)
             if n_bins != (n_fft // 2 + 1 if values["onesided"] else n_fft):  # before a window of that size is made
                 raise error(ValueError, KIND, "n_fft", f"that of {n_bins} bins", values["n_fft"])
@@ -94,10 +100,19 @@ class Parameters:
             transform = STFT.made_by(KIND, **values)
             if transform.n_frames(recording["length"]) != n_frames:
                 raise error(ValueError, KIND, "length", f"that of {n_frames} frames", recording["length"])
-            return cls(**recording, transform=transform)
+            return cls(**recording, transform=transform, levels=levels)
         except (ValueError, TypeError, MemoryError) as cause:  # of memory, where a few bytes ask for it
             text = one_line(cause).removeprefix(f"{KIND}: ")
             raise Failure(Exit.INPUT, f"{path}: the parameter {text[:120]}") from cause
+
+
+def _levels(values: dict[str, Any]) -> Levels:
+    if values.get("values", VALUES[0]) not in VALUES:
+        raise error(ValueError, KIND, "values", f"one of {', '.join(VALUES)}", values["values"])
+    for name in ("reference", "floor"):
+        if name in values:
+            number(KIND, name, values[name])
+    return Levels(**values)
 
 
 def _sum_of(window: Any) -> int:
@@ -172,6 +187,27 @@ def new_spectrogram(
         disk.check()
 
 
+_NEW_ARRAYS = {".npz": new_npz, ".npy": new_npy, ".zarr": new_zarr}
+
+
+@contextmanager
+def new_file(
+    path: Path, target: Path, shape: tuple[int, int, int], dtype: str, parameters: Parameters
+) -> Iterator[Callable[[np.ndarray], None]]:
+    """As `new_spectrogram`, of the kind that the name of `target` asks for."""
+    if target.suffix == ".h5":
+        with new_spectrogram(path, shape, dtype, parameters) as write:
+            yield write
+    else:
+        with _NEW_ARRAYS[target.suffix](path, shape, dtype, parameters.attributes()) as write:
+            yield write
+
+
+def file_bytes(target: Path, shape: tuple[int, int, int], dtype: str) -> int:
+    """Size of such a file, but for a few kilobytes."""
+    return spectrogram_bytes(shape, dtype) if target.suffix == ".h5" else array_bytes(shape, dtype)
+
+
 class WholeChunks(Stored):
     """A dataset in the chunks that `new_spectrogram` makes, which are read and written one by one, as they lie there.
 
@@ -212,26 +248,32 @@ class Spectrogram:
     """An open file of spectra: what it says of itself, and any block of its frames.
 
     shape      : (channels, n_bins, n_frames)
-    dtype      : "complex64" or "complex128"
+    dtype      : "complex64" or "complex128"; of magnitudes "float32" or "float64"
     chunk      : frames that lie in one piece; 1 where that is not known
     parameters : of a spectrogram file; None of plain arrays
     """
 
-    def __init__(self, path: Path, key: str | None = None, frames_first: bool = False) -> None:
-        check_input(path)
+    def __init__(
+        self, path: Path, key: str | None = None, frames_first: bool = False, magnitudes: bool = False
+    ) -> None:
+        """`magnitudes`: whether it may hold such as well as a spectrum."""
+        if not is_zarr(path) or not path.is_dir():
+            check_input(path)
         self.path, self.parameters = path, None
         with ExitStack() as stack:
-            ours = key is None and h5py.is_hdf5(path)
-            array: Any = _opened(stack, path) if ours else load_spectrum(path, key)
-            self._stored = _laid_out(array, path, frames_first)
-            if ours and _is_our_layout(array) and not frames_first:
+            array, attributes = _array_and_attributes(stack, path, key, magnitudes)
+            values = "spectrum" if attributes is None else _as_python(attributes.get("values", "spectrum"))
+            if not magnitudes and values in VALUES[1:]:
+                raise Failure(Exit.MISFIT, f"{path}: holds {values}, without phases: xp-istft griffinlim finds some")
+            self._stored = _laid_out(array, path, frames_first, magnitudes)
+            if isinstance(array, h5py.Dataset) and _is_our_layout(array) and not frames_first:
                 self._stored = WholeChunks(array)
             self.chunk, self.dtype = self._stored.chunk, self._stored.dtype.name
             *leading, n_bins, n_frames = self._stored.shape
             self.shape = (math.prod(leading), n_bins, n_frames)
-            if ours:
+            if attributes is not None:
                 with foreign(f"{path}: the attributes cannot be read"):
-                    self.parameters = Parameters.of(path, array.attrs, n_bins, n_frames)
+                    self.parameters = Parameters.of(path, attributes, n_bins, n_frames)
             self._open = stack.pop_all()
 
     def read(self, first: int, last: int) -> np.ndarray:
@@ -244,6 +286,20 @@ class Spectrogram:
 
     def __exit__(self, kind: type | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self._open.close()
+
+
+def _array_and_attributes(
+    stack: ExitStack, path: Path, key: str | None, magnitudes: bool
+) -> tuple[Any, Mapping[str, Any] | None]:
+    """The array of a file, and what a spectrogram file says of itself: None of a plain array."""
+    if key is None and is_zarr(path):
+        array, attributes = open_zarr(path)
+        return array, attributes if "kind" in attributes else None
+    if key is None and h5py.is_hdf5(path):
+        dataset = _opened(stack, path)
+        return dataset, dataset.attrs
+    found = attributes_of_npz(path) if key is None else None
+    return load_array(path, key if found is None else "spectrum", not magnitudes), found
 
 
 def _opened(stack: ExitStack, path: Path) -> h5py.Dataset:
@@ -274,11 +330,13 @@ def _is_our_layout(dataset: h5py.Dataset) -> bool:
     return dataset.chunks == (1, dataset.shape[1], chunk_frames(dataset.shape, dataset.dtype))
 
 
-def _laid_out(array: Any, path: Path, frames_first: bool) -> Stored:
+def _laid_out(array: Any, path: Path, frames_first: bool, magnitudes: bool) -> Stored:
     """The spectrum (..., bins, frames), with at most one axis before them that has more than one element."""
     shape = tuple(array.shape or ())
-    need = None
-    if array.dtype.kind != "c" or array.dtype.itemsize not in (8, 16):
+    need, sizes = None, {"f": (2, 4, 8), "c": (8, 16)}
+    if magnitudes and array.dtype.itemsize not in sizes.get(array.dtype.kind, ()):
+        need = "real magnitudes (bins, frames) or (channels, bins, frames) in floating point"
+    elif not magnitudes and (array.dtype.kind != "c" or array.dtype.itemsize not in sizes["c"]):
         need = "complex64 or complex128 (..., bins, frames)"
     elif len(shape) < 2 or 0 in shape:
         need = "an array (..., bins, frames)"

@@ -13,6 +13,7 @@ from pathlib import Path
 from .failures import Exit, Failure
 
 _PART = re.compile(r"\.(.*)\.[a-z0-9_]{8}\.part", re.DOTALL)  # as tempfile names them
+_FOLDERS = {".zarr": "zarr.json"}  # what is known by which file in it
 _STALE_SECONDS = 3600
 _NAME_BYTES = 64
 
@@ -37,12 +38,17 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def check_target(path: Path, force: bool) -> None:
-    """Failure where `path` cannot be written: no such folder, not a file, or there already and not `force`."""
+    """Failure where `path` cannot be written: no such folder, not a file, or there already and not `force`.
+
+    A directory is one that `whole_folder` replaces only where it is of the kind that its name says.
+    """
+    kind = _FOLDERS.get(path.suffix)
+    replaced = kind is not None and path.is_dir() and (path / kind).is_file()
     if path.is_symlink() and not path.exists():
         raise Failure(Exit.OUTPUT, f"{path}: is a link to {os.path.realpath(path)}, which is not there")
-    if path.is_dir():
+    if path.is_dir() and not replaced:
         raise Failure(Exit.OUTPUT, f"{path}: is a directory")
-    if path.exists() and not path.is_file():
+    if path.exists() and not path.is_file() and not replaced:
         raise Failure(Exit.OUTPUT, f"{path}: is not a regular file")
     if path.exists() and not force:
         raise Failure(Exit.OUTPUT, f"{path}: exists already; --force overwrites it")
@@ -91,12 +97,40 @@ def whole_file(path: Path, force: bool = False, n_bytes: int = 0) -> Iterator[Pa
         raise
 
 
+@contextmanager
+def whole_folder(path: Path, force: bool = False, n_bytes: int = 0) -> Iterator[Path]:
+    """As `whole_file`, a directory, whose name says its kind."""
+    check_target(path, force)
+    check_space(path, n_bytes)
+    target = Path(os.path.realpath(path))
+    temporary = None
+    try:
+        try:
+            temporary = Path(tempfile.mkdtemp(prefix=f".{_short(target.name)}.", suffix=".part", dir=target.parent))
+            yield temporary
+            temporary.chmod(0o777 & ~_umask())
+            check_target(path, force)
+            if target.is_dir():
+                with tempfile.TemporaryDirectory(dir=target.parent, prefix=".", suffix=".part") as old:
+                    target.replace(Path(old) / "old")
+                    temporary.replace(target)
+            else:
+                temporary.replace(target)
+        except OSError as cause:
+            need = f"; it needs {n_bytes:,} bytes" if n_bytes else ""
+            raise Failure(Exit.OUTPUT, f"{path}: cannot be written: {cause.strerror or cause}{need}") from cause
+    except BaseException:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
 def remove_parts(paths: Iterable[Path], since: float) -> None:
     """Remove what processes that were killed since then (seconds since the epoch) have left of `paths`."""
     for part in _parts(paths):
         with suppress(OSError):
             if part.stat().st_mtime >= since:
-                part.unlink()
+                _remove(part)
 
 
 def remove_stale_parts(paths: Iterable[Path]) -> None:
@@ -111,7 +145,14 @@ def remove_stale_parts(paths: Iterable[Path]) -> None:
                 with tempfile.TemporaryFile(dir=part.parent) as file:
                     now[part.parent] = os.fstat(file.fileno()).st_mtime
             if part.stat().st_mtime < now[part.parent] - _STALE_SECONDS:
-                part.unlink()
+                _remove(part)
+
+
+def _remove(part: Path) -> None:
+    if part.is_dir() and not part.is_symlink():
+        shutil.rmtree(part)
+    else:
+        part.unlink()
 
 
 def _parts(paths: Iterable[Path]) -> Iterator[Path]:
@@ -145,6 +186,10 @@ def _mode(target: Path) -> int:
     """The permissions of the file that is replaced, or those of any new file."""
     if target.exists():
         return target.stat().st_mode & 0o777
+    return 0o666 & ~_umask()
+
+
+def _umask() -> int:
     umask = os.umask(0)
     os.umask(umask)
-    return 0o666 & ~umask
+    return umask

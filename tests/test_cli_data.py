@@ -1,0 +1,333 @@
+"""The command line with arrays of other kinds, pipes, pictures and parts of recordings, through the real process."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import xp_istft as xi
+
+for library in ("click", "h5py", "rich", "matplotlib", "soxr"):
+    pytest.importorskip(library, reason="the extra [cli] is not installed")
+
+h5py = pytest.importorskip("h5py")
+soundfile = pytest.importorskip("soundfile")
+soxr = pytest.importorskip("soxr")
+
+from xp_istft.cli import commands, reading  # noqa: E402  what they need was asked for first
+
+RATE = 8000
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(xi.__file__).parents[1])}
+
+
+@pytest.fixture(autouse=True)
+def _own_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def process(*arguments, given=None):
+    """The real process: exit code, bytes on stdout, text on stderr."""
+    command = [sys.executable, "-m", "xp_istft", *map(str, arguments)]
+    done = subprocess.run(command, input=given, capture_output=True, timeout=120, env=ENVIRONMENT)
+    err = done.stderr.decode()
+    assert "Traceback" not in err, err
+    return done.returncode, done.stdout, err
+
+
+@pytest.fixture
+def cli(capfd, monkeypatch):
+    """The same in this process: exit code, stdout, stderr; of what many calls show."""
+    monkeypatch.setattr(commands.signal, "signal", lambda *_: None)
+
+    def run(*arguments):
+        code = commands.run([str(argument) for argument in arguments])
+        captured = capfd.readouterr()
+        assert "Traceback" not in captured.err
+        return code, captured.out, captured.err
+
+    return run
+
+
+def fails(cli, code, text, *arguments):
+    """One line that holds `text`, and the directory as it was."""
+    before = sorted(Path().rglob("*"))
+    got, _, err = cli(*arguments)
+    lines = [line for line in err.splitlines() if line.startswith(("xp-istft: ", "Error: "))]
+    assert (got, len(lines)) == (code, 1), err
+    assert text in lines[0]
+    assert sorted(Path().rglob("*")) == before
+
+
+def noise(n_samples=9001, channels=2, seed=0):
+    return 0.3 * np.random.default_rng(seed).uniform(-1, 1, (channels, n_samples))
+
+
+def written(path="in.wav", x=None, subtype="PCM_16", rate=RATE):
+    soundfile.write(path, (noise() if x is None else x).T, rate, subtype)
+    return soundfile.read(path, always_2d=True)[0].T
+
+
+def heard(path, dtype="float64"):
+    return soundfile.read(path, always_2d=True, dtype=dtype)[0].T
+
+
+# ---------------------------------------------------------------- arrays
+
+
+@pytest.mark.parametrize("kind", ["npz", "zarr", "npy"])
+def test_arrays_go_there_and_back_in_tiny_blocks(cli, cut, kind):
+    """By themselves where they carry their parameters; an .npy says what its inverse needs, and with it comes back."""
+    if kind == "zarr":
+        pytest.importorskip("zarr")
+    cut(spectrum_bytes=1)
+    x = written()
+    code, out, err = cli("stft", "in.wav", f"X.{kind}", "--n-fft", 200, "--window", "kaiser,8", "--padding", "same")
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    more = out.partition("istft needs ")[2].split() if kind == "npy" else []
+    assert (kind == "npy") == bool(more)
+    assert cli("istft", f"X.{kind}", "y.wav", "--subtype", "PCM_16", *more)[0] == 0
+    np.testing.assert_array_equal(heard("y.wav"), x)
+    due = xi.stft(x.astype("f"), 200, window=("kaiser", 8), padding="same")
+    if kind == "npz":
+        with np.load("X.npz") as file:
+            np.testing.assert_array_equal(file["spectrum"], due)
+            assert (int(file["sample_rate"]), str(file["window"])) == (RATE, "kaiser,8.0")
+    elif kind == "npy":
+        np.testing.assert_array_equal(np.load("X.npy"), due)
+    else:
+        import zarr
+
+        array = zarr.open_array("X.zarr", mode="r")
+        np.testing.assert_array_equal(array[...], due)
+        assert array.attrs["sample_rate"] == RATE
+    fails(cli, 4, "exists already; --force", "stft", "in.wav", f"X.{kind}")
+    assert cli("stft", "in.wav", f"X.{kind}", "--force")[0] == 0
+    assert sorted(path.name for path in Path().iterdir()) == [f"X.{kind}", "in.wav", "y.wav"]
+
+
+def test_directories_of_arrays_are_resumed(cli):
+    pytest.importorskip("zarr")
+    Path("in").mkdir()
+    for name in "ab":
+        written(f"in/{name}.wav")
+    for kind in ("npz", "zarr"):
+        for said in ("complex64", "there already"):
+            code, out, _ = cli("stft", "in", kind, "--format", kind, "--n-fft", 64)
+            assert (code, out.count(said)) == (0, 2)
+        assert cli("stft", "in", kind, "--format", kind)[0] == 4
+        assert cli("istft", kind, f"{kind}-back")[0] == 0
+        np.testing.assert_array_equal(heard(f"{kind}-back/b.wav"), heard("in/b.wav"))
+
+
+def test_damaged_arrays_are_refused(cli):
+    zarr = pytest.importorskip("zarr")
+    written()
+    for kind in ("npz", "zarr"):
+        assert cli("stft", "in.wav", f"X.{kind}", "--n-fft", 64)[0] == 0
+    with zipfile.ZipFile("X.npz") as archive:
+        at = archive.getinfo("spectrum.npy").header_offset + 5000
+    data = bytearray(Path("X.npz").read_bytes())
+    data[at] ^= 1
+    Path("bad.npz").write_bytes(data)
+    fails(cli, 3, "bad.npz: a truncated or damaged .npz file", "istft", "bad.npz", "y.wav")
+    chunks = sorted(path for path in Path("X.zarr").rglob("*") if path.is_file() and path.name != "zarr.json")
+    data = bytearray(chunks[0].read_bytes())
+    data[100] ^= 1
+    chunks[0].write_bytes(data)
+    fails(cli, 3, "X.zarr: frames ", "istft", "X.zarr", "y.wav")
+    chunks[0].unlink()
+    fails(cli, 3, "X.zarr: truncated: 1 of ", "istft", "X.zarr", "y.wav")
+    Path("foreign.zarr").mkdir()
+    Path("foreign.zarr/precious").write_text("mine")
+    fails(cli, 3, "zarr.json is not there", "istft", "foreign.zarr", "y.wav")
+    fails(cli, 4, "foreign.zarr: is a directory", "stft", "in.wav", "foreign.zarr", "--force")
+    zarr.save_array("plain.zarr", xi.stft(noise(), 64))
+    assert cli("istft", "plain.zarr", "y.wav", "--sr", RATE, "--length", 9001)[0] == 0
+    np.testing.assert_allclose(heard("y.wav"), noise(), atol=3e-7)
+
+
+def test_without_zarr_the_command_says_how_to_get_it(cli, monkeypatch):
+    written()
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    fails(cli, 2, "X.zarr: .zarr needs the package zarr: pip install 'zarr>=3'", "stft", "in.wav", "X.zarr")
+
+
+def test_values_of_a_spectrum(cli):
+    x = written().astype("f")
+    S = np.abs(xi.stft(x, 256))
+    for kind, given, due in (
+        ("magnitude", ["--magnitude"], S),
+        ("decibels", ["--db"], xi.to_db(S)),
+        ("decibels", ["--db", "--reference", 2, "--floor", -30], xi.to_db(S, reference=2, floor=-30)),
+    ):
+        assert cli("stft", "in.wav", "S.h5", "--n-fft", 256, *given, "--force")[0] == 0
+        with h5py.File("S.h5") as file:
+            np.testing.assert_array_equal(file["spectrum"][...], due)
+            assert file["spectrum"].attrs["values"] == kind
+    fails(cli, 5, "S.h5: holds decibels, without phases: xp-istft griffinlim", "istft", "S.h5", "y.wav")
+    fails(cli, 2, "--floor: is for decibels: need --db", "stft", "in.wav", "T.h5", "--floor", -3)
+    fails(cli, 2, "need one of them", "stft", "in.wav", "T.h5", "--db", "--magnitude")
+    fails(cli, 2, "--format: T.h5 says its format", "stft", "in.wav", "T.h5", "--format", "npz")
+
+
+# ---------------------------------------------------------------- pipes
+
+
+def test_through_pipes_and_back():
+    """What goes through two processes is what goes through a file; messages stand on stderr, beside the bytes."""
+    x = written()
+    for form in ([], ["--format", "npz"]):
+        code, spectrogram, err = process("stft", "in.wav", "-", *form)
+        assert (code, err) == (0, "-: complex64 (channels, bins, frames) = (2, 1025, 18), 1.125 s\n")
+        code, sound, err = process("istft", "-", "-", given=spectrogram)
+        assert (code, err) == (0, "-: PCM_16, 2 channels, 8000 Hz, 1.125 s\n")
+        Path("y.wav").write_bytes(sound)
+        np.testing.assert_array_equal(heard("y.wav"), x)
+    code, out, _ = process("istft", "/dev/stdin", "z.flac", given=spectrogram)
+    assert (code, out) == (0, b"z.flac: PCM_16, 2 channels, 8000 Hz, 1.125 s\n")
+    np.testing.assert_array_equal(heard("z.flac"), x)
+
+
+def test_samples_without_a_header():
+    x = written()
+    steps = np.round(x * 32768).astype(">i2").T.tobytes()
+    given = ["--raw", "PCM_16", "--sr", RATE, "--channels", 2, "--big-endian"]
+    code, spectrogram, _ = process("stft", "-", "-", *given, given=steps)
+    assert code == 0
+    code, back, err = process("istft", "-", "-", "--format", "raw", given=spectrogram)
+    assert (code, err) == (0, "-: PCM_16, 2 channels, 8000 Hz, 1.125 s\n")
+    assert np.frombuffer(back, "<i2").astype(">i2").tobytes() == steps
+
+
+def test_what_raw_samples_need_is_said(cli):
+    written()
+    for options, text in (
+        (["--raw", "PCM_16"], "--raw: samples without a header say no sampling rate: need --sr"),
+        (["--raw", "PCM_17", "--sr", 3], "--raw: need one of PCM_S8"),
+        (["--channels", 3], "--channels: is for samples without a header: need --raw"),
+    ):
+        fails(cli, 2, text, "stft", "in.wav", "X.h5", *options)
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
+@pytest.mark.parametrize("form", ["wav", "au"])
+def test_what_ffmpeg_pipes_without_a_length_is_read_to_the_end(form):
+    x = written()
+    piped = subprocess.run(
+        ["ffmpeg", "-loglevel", "error", "-i", "in.wav", "-f", form, "-"], capture_output=True, timeout=120, check=True
+    ).stdout
+    assert process("stft", "-", "X.h5", given=piped)[::2] == (0, "")
+    with h5py.File("X.h5") as file:
+        np.testing.assert_array_equal(file["spectrum"][...], xi.stft(x.astype("f"), 2048))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_named_pipe_is_an_input():
+    x = written()
+    os.mkfifo("pipe")
+    command = [sys.executable, "-m", "xp_istft", "stft", "pipe", "X.npy"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT) as reader:
+        Path("pipe").write_bytes(Path("in.wav").read_bytes())
+        assert reader.communicate(timeout=120)[0].startswith(b"X.npy: complex64")
+    np.testing.assert_array_equal(np.load("X.npy"), xi.stft(x.astype("f"), 2048))
+
+
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly():
+    written(x=noise(90_000))
+    command = [sys.executable, "-m", "xp_istft", "stft", "in.wav", "-"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as writer:
+        assert writer.stdout.read(8) == b"\x89HDF\r\n\x1a\n"
+        writer.stdout.close()
+        assert (writer.wait(120), writer.stderr.read().count(b"\n")) == (0, 1)
+
+
+def test_pipes_that_cannot_be():
+    written()
+    written("b.wav")
+    for arguments, given, text, code in (
+        (["stft", "in.wav", "b.wav", "-"], None, "-: several inputs need a directory", 2),
+        (["stft", "-", "in.wav", "X"], b"", "-: a pipe is the only input, got 2", 2),
+        (["stft", "-", "X.h5"], b"", "-: is empty", 3),
+        (["istft", "-", "y.wav"], b"words, and no spectrum", "-: need a file .h5, .npy or .npz", 3),
+        (["stft", "-", "-"], b"words, and no sound" * 99, "-: is no recording that can be read", 3),
+        (["stft", "in.wav", "-", "--format", "zarr"], None, "-: a .zarr is a directory", 2),
+    ):
+        got, out, err = process(*arguments, given=given)
+        assert (got, out, err.count("\n")) == (code, b"", 1), err
+        assert text in err
+    assert not Path("X.h5").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="opens a terminal of its own")
+def test_a_terminal_gets_no_bytes():
+    import pty
+
+    written()
+    main, end = pty.openpty()
+    command = [sys.executable, "-m", "xp_istft", "stft", "in.wav", "-"]
+    done = subprocess.run(command, stdout=end, stderr=subprocess.PIPE, timeout=120, env=ENVIRONMENT)
+    os.close(end)
+    os.close(main)
+    assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+    assert b"-: standard output is a terminal" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_behind_standard_output():
+    written()
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "xp_istft", "stft", "in.wav", "-"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=120, env=ENVIRONMENT)
+    assert done.returncode == 4
+    assert b"-: cannot be written: No space left on device; it needs" in done.stderr.splitlines()[-1]
+
+
+# ---------------------------------------------------------------- parts of recordings
+
+
+def test_part_mono_and_rate(cli, cut):
+    cut(spectrum_bytes=1)
+    x = written(x=noise(30_000))
+    options = ["--n-fft", 64, "--start", 0.5, "--duration", 2]
+    assert cli("stft", "in.wav", "X.npy", *options)[0] == 0
+    np.testing.assert_array_equal(np.load("X.npy"), xi.stft(x[:, 4000:20000].astype("f"), 64))
+    assert cli("stft", "in.wav", "M.npy", *options, "--mono", "--pad-mode", "wrap", "--rate", 11025)[0] == 0
+    due = soxr.resample(x[:, 4000:20000].astype("f").mean(axis=0), RATE, 11025, quality="VHQ")
+    assert len(due) == 22050
+    np.testing.assert_allclose(np.load("M.npy")[0], xi.stft(due, 64, pad_mode="wrap"), atol=2e-6)
+    fails(cli, 5, "--start 9: the recording ends after 3.75 s", "stft", "in.wav", "Y.h5", "--start", 9)
+
+
+def test_a_part_is_another_source_for_a_second_run(cli):
+    Path("in").mkdir()
+    written("in/a.wav")
+    for start, code, said in ((0.1, 0, "complex64"), (0.1, 0, "there already"), (0.2, 4, "")):
+        got, out, _ = cli("stft", "in", "X", "--start", start, "--duration", 0.2)
+        assert (got, said in out) == (code, True)
+
+
+@pytest.mark.parametrize(("before", "rate"), [(44100, 16000), (16000, 44100), (8000, 8001), (48000, 44100)])
+@pytest.mark.parametrize("n_samples", [1, 1000, 70_001])
+def test_resampling_in_blocks_is_resampling(before, rate, n_samples):
+    x = noise(n_samples).astype("f")
+    parts = [x[:, lo : lo + 777] for lo in range(0, n_samples, 777)]
+    made = np.concatenate(list(reading.resampled(iter(parts), n_samples, before, rate)), axis=1)
+    due = soxr.resample(x.T, before, rate, quality="VHQ").T
+    assert made.shape == (2, reading.resampled_length(n_samples, before, rate))
+    count = min(made.shape[1], due.shape[1])
+    assert made.shape[1] - count <= 1
+    np.testing.assert_allclose(made[:, :count], due[:, :count], atol=1e-6)
+
+
+def test_recordings_are_written_at_another_rate(cli):
+    x = written(x=noise(20_000), subtype="FLOAT")
+    assert cli("stft", "in.wav", "X.h5")[0] == 0
+    code, out, _ = cli("istft", "X.h5", "y.wav", "--rate", 16000)
+    assert (code, "2 channels, 16000 Hz, 2.500 s" in out) == (0, True)
+    due = soxr.resample(x.T.astype("f"), RATE, 16000, quality="VHQ").T
+    np.testing.assert_allclose(heard("y.wav"), due, atol=1e-6)
