@@ -277,7 +277,7 @@ def griffinlim(
     the magnitudes are taken. Plain arrays are real magnitudes (bins, frames) or (channels, bins, frames), and need
     --sr and the options that they were made with. Nothing that is there is overwritten without --force.
     """
-    from .convert import magnitudes_to_recording
+    from .phases import magnitudes_to_recording
 
     form = options.pop("form")
     work = partial(magnitudes_to_recording, options=_given(options), force=force)
