@@ -1,5 +1,6 @@
 """The command line with arrays of other kinds, pipes, pictures and parts of recordings, through the real process."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -331,3 +332,186 @@ def test_recordings_are_written_at_another_rate(cli):
     assert (code, "2 channels, 16000 Hz, 2.500 s" in out) == (0, True)
     due = soxr.resample(x.T.astype("f"), RATE, 16000, quality="VHQ").T
     np.testing.assert_allclose(heard("y.wav"), due, atol=1e-6)
+
+
+# ---------------------------------------------------------------- pictures and facts
+
+
+BEGINS = {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml", "pdf": b"%PDF-"}
+
+
+def test_pictures_of_recordings_and_of_spectrograms():
+    """Through the real process: each kind of picture begins as such; nothing is on stderr; nothing is overwritten."""
+    written(x=noise(20_000))
+    code, out, err = process("plot", "in.wav")
+    assert (code, out, err) == (0, b"in.png: 2.5 s, n_fft 2048, hop 512\n", "")
+    assert Path("in.png").read_bytes().startswith(BEGINS["png"])
+    code, _, err = process("plot", "in.wav")
+    assert (code, err) == (4, "xp-istft: in.png: exists already; --force overwrites it\n")
+    code, out, err = process("plot", "-", "-", "--format", "svg", given=Path("in.wav").read_bytes())
+    assert (code, out[:5]) == (0, BEGINS["svg"])
+
+
+def test_pictures_of_all_that_can_be_drawn(cli):
+    written(x=noise(6000))
+    assert cli("stft", "in.wav", "X.h5", "--n-fft", 64)[0] == 0
+    assert cli("stft", "in.wav", "S.h5", "--n-fft", 64, "--db")[0] == 0
+    assert cli("stft", "in.wav", "Z.h5", "--n-fft", 64, "--iq")[0] == 0
+    np.save("S.npy", np.abs(xi.stft(noise(6000), 64)))
+    for arguments in (
+        ["X.h5", "a.pdf", "--log", "--range", 60, "--channel", 2],
+        ["S.h5", "b.svg", "--start", 0.2, "--duration", 0.1],
+        ["Z.h5", "c.png"],
+        ["in.wav", "d.png", "--iq", "--n-fft", 64, "--start", 0.1],
+        ["in.wav", "e.png", "--mono", "--rate", 4000, "--log"],
+        ["S.npy", "f.png", "--sr", RATE],
+    ):
+        assert cli("plot", *arguments)[::2] == (0, ""), arguments
+        assert Path(arguments[1]).read_bytes().startswith(BEGINS[arguments[1][-3:]])
+    assert cli("plot", "X.h5", "in.wav", "pictures", "--format", "pdf")[0] == 0
+    assert sorted(path.name for path in Path("pictures").iterdir()) == ["X.pdf", "in.pdf"]
+    fails(cli, 2, "--mono: is for recordings, and X.h5 is none", "plot", "X.h5", "g.png", "--mono")
+    fails(cli, 2, "--key: is for arrays, and in.wav is none", "plot", "in.wav", "g.png", "--key", "X")
+    fails(cli, 2, "need a name that ends in .png, .svg or .pdf", "plot", "in.wav", "g.jpg")
+    fails(cli, 5, "--channel 3: there are 2", "plot", "in.wav", "g.png", "--channel", 3)
+    fails(cli, 2, "--sr is needed", "plot", "S.npy", "g.png")
+
+
+def test_what_is_drawn_is_what_is_there(cut):
+    """Of a spectrogram file and of its recording, in tiny blocks: the envelope, and the largest magnitudes."""
+    from xp_istft.cli import drawings, plots
+
+    cut(spectrum_bytes=1)
+    x = written(x=noise(40_000), subtype="FLOAT")
+    commands.run(["stft", "in.wav", "X.h5", "--n-fft", "64", "--hop-length", "16"])
+    look = drawings.Look(channel=2)
+    S = np.abs(xi.stft(x[1].astype("f"), 64, hop_length=16))
+    drawn = [
+        plots._of_recording(Path("in.wav"), {"n_fft": 64, "hop_length": 16}, look, plots.unseen, 1),
+        plots._of_spectra(Path("X.h5"), {}, look, plots.unseen, 1),
+    ]
+    for drawing in drawn:
+        ((least, largest),) = drawing.waves
+        np.testing.assert_allclose(largest, x[1].reshape(1600, 25).max(axis=1), atol=1e-6)
+        np.testing.assert_allclose(least, x[1].reshape(1600, 25).min(axis=1), atol=1e-6)
+        places = np.arange(S.shape[1]) * 1600 // S.shape[1]
+        due = np.stack([S[:, places == column].max(axis=1) for column in range(1600)], axis=1)
+        np.testing.assert_allclose(drawing.largest, due, rtol=1e-6)
+    part = plots._of_spectra(Path("X.h5"), {"start": 1.0, "duration": 0.1}, look, plots.unseen, 1)
+    np.testing.assert_allclose(part.waves[0][1], x[1, 8000:8800], atol=1e-6)
+    assert part.edges[0] <= 1.0 < 1.1 <= part.edges[1]
+    assert part.largest.shape[1] == pytest.approx(51, abs=2)
+
+
+@pytest.mark.parametrize("command", ["plot", "demo"])
+def test_titles_in_any_script_say_nothing_on_stderr(command):
+    name = "日本語 $a$ हिन्दी 𝒜.wav"
+    written(name)
+    code, _, err = process(command, name, *(["--runs", 1, "--seconds", 0.2] if command == "demo" else []))
+    assert (code, err) == (0, "")
+
+
+def test_what_the_usual_font_lacks_comes_from_another():
+    from matplotlib import font_manager
+
+    from xp_istft.cli import fonts
+
+    usual = fonts._known(font_manager.findfont(font_manager.FontProperties()))
+    other = next(font for font in font_manager.fontManager.ttflist if font.name == "STIXGeneral")
+    lacking = sorted(fonts._known(other.fname) - usual)
+    assert lacking
+    found = fonts._others(f"a{chr(lacking[0])}")
+    paths = [font_manager.findfont(name) for name in found]
+    assert any(lacking[0] in fonts._known(path) for path in paths)
+    assert fonts._others("plain") == []
+
+
+def test_facts_of_files():
+    written(x=noise(6000))
+    commands.run(["stft", "in.wav", "X.npz", "--n-fft", "64", "--db"])
+    np.savez("plain.npz", a=np.zeros((3, 4)), b=np.zeros(2, "f"))
+    code, out, err = process("info", "in.wav", "X.npz", "plain.npz", "nope.wav", "--json")
+    assert (code, err) == (3, "xp-istft: nope.wav: no such file\n")
+    recording, spectrogram, arrays = json.loads(out)
+    assert recording == {
+        "file": "in.wav", "kind": "recording", "format": "WAV", "subtype": "PCM_16", "sample_rate": RATE,
+        "channels": 2, "samples": 6000, "seconds": 0.75, "bytes": Path("in.wav").stat().st_size,
+    }  # fmt: skip
+    assert spectrogram["shape"] == [2, 33, 376]
+    assert (spectrogram["values"], spectrogram["dtype"]) == ("decibels", "float32")
+    assert spectrogram["parameters"]["hop_length"] == 16
+    assert spectrogram["recording"]["samples"] == 6000
+    assert arrays["arrays"] == {"a": {"dtype": "float64", "shape": [3, 4]}, "b": {"dtype": "float32", "shape": [2]}}
+    code, out, err = process("info", "-", given=Path("in.wav").read_bytes())
+    assert (code, err) == (0, "")
+    assert out.decode().splitlines()[0] == "-: recording"
+    assert "  samples: 6,000" in out.decode()
+
+
+def test_facts_of_other_files(cli):
+    with h5py.File("other.h5", "w") as file:
+        file["group/x"] = np.zeros((2, 3), "i2")
+    code, out, _ = cli("info", "other.h5", "--json")
+    assert (code, json.loads(out)["arrays"]) == (0, {"group/x": {"dtype": "int16", "shape": [2, 3]}})
+    np.save("x.npy", np.zeros(3))
+    code, out, _ = cli("info", "x.npy")
+    assert (code, "array: dtype float64, shape [3]" in out) == (0, True)
+    Path("words").write_text("neither")
+    fails(cli, 3, "words: is no recording", "info", "words")
+    code, out, _ = cli("info", "--json")
+    assert (code, json.loads(out)["xp_istft"]) == (0, xi.__version__)
+
+
+# ---------------------------------------------------------------- magnitudes
+
+
+def test_magnitudes_of_all_kinds_of_files_become_the_same_recording(cli):
+    x = written(x=noise(3000), subtype="FLOAT").astype("f")
+    given = ["--n-fft", 128, "--hop-length", 32]
+    for name, more in (("X.h5", []), ("S.h5", ["--magnitude"]), ("S.npz", ["--magnitude"]), ("D.h5", ["--db"])):
+        assert cli("stft", "in.wav", name, *given, *more)[0] == 0
+    np.savez("P.npz", S=np.abs(xi.stft(x, 128, hop_length=32)), other=np.zeros(3))
+    np.save("D.npy", xi.to_db(np.abs(xi.stft(x, 128, hop_length=32))))
+    plain = ["--sr", RATE, "--hop-length", 32, "--length", 3000]
+    due = xi.griffin_lim(np.abs(xi.stft(x, 128, hop_length=32)), xi.STFT(128, hop_length=32), length=3000, n_iter=4)
+    for name, more in (
+        ("X.h5", []), ("S.h5", []), ("S.npz", []), ("D.h5", []), ("P.npz", [*plain, "--key", "S"]),
+        ("D.npy", [*plain, "--db"]),
+    ):  # fmt: skip
+        code, out, err = cli("griffinlim", name, f"{name}.wav", "--n-iter", 4, *more)
+        assert code == 0, err
+        assert "spectral convergence" in out
+        assert ("holds a spectrum: its magnitudes are taken" in err) == (name == "X.h5")
+        if name[0] != "D":
+            np.testing.assert_allclose(heard(f"{name}.wav"), due, atol=1e-4)
+    fails(cli, 2, "--db: S.h5 says by itself", "griffinlim", "S.h5", "y.wav", "--db")
+
+
+def test_magnitudes_of_several_files_are_resumed(cli):
+    for name in "ab":
+        written(f"{name}.wav", noise(2000, 1))
+    assert cli("stft", "a.wav", "b.wav", "S", "--magnitude", "--n-fft", 64)[0] == 0
+    for said in ("spectral convergence", "there already"):
+        code, out, _ = cli("griffinlim", "S", "back", "--n-iter", 2)
+        assert (code, out.count(said)) == (0, 2)
+    assert cli("griffinlim", "S", "back", "--n-iter", 3)[0] == 4
+    assert cli("griffinlim", "S", "more", "--n-iter", 2, "--workers", 2)[0] == 0
+    assert Path("more/b.wav").read_bytes() == Path("back/b.wav").read_bytes()
+    fails(cli, 2, "several inputs need a directory", "griffinlim", "S/a.h5", "S/b.h5", "y.wav")
+
+
+def test_magnitudes_the_other_way_round_are_named(cli):
+    S = np.abs(xi.stft(noise(9000, 1)[0], 128, hop_length=32)).T
+    np.save("S.npy", S)
+    there = ("y.wav", "--sr", RATE)
+    fails(cli, 5, "need 65 bins for --n-fft 128, got 282, but 65 frames: --frames-first",
+          "griffinlim", "S.npy", *there, "--n-fft", 128)  # fmt: skip
+    code, _, err = cli("griffinlim", "S.npy", *there, "--n-iter", 1)
+    assert (code, err.count("\n")) == (0, 1)
+    assert "read as 282 bins, n_fft 562, and 65 frames; --frames-first takes (frames, bins)" in err
+    np.save("whole.npy", np.ones((65, 9), "int64"))
+    fails(cli, 5, "in floating point, got int64", "griffinlim", "whole.npy", "z.wav", "--sr", RATE)
+    Path("words.npy").write_bytes(b"no array at all")
+    fails(cli, 3, "need a file .h5, .npy or .npz, or a directory .zarr", "griffinlim", "words.npy", "z.wav")
+    fails(cli, 2, "--seed: no phase of --init zero is random",
+          "griffinlim", "S.npy", "z.wav", "--sr", RATE, "--init", "zero", "--seed", 1)  # fmt: skip

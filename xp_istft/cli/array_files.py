@@ -30,6 +30,17 @@ def is_zarr(path: Path) -> bool:
     return path.suffix == ".zarr" or (path.is_dir() and (path / "zarr.json").is_file())
 
 
+def is_spectra(path: Path) -> bool:
+    """Whether it is a file of arrays, by its first bytes, or a directory of one; else it may be a recording."""
+    if is_zarr(path):
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(8).startswith((b"\x89HDF\r\n\x1a\n", b"\x93NUMPY", b"PK"))
+    except OSError:
+        return False
+
+
 @contextmanager
 def new_npy(path: Path, shape: tuple[int, int, int], dtype: str, attributes: Mapping[str, Any]) -> Iterator[Write]:
     """Gives write(spectrum), which appends frames (channels, n_bins, count); an .npy has no place for attributes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -23,7 +24,7 @@ from ..transform import SCALINGS
 from . import many
 from .array_files import FORMATS
 from .failures import EXIT_CODES, Exit, Failure, one_line, printable
-from .pipes import Ends, as_files, sent
+from .pipes import PIPE, Ends, as_files, sent
 from .progress import terminal_progress
 from .whole_files import check_apart, remove_stale_parts
 
@@ -144,6 +145,7 @@ _file_options = _options(
 _pad_mode = click.option("--pad-mode", type=click.Choice(PAD_MODES), default=PAD_MODES[0])
 _HERTZ = click.IntRange(1, (1 << 31) - 1)
 _POSITIVE = click.FloatRange(0, min_open=True)
+PICTURES = ("png", "svg", "pdf")
 _SPECTRA = {".h5", ".npz", ".npy", ".zarr"}
 _selection_options = _options(
     click.option("--start", type=click.FloatRange(0), help="Seconds of the recording that are left out before [0]."),
@@ -285,6 +287,46 @@ def griffinlim(
 
 
 @xp_istft.command(epilog=EXIT_CODES)
+@click.argument("paths", nargs=-1, required=True, metavar="FILE [... OUT]")
+@click.option("--channel", type=click.IntRange(1), help="Which one is drawn [1].")
+@click.option("--range", "decibels", type=_POSITIVE, help="Decibels below the largest level that colours show [80].")
+@click.option("--log", is_flag=True, help="The frequency axis is logarithmic.")
+@_layout_options
+@_pad_mode
+@_iq
+@_selection_options
+@click.option("--sr", type=_HERTZ, help="Sampling rate in Hz of plain arrays and of --raw.")
+@click.option("--two-sided", is_flag=True, help="The array holds n_fft bins, of real signals unless --iq is given.")
+@click.option("--frames-first", is_flag=True, help="The array is (..., frames, bins).")
+@click.option("--key", help="Which array of a plain .npz.")
+@click.option("--db", is_flag=True, help="A plain array holds levels in decibels.")
+@click.option("--format", "form", type=click.Choice(PICTURES), help="Of - and where OUT is no file [png].")
+@_file_options
+def plot(
+    paths: tuple[str, ...],
+    force: bool,
+    workers: int | None,
+    scheduler: str | None,
+    **options: Any,
+) -> int:
+    """Draw recordings and spectrogram files: the waveform over the spectrogram.
+
+    FILE is a recording, a file of `xp-istft stft`, or a plain array of spectra or magnitudes, which needs --sr. OUT is
+    a picture .png, .svg or .pdf; without it, the picture has the name of the file, in this directory. For several
+    files, patterns and directories OUT is a directory that gets a picture for each; - is standard input, or output.
+    """
+    from .plots import picture_of_file
+    from .recordings import SUFFIXES
+
+    suffix = _form(options.pop("form"), "png")
+    if len(paths) == 1:
+        name = "stdin" if paths[0] == PIPE else Path(paths[0]).stem
+        paths = (paths[0], name + suffix)
+    work = partial(picture_of_file, options=_given(options), force=force)
+    return _each(paths, suffix, SUFFIXES | _SPECTRA, work, scheduler, workers)
+
+
+@xp_istft.command(epilog=EXIT_CODES)
 @click.argument("recording", required=False, type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("demo"), help="Directory [./demo].")
 @click.option("--seconds", type=click.FloatRange(0.01), default=30.0, help="Use the first seconds only [30].")
@@ -304,12 +346,41 @@ def demo(
     return demonstrate(recording, output, seconds, runs, n_fft, hop_length)
 
 
-@xp_istft.command()
-def info() -> int:
-    """Versions, array libraries and their devices, FFT engines, threads."""
-    from .info import show
+@xp_istft.command(epilog=EXIT_CODES)
+@click.argument("files", nargs=-1, metavar="[FILE ...]")
+@click.option("--json", "as_json", is_flag=True, help="As JSON; of several files a list.")
+@click.option("--key", help="Which array of an .npz.")
+def info(files: tuple[str, ...], as_json: bool, key: str | None) -> int:
+    """What a file holds; without FILE what is installed.
 
-    return show()
+    FILE is a recording (format, rate, channels, samples), a spectrogram file (shape, parameters, its recording) or a
+    file of arrays; - is standard input. Without one: versions, array libraries and their devices, FFT engines, threads.
+    """
+    if not files:
+        from .info import show
+
+        return show(as_json)
+    from .facts import as_text, facts_of
+
+    found: list[dict[str, Any]] = []
+    failures = []
+    with as_files(list(files), "", "") as ends:
+
+        def work(path: Path, _: Path) -> str:
+            found.append(facts_of(path, ends.told(str(path)), key))
+            return as_text(found[-1])
+
+        for path in map(Path, ends.sources):
+            outcome = many.attempted(work, path, path)
+            for warning in outcome.warnings:
+                _said(ends.told(f"{path}: warning: {warning}"), 0)
+            if outcome.code:
+                failures.append(_said(ends.told(outcome.said), outcome.code))
+            elif not as_json:
+                click.echo(outcome.said)
+    if as_json and found:
+        click.echo(json.dumps(found if len(files) > 1 else found[0], indent=2, ensure_ascii=False))
+    return failures[0] if failures else Exit.DONE
 
 
 def _each(

@@ -65,7 +65,7 @@ def recording_to_spectrogram(
     raw = Raw.taken(options)
     with Excerpt(source, options.pop("dtype", None), selection, raw) as recording:
         n_samples, sample_rate = recording.n_samples, recording.sample_rate
-        channels, read = _joined(recording) if iq else (recording.channels, recording.read)
+        channels, read = joined(recording) if iq else (recording.channels, recording.read)
         transform = STFT.made_by("stft", **options, onesided=not iq)
         job = transform.analysis("stft", n_samples, recording.dtype)
         made_of = "; ".join(filter(None, [stamp(source), str(selection)]))
@@ -167,7 +167,7 @@ def _as_options(parameters: Parameters) -> str:
     return " ".join([inverse, "needs", *said, *["--iq"] * (not transform.onesided)])
 
 
-def _joined(recording: Excerpt) -> tuple[int, Callable[[int, int], np.ndarray]]:
+def joined(recording: Excerpt) -> tuple[int, Callable[[int, int], np.ndarray]]:
     """How many complex signals a recording holds in pairs of channels, I and Q, and what reads them."""
     if recording.channels % 2:
         need = "I and Q in pairs of channels with --iq"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+from typing import Any
 
 import rich.box
 import rich.console
@@ -16,28 +18,36 @@ from ..settings import cpus
 from .libraries import LIBRARIES, version_of
 
 
-def show() -> int:
+def show(as_json: bool = False) -> int:
+    """Print it, as a table or as JSON."""
+    sections = _sections()
+    if as_json:
+        print(json.dumps({name: value for section in sections for name, value in section.items()}, indent=2))
+        return 0
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD, show_header=False, pad_edge=False)
-    table.add_row("xp_istft", xp_istft.__version__)
-    table.add_row("Python", f"{platform.python_version()}, {platform.system()} {platform.machine()}")
-    for name in ("array-api-compat", "scipy"):
-        table.add_row(name, version_of(name))
-    table.add_section()
-    for library in LIBRARIES:
-        table.add_row(f"array library {library.name}", f"{library.version()}  {library.state()}".strip())
-    table.add_section()
-    for name in ("librosa", "soundfile", "h5py"):
-        table.add_row(name, version_of(name))
-    table.add_row("libsndfile", soundfile.__libsndfile_version__)
-    table.add_section()
-    table.add_row("FFT engine numpy.fft", f"pocketfft {version_of('numpy')}")
-    table.add_row("FFT engine scipy.fft", version_of("scipy"))
-    table.add_row("FFT engine ducc0", version_of("ducc0"))
-    table.add_row("FFT engine mkl_fft", version_of("mkl_fft"))
-    table.add_row("FFT engine in use", xp_istft.get_fft_engine())
-    table.add_section()
-    table.add_row("CPUs", f"{os.cpu_count()}, for this process {cpus()}")
-    table.add_row("threads in use", str(xp_istft.get_workers()))
-    table.add_row("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "not set"))
+    for section in sections:
+        for name, value in section.items():
+            table.add_row(name, str(value))
+        table.add_section()
     rich.console.Console().print(table)
     return 0
+
+
+def _sections() -> list[dict[str, Any]]:
+    plain = ("array-api-compat", "scipy")
+    versions = {"xp_istft": xp_istft.__version__}
+    versions["Python"] = f"{platform.python_version()}, {platform.system()} {platform.machine()}"
+    engines = {"numpy.fft": f"pocketfft {version_of('numpy')}", "scipy.fft": version_of("scipy")}
+    engines |= {name: version_of(name) for name in ("ducc0", "mkl_fft")} | {"in use": xp_istft.get_fft_engine()}
+    return [
+        versions | {name: version_of(name) for name in plain},
+        {f"array library {library.name}": f"{library.version()}  {library.state()}".strip() for library in LIBRARIES},
+        {name: version_of(name) for name in ("librosa", "soundfile", "soxr", "h5py", "zarr")}
+        | {"libsndfile": soundfile.__libsndfile_version__},
+        {f"FFT engine {name}": engine for name, engine in engines.items()},
+        {
+            "CPUs": f"{os.cpu_count()}, for this process {cpus()}",
+            "threads in use": xp_istft.get_workers(),
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "not set"),
+        },
+    ]

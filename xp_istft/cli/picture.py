@@ -11,6 +11,8 @@ from matplotlib.figure import Figure  # without pyplot: no window, no state, any
 import xp_istft as xi
 
 from ..plot import plot_spectrogram
+from .failures import printable
+from .fonts import glyphs_for
 
 _COLUMNS = 1600  # no more than can be seen
 
@@ -19,10 +21,14 @@ def draw(
     path: Path, title: str, signal: np.ndarray, sample_rate: int, transform: xi.STFT, errors: dict[str, np.ndarray]
 ) -> None:
     """Draw one channel, (n_samples,), with the errors of its reconstruction by dtype."""
-    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+    title = printable(title)
+    with (
+        mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}),
+        glyphs_for(title),
+    ):
         figure = Figure(figsize=(9, 7.2), dpi=150, layout="constrained")
         waveform, spectrogram, error = figure.subplots(3, 1, sharex=True, height_ratios=(1, 2, 1))
-        figure.suptitle(title)
+        figure.suptitle(title, parse_math=False)
         seconds = signal.size / sample_rate
 
         lows, highs, times = _envelope(signal, sample_rate)
