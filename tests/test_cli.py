@@ -1264,7 +1264,7 @@ def test_damaged_files_are_read_or_refused_on_one_line(cli, kind, limited_memory
 
 
 def test_unexpected_errors_are_one_line_unless_asked(cli, monkeypatch):
-    monkeypatch.setattr("xp_istft.cli.info.show", lambda: 1 / 0)
+    monkeypatch.setattr("xp_istft.cli.info.show", lambda as_json: 1 / 0)
     code, _, err = cli("info")
     assert (code, err.count("\n")) == (1, 1)
     monkeypatch.setenv("XP_ISTFT_TRACEBACK", "1")
