@@ -29,7 +29,7 @@ for library in ("click", "h5py", "rich", "matplotlib"):
 h5py = pytest.importorskip("h5py")
 soundfile = pytest.importorskip("soundfile")
 
-from xp_istft.cli import commands, many, recordings, spectrogram_files, speech, whole_files  # noqa: E402  what they need was asked for first
+from xp_istft.cli import commands, many, recordings, running, spectrogram_files, speech, whole_files  # noqa: E402  what they need was asked for first
 
 RATE = 8000
 
@@ -1287,7 +1287,7 @@ def test_a_bar_on_a_terminal(monkeypatch):
     terminal = io.StringIO()
     terminal.isatty = lambda: True
     monkeypatch.setattr(sys, "stderr", terminal)
-    with commands._progress("a.wav") as advance:
+    with running.progress("a.wav") as advance:
         assert len(list(advance([np.zeros(3), np.zeros(4)], 7))) == 2
     assert "a.wav" in terminal.getvalue()
 
