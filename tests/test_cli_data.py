@@ -515,3 +515,61 @@ def test_magnitudes_the_other_way_round_are_named(cli):
     fails(cli, 3, "need a file .h5, .npy or .npz, or a directory .zarr", "griffinlim", "words.npy", "z.wav")
     fails(cli, 2, "--seed: no phase of --init zero is random",
           "griffinlim", "S.npy", "z.wav", "--sr", RATE, "--init", "zero", "--seed", 1)  # fmt: skip
+
+
+def test_demo_of_a_part(cli):
+    x = written(x=noise(20_000))
+    code, out, err = cli("demo", "in.wav", "--runs", 1, "--seconds", 0.5, "--start", 1, "--mono")
+    assert (code, err) == (0, "")
+    assert "in.wav, from 1 s for 0.5 s: 0.50 s, 1 channel, 8000 Hz" in out
+    np.testing.assert_allclose(heard("demo/in-reconstructed.wav")[0], x[:, 8000:12000].mean(axis=0), atol=2.0**-15)
+    fails(cli, 2, "--mono is for a RECORDING", "demo", "--mono")
+
+
+LIMITED = """
+import resource, sys
+from xp_istft.cli import commands
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+sys.exit(commands.run(["stft", "-", "X.h5"]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits as POSIX has them")
+def test_no_room_to_keep_what_a_pipe_brings():
+    written(x=noise(90_000))
+    command = [sys.executable, "-c", LIMITED]
+    given = Path("in.wav").read_bytes()
+    done = subprocess.run(command, input=given, capture_output=True, timeout=120, env=ENVIRONMENT)
+    assert (done.returncode, done.stderr.count(b"\n")) == (4, 1)
+    assert b"-: cannot be kept: File too large: " in done.stderr
+    assert b" are free (TMPDIR)" in done.stderr
+    assert sorted(path.name for path in Path().iterdir()) == ["in.wav"]
+
+
+@pytest.mark.parametrize("kind", ["npz", "zarr"])
+def test_damaged_spectrogram_files_are_read_or_refused_on_one_line(cli, kind, rng):
+    """Their parameters and numbers with bytes changed, cut out or doubled, for istft and for info."""
+    if kind == "zarr":
+        pytest.importorskip("zarr")
+    written(x=noise(1000, 1))
+    assert cli("stft", "in.wav", f"X.{kind}", "--n-fft", 64)[0] == 0
+    place = Path(f"X.{kind}") / "zarr.json" if kind == "zarr" else Path(f"X.{kind}")
+    whole, codes = place.read_bytes(), set()
+    for _ in range(60):
+        bad, at = bytearray(whole), int(rng.integers(len(whole)))
+        how = rng.integers(3)
+        if how == 0:
+            bad[at] = int(rng.integers(256))
+        elif how == 1:
+            del bad[at : at + int(rng.integers(1, 60))]
+        else:
+            bad[at:at] = bad[at : at + int(rng.integers(1, 60))]
+        place.write_bytes(bad)
+        for arguments in (["istft", f"X.{kind}", "y.wav", "--sr", RATE], ["info", f"X.{kind}"]):
+            code, _, err = cli(*arguments)
+            lines = [line for line in err.splitlines() if "warning:" not in line]
+            assert code in (0, 2, 3, 4, 5), err
+            assert len(lines) == bool(code), err
+            codes.add(code)
+        Path("y.wav").unlink(missing_ok=True)
+    assert 3 in codes

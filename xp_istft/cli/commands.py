@@ -196,7 +196,7 @@ def griffinlim(
 @pad_mode
 @iq
 @selection_options
-@click.option("--sr", type=HERTZ, help="Sampling rate in Hz of plain arrays and of --raw.")
+@raw_options
 @click.option("--two-sided", is_flag=True, help="The array holds n_fft bins, of real signals unless --iq is given.")
 @click.option("--frames-first", is_flag=True, help="The array is (..., frames, bins).")
 @click.option("--key", help="Which array of a plain .npz.")
@@ -231,11 +231,14 @@ def plot(
 @click.argument("recording", required=False, type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("demo"), help="Directory [./demo].")
 @click.option("--seconds", type=click.FloatRange(0.01), default=30.0, help="Use the first seconds only [30].")
+@click.option("--start", type=click.FloatRange(0), help="Seconds of the recording that are left out before [0].")
+@click.option("--mono", is_flag=True, help="The mean of the channels.")
+@click.option("--rate", type=HERTZ, help="Resampled to this rate in Hz [that of the recording].")
 @click.option("--runs", type=click.IntRange(1), default=7, help="Timed runs of each [7].")
 @click.option("--n-fft", type=click.IntRange(2), default=1024, help="Samples of a frame [1024].")
 @click.option("--hop-length", type=click.IntRange(1), help="Samples between frames [n_fft // 4].")
 def demo(
-    recording: Path | None, output: Path, seconds: float, runs: int, n_fft: int, hop_length: int | None
+    recording: Path | None, output: Path, seconds: float, runs: int, n_fft: int, hop_length: int | None, **options: Any
 ) -> int:  # fmt: skip
     """Take a recording apart and put it together on every array library that is installed.
 
@@ -243,8 +246,13 @@ def demo(
     recording and a picture into the output directory (over those of the last time).
     """
     from .demo import demonstrate
+    from .reading import Selection
 
-    return demonstrate(recording, output, seconds, runs, n_fft, hop_length)
+    for name in given(options):
+        if recording is None:
+            raise click.UsageError(f"--{name} is for a RECORDING")
+    selection = Selection.taken(options | {"duration": seconds})
+    return demonstrate(recording, output, selection, runs, n_fft, hop_length)
 
 
 @xp_istft.command(epilog=EXIT_CODES)

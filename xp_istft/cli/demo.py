@@ -24,7 +24,8 @@ from . import picture, speech
 from .failures import Exit, Failure
 from .libraries import LIBRARIES
 from .progress import terminal_progress
-from .recordings import NewRecording, Recording, audio_subtype
+from .reading import Excerpt, Selection
+from .recordings import NewRecording, audio_subtype
 from .whole_files import whole_file
 
 _TORCH = next(library for library in LIBRARIES if library.name == "torch")
@@ -105,10 +106,10 @@ class Candidate:
 
 
 def demonstrate(
-    recording: Path | None, output: Path, seconds: float, runs: int, n_fft: int, hop_length: int | None
+    recording: Path | None, output: Path, selection: Selection, runs: int, n_fft: int, hop_length: int | None
 ) -> int:
     console = Console(width=None if Console().is_terminal else 100)
-    samples, sample_rate, subtype, said = _heard(recording, seconds)
+    samples, sample_rate, subtype, said = _heard(recording, selection)
     channels, n_samples = samples.shape
     transform = xi.STFT(n_fft=n_fft, hop_length=hop_length or max(1, n_fft // 4))
     transform.n_frames(n_samples)
@@ -160,16 +161,20 @@ def demonstrate(
     return 0
 
 
-def _heard(recording: Path | None, seconds: float) -> tuple[np.ndarray, int, str, str]:
+def _heard(recording: Path | None, selection: Selection) -> tuple[np.ndarray, int, str, str]:
     """float64 (channels, n_samples), its sampling rate, the subtype to write, and what it is."""
+    seconds = selection.duration or 30.0
     if recording is None:
         sentence = speech.sentence()[: max(1, round(seconds * speech.SAMPLE_RATE))]
         return sentence[None], speech.SAMPLE_RATE, "FLOAT", "built-in sentence"
-    with Recording(recording, "float64") as file:
-        n_samples = min(file.n_samples, max(1, round(seconds * file.sample_rate)))
+    with Excerpt(recording, "float64", selection) as file:
         subtype = audio_subtype(Path("any.wav"), None, file.subtype)
-        said = f"{recording}{f', first {seconds:g} s' if n_samples < file.n_samples else ''}"
-        return file.read(0, n_samples).copy(), file.sample_rate, subtype, said
+        said = str(recording)
+        if selection.start:
+            said += f", from {selection.start:g} s for {file.n_samples / file.sample_rate:.6g} s"
+        elif not file.whole:
+            said += f", first {seconds:g} s"
+        return file.read(0, file.n_samples).copy(), file.sample_rate, subtype, said
 
 
 def _absent() -> dict[str, str]:

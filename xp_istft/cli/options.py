@@ -105,7 +105,7 @@ selection_options = options_of(
 )
 raw_options = options_of(
     click.option("--raw", type=str.upper, metavar="SUBTYPE", help="IN has no header: its samples are PCM_16, ..."),
-    click.option("--sr", type=HERTZ, help="Of --raw: sampling rate in Hz."),
+    click.option("--sr", type=HERTZ, help="Sampling rate in Hz of --raw, and of plain arrays."),
     click.option("--channels", type=click.IntRange(1), help="Of --raw [1]."),
     click.option("--big-endian", is_flag=True, help="Of --raw: the order of bytes [little-endian]."),
 )

@@ -19,6 +19,7 @@ from .failures import Exit, Failure
 
 PIPE = "-"
 _AT_ONCE = 1 << 20  # bytes
+_OF_STDOUT = (PIPE, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 _OF_STDIN = ("/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 
 
@@ -41,6 +42,7 @@ class Ends:
 @contextmanager
 def as_files(sources: list[str], out: str, suffix: str) -> Iterator[Ends]:
     """Files in place of pipes; `suffix` is that of a file in place of standard output, which `sent` sends."""
+    out = PIPE if out in _OF_STDOUT else out
     piped = [text for text in sources if _is_pipe(text)]
     if not piped and out != PIPE:
         yield Ends(sources, out)

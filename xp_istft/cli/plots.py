@@ -42,7 +42,7 @@ def picture_of_file(
     options = dict(options)
     look = Look(**{name: options.pop(name) for name in ("channel", "decibels", "log") if name in options})
     title = options.pop("title", None) or source.name
-    drawn = _of_spectra if is_spectra(source) else _of_recording
+    drawn = _of_spectra if "raw" not in options and is_spectra(source) else _of_recording
     drawing = drawn(source, options, look, advance, workers)
     drawing.title = title + drawing.title
     with whole_file(target, force) as temporary:

@@ -43,7 +43,10 @@ class Selection:
 
 
 class Excerpt:
-    """An open recording of which a selection is read, with the attributes and methods of a `Recording`."""
+    """An open recording of which a selection is read, with the attributes and methods of a `Recording`.
+
+    whole : whether it is from the beginning to the end
+    """
 
     def __init__(
         self, path: Path, dtype: str | None = None, selection: Selection | None = None, raw: Raw | None = None
@@ -62,6 +65,7 @@ class Excerpt:
             self.n_samples = recording.n_samples - self._first
             if selection.duration is not None:
                 self.n_samples = min(self.n_samples, max(1, round(selection.duration * recording.sample_rate)))
+            self.whole = self.n_samples == recording.n_samples
             self.sample_rate, self._read = recording.sample_rate, self._part
             if selection.rate not in (None, self.sample_rate):
                 resampled = _Resampled(self._part, self.n_samples, self.sample_rate, int(selection.rate or 0))
