@@ -13,6 +13,7 @@ import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def files(folder: Path) -> Calls:
     import soundfile
 
     from xp_istft.cli import convert
-    from xp_istft.cli.plain_arrays import load_magnitudes, load_window
+    from xp_istft.cli.plain_arrays import load_window
     from xp_istft.cli.spectrogram_files import Spectrogram
 
     good = folder / "good.h5"
@@ -157,7 +158,8 @@ def files(folder: Path) -> Calls:
         yield f"file {name}", lambda n, k=name: announced(k, n)
     yield "file shape", datasets
     yield "npy spectrum", lambda n: shaped((129, n), "<c8", Spectrogram)
-    yield "npy magnitudes", lambda n: shaped((n, 129, 4), "<f4", load_magnitudes)
+    magnitudes = partial(Spectrogram, magnitudes=True)
+    yield "npy magnitudes", lambda n: shaped((n, 129, 4), "<f4", magnitudes)
     yield "npy window", lambda n: shaped((n,), "<f8", load_window)
 
 

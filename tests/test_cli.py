@@ -23,7 +23,7 @@ import pytest
 
 import xp_istft as xi
 
-for library in ("click", "h5py", "rich", "matplotlib"):
+for library in ("click", "h5py", "rich", "matplotlib", "soxr"):
     pytest.importorskip(library, reason="the extra [cli] is not installed")
 
 h5py = pytest.importorskip("h5py")

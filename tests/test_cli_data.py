@@ -370,6 +370,11 @@ def test_pictures_of_all_that_can_be_drawn(cli):
         assert Path(arguments[1]).read_bytes().startswith(BEGINS[arguments[1][-3:]])
     assert cli("plot", "X.h5", "in.wav", "pictures", "--format", "pdf")[0] == 0
     assert sorted(path.name for path in Path("pictures").iterdir()) == ["X.pdf", "in.pdf"]
+    Path("in").mkdir()
+    for name in "ab":
+        written(f"in/{name}.wav", noise(3000))
+    assert cli("plot", "in")[0] == 0  # into this directory
+    assert Path("b.png").exists()
     fails(cli, 2, "--mono: is for recordings, and X.h5 is none", "plot", "X.h5", "g.png", "--mono")
     fails(cli, 2, "--key: is for arrays, and in.wav is none", "plot", "in.wav", "g.png", "--key", "X")
     fails(cli, 2, "need a name that ends in .png, .svg or .pdf", "plot", "in.wav", "g.jpg")
@@ -481,7 +486,7 @@ def test_magnitudes_of_all_kinds_of_files_become_the_same_recording(cli):
         code, out, err = cli("griffinlim", name, f"{name}.wav", "--n-iter", 4, *more)
         assert code == 0, err
         assert "spectral convergence" in out
-        assert ("holds a spectrum: its magnitudes are taken" in err) == (name == "X.h5")
+        assert (err, "the phases that are there are not used" in out) == ("", name == "X.h5")
         if name[0] != "D":
             np.testing.assert_allclose(heard(f"{name}.wav"), due, atol=1e-4)
     fails(cli, 2, "--db: S.h5 says by itself", "griffinlim", "S.h5", "y.wav", "--db")

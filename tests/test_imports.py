@@ -12,7 +12,9 @@ import pytest
 import xp_istft
 
 PACKAGE = Path(xp_istft.__file__).parent
-OPTIONAL = ("torch", "cupy", "jax", "dask", "mlx", "matplotlib", "click", "rich", "soundfile", "mkl_fft", "librosa")
+OPTIONAL = (
+    "torch", "cupy", "jax", "dask", "mlx", "matplotlib", "click", "rich", "soundfile", "soxr", "mkl_fft", "librosa",
+)  # fmt: skip
 
 
 def run(code: str) -> str:

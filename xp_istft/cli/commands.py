@@ -213,16 +213,20 @@ def plot(
     """Draw recordings and spectrogram files: the waveform over the spectrogram.
 
     FILE is a recording, a file of `xp-istft stft`, or a plain array of spectra or magnitudes, which needs --sr. OUT is
-    a picture .png, .svg or .pdf; without it, the picture has the name of the file, in this directory. For several
+    a picture .png, .svg or .pdf; without it, pictures have the names of the files, in this directory. For several
     files, patterns and directories OUT is a directory that gets a picture for each; - is standard input, or output.
     """
+    from .array_files import is_zarr
     from .plots import picture_of_file
     from .recordings import SUFFIXES
 
     suffix = suffix_of(options.pop("form"), "png")
     if len(paths) == 1:
+        many_files = any(sign in paths[0] for sign in "*?[") or (
+            Path(paths[0]).is_dir() and not is_zarr(Path(paths[0]))
+        )
         name = "stdin" if paths[0] == PIPE else Path(paths[0]).stem
-        paths = (paths[0], name + suffix)
+        paths = (paths[0], "." if many_files and not Path(paths[0]).is_file() else name + suffix)
     work = partial(picture_of_file, options=given(options), force=force)
     return each(paths, suffix, SUFFIXES | SPECTRA, work, scheduler, workers)
 

@@ -76,8 +76,6 @@ def magnitudes_to_recording(
         if is_done(target, force, resume, lambda: contents(Recording, target, *OF_SOUND) == sound.at(rate)):
             return THERE
         values = stored.read(0, n_frames)
-    if np.iscomplexobj(values):
-        warn("holds a spectrum: its magnitudes are taken, and its phases are not", UserWarning)
     reached: list[float] = []
     ticks = advance(iter(lambda: np.empty(1), None), others["n_iter"])
 
@@ -87,7 +85,8 @@ def magnitudes_to_recording(
 
     signal = griffin_lim(levels.magnitudes(values), transform, callback=callback, workers=workers, **others)
     said = written(target, force, iter([signal if transform.onesided else in_channels(signal)]), sound, rate)
-    return said + (f", {_convergence(reached[-1])}" if reached else "")
+    left = ", of the magnitudes alone: the phases that are there are not used" if np.iscomplexobj(values) else ""
+    return said + (f", {_convergence(reached[-1])}" if reached else "") + left
 
 
 def _convergence(value: float) -> str:
