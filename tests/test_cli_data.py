@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -408,12 +409,12 @@ def test_what_is_drawn_is_what_is_there(cut):
     assert part.largest.shape[1] == pytest.approx(51, abs=2)
 
 
-@pytest.mark.parametrize("command", ["plot", "demo"])
-def test_titles_in_any_script_say_nothing_on_stderr(command):
+def test_titles_in_any_script_say_nothing_on_stderr(cli):
+    """Of a picture through the real process, and of the demonstration in this one, whose imports take seconds."""
     name = "日本語 $a$ हिन्दी 𝒜.wav"
     written(name)
-    code, _, err = process(command, name, *(["--runs", 1, "--seconds", 0.2] if command == "demo" else []))
-    assert (code, err) == (0, "")
+    assert process("plot", name)[::2] == (0, "")
+    assert cli("demo", name, "--runs", 1, "--seconds", 0.2)[::2] == (0, "")
 
 
 def test_what_the_usual_font_lacks_comes_from_another():
@@ -578,3 +579,58 @@ def test_damaged_spectrogram_files_are_read_or_refused_on_one_line(cli, kind, rn
             codes.add(code)
         Path("y.wav").unlink(missing_ok=True)
     assert 3 in codes
+
+
+@pytest.mark.parametrize("options", [["--magnitude"], ["--db", "--reference", 0.5]])
+def test_what_the_line_of_an_npy_says_brings_it_back(cli, options):
+    """Magnitudes and levels, too: with what the line says, it is as a file that carries its parameters."""
+    written(x=noise(3000))
+    layout = ["--n-fft", 100, "--hop-length", 25, "--pad-mode", "reflect", "--window", "hamming", "--scaling", "ortho"]
+    out = cli("stft", "in.wav", "S.npy", *layout, *options)[1]
+    assert cli("stft", "in.wav", "S.h5", *layout, *options)[0] == 0
+    needs = out.partition("griffinlim needs ")[2].split()
+    assert cli("griffinlim", "S.npy", "y.wav", *needs, "--n-iter", 2, "--subtype", "PCM_16")[0] == 0
+    assert cli("griffinlim", "S.h5", "z.wav", "--n-iter", 2)[0] == 0
+    np.testing.assert_array_equal(heard("y.wav"), heard("z.wav"))
+
+
+def test_memory_does_not_grow_with_the_length(cut, cli):
+    """Of arrays of frames, of resampling and of pictures: 20 s take what 60 s take."""
+    from xp_istft.cli import drawings, plots
+
+    cut(spectrum_bytes=1 << 20)
+    peaks = {}
+    for seconds in (20, 60):
+        written("in.wav", noise(16000 * seconds, 1), rate=16000)
+        for name, work in {
+            "npz": lambda: cli("stft", "in.wav", "X.npz", "--force"),
+            "npy at another rate": lambda: cli("stft", "in.wav", "X.npy", "--rate", 8000, "--force"),
+            "picture": lambda: plots._of_recording(Path("in.wav"), {"n_fft": 128}, drawings.Look(), plots.unseen, 1),
+        }.items():
+            tracemalloc.start()
+            with xi.workers(1):
+                work()
+            peaks[name, seconds] = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+    for name in ("npz", "npy at another rate", "picture"):
+        assert peaks[name, 60] < 1.2 * peaks[name, 20] < 15e6, peaks
+
+
+def test_a_format_that_says_no_length_in_a_pipe_is_named():
+    """As programs write FLAC into a pipe: its header has 0 for the samples, which nobody can go back to fill in."""
+    written("in.flac", noise(3000))
+    data = bytearray(Path("in.flac").read_bytes())
+    data[21] &= 0xF0
+    data[22:26] = bytes(4)
+    code, _, err = process("stft", "-", "X.h5", given=bytes(data))
+    assert (code, err) == (3, "xp-istft: -: says no length, as FLAC in a pipe may not; WAV may be piped\n")
+
+
+@pytest.mark.skipif(shutil.which("sox") is None, reason="needs sox")
+def test_what_sox_pipes_is_read_to_the_end():
+    x = written()
+    piped = subprocess.run(
+        ["sox", "-V1", "in.wav", "-t", "wav", "-"], capture_output=True, timeout=120, check=True
+    ).stdout
+    assert process("stft", "-", "X.npy", given=piped)[::2] == (0, "")
+    np.testing.assert_array_equal(np.load("X.npy"), xi.stft(x.astype("f"), 2048))

@@ -154,7 +154,8 @@ def _as_options(parameters: Parameters) -> str:
     """What must be said to the inverse of a plain array of these parameters."""
     transform, inverse = parameters.transform, "istft" if parameters.levels.values == "spectrum" else "griffinlim"
     fields, usual = plain(transform), plain(STFT(transform.n_fft))
-    del fields["pad_mode"]  # is for the way there alone
+    if inverse == "istft":
+        del fields["pad_mode"]  # is for the way there alone
     if not isinstance(fields["window"], str):
         fields["window"] = "FILE.npy"
     said = [f"--sr {parameters.sample_rate}", f"--length {parameters.length}"]
