@@ -277,6 +277,13 @@ def test_a_terminal_gets_no_bytes():
     os.close(main)
     assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
     assert b"-: standard output is a terminal" in done.stderr
+    main, end = pty.openpty()
+    command = [sys.executable, "-m", "xp_istft", "stft", "-", "X.h5"]
+    done = subprocess.run(command, stdin=end, capture_output=True, timeout=120, env=ENVIRONMENT)
+    os.close(end)
+    os.close(main)
+    assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+    assert b"-: standard input is a terminal" in done.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

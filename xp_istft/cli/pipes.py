@@ -52,6 +52,8 @@ def as_files(sources: list[str], out: str, suffix: str) -> Iterator[Ends]:
         raise Failure(Exit.USAGE, f"{PIPE if out == PIPE else piped[0]}: {need}, got {len(sources)}")
     if out == PIPE and suffix == ".zarr":
         raise Failure(Exit.USAGE, "-: a .zarr is a directory, and no pipe holds one")
+    if out == PIPE and sys.stdout is None:
+        raise Failure(Exit.OUTPUT, "-: standard output is closed")
     if out == PIPE and sys.stdout.isatty():
         raise Failure(Exit.USAGE, "-: standard output is a terminal; name a file, or pipe it into one")
     names = {}
