@@ -473,6 +473,7 @@ def test_facts_of_other_files(cli):
     fails(cli, 3, "words: is no recording", "info", "words")
     code, out, _ = cli("info", "--json")
     assert (code, json.loads(out)["xp_istft"]) == (0, xi.__version__)
+    fails(cli, 2, "--key is for a FILE", "info", "--key", "X")
 
 
 # ---------------------------------------------------------------- magnitudes

@@ -270,6 +270,8 @@ def info(files: tuple[str, ...], as_json: bool, key: str | None) -> int:
     file of arrays; - is standard input. Without one: versions, array libraries and their devices, FFT engines, threads.
     """
     if not files:
+        if key is not None:
+            raise click.UsageError("--key is for a FILE")
         from .info import show
 
         return show(as_json)
