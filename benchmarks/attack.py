@@ -53,6 +53,7 @@ TESTS = Path(__file__).parents[1] / "tests"
 # What went wrong with one try; nothing, where it survived.
 Attempt = Callable[[], str]
 Section = Callable[[random.Random], Iterator[Attempt]]
+_PATIENCE_SECONDS = 60  # for a child to end
 _OURS = re.compile(r"[\w.]+: [\w.]+: need ")
 
 
@@ -109,7 +110,9 @@ def _refused(door: broken_calls.Door, library: str, mode: str, parameter: str, n
 
 def sizes(chance: random.Random) -> Iterator[Attempt]:
     def whole() -> str:
-        done = subprocess.run([sys.executable, TESTS / "hostile_sizes.py"], capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, TESTS / "hostile_sizes.py"], capture_output=True, text=True, timeout=3600
+        )
         return "" if done.stdout == "all right, or refused by name\n" else (done.stdout + done.stderr)[-500:]
 
     yield whole
@@ -201,7 +204,7 @@ def forks(chance: random.Random) -> Iterator[Attempt]:
                     right = np.array_equal(xi.istft(X, workers=3), due)
                 finally:
                     os._exit(0 if right else 1)
-            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            code = _ended(child)
         finally:
             left.set()
             if busy:
@@ -210,6 +213,19 @@ def forks(chance: random.Random) -> Iterator[Attempt]:
 
     while hasattr(os, "fork"):
         yield partial(forked, chance.random() < 0.5)
+
+
+def _ended(child: int) -> int:
+    """Exit code of a process; -9 where it had to be killed, for it did not end by itself."""
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > end:
+            os.kill(child, signal.SIGKILL)
+            end += _PATIENCE_SECONDS
+        time.sleep(1e-3)
 
 
 def files(chance: random.Random) -> Iterator[Attempt]:

@@ -18,7 +18,7 @@ OPTIONAL = (
 
 
 def run(code: str) -> str:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600).stdout
 
 
 def test_importing_imports_no_array_library_but_numpy():

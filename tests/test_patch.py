@@ -324,7 +324,9 @@ def test_a_peer_that_is_not_installed_is_named(monkeypatch):
 
 
 def run(*command: str, cwd: Path) -> str:
-    return subprocess.run([sys.executable, *command], capture_output=True, text=True, check=True, cwd=cwd).stdout
+    return subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, check=True, cwd=cwd, timeout=600
+    ).stdout
 
 
 def test_a_peer_is_patched_when_it_is_imported(tmp_path):

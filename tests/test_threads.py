@@ -18,7 +18,7 @@ import pytest
 from hostile import BASE, signal, spectrum
 
 import xp_istft as xi
-from xp_istft.backends.cpu import fft, synthesis, tasks, threads
+from xp_istft.backends.cpu import fft, forks, synthesis, tasks, threads
 from xp_istft.settings import cpus, most_workers
 from xp_istft.tuning import tuning
 
@@ -401,6 +401,88 @@ if child == 0:
     os._exit(0 if np.array_equal(xi.istft(X), y) else 1)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), np.array_equal(xi.istft(X), y))
 """) == ["0", "True"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_waits_for_threads_that_are_inside_an_fft_library():
+    """ducc0 and SciPy keep their plans behind a lock: a child whose parent held it waited for ever."""
+    assert script("""
+import threading, time
+from xp_istft.backends.cpu.forks import NO_FORK
+inside, left = threading.Event(), []
+def work():
+    with NO_FORK:
+        inside.set()
+        time.sleep(0.2)
+        left.append(True)
+caller = threading.Thread(target=work)
+caller.start()
+inside.wait()
+child = os.fork()
+if child == 0:
+    os._exit(len(left))
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+""") == ["1"]
+
+
+def test_engines_that_keep_plans_behind_a_lock_are_inside_when_they_transform():
+    seen = []
+
+    class Library:
+        def __getattr__(self, name):
+            return lambda x, *others, **named: seen.append((name, len(forks._inside))) or x
+
+    engines = fft.DuccEngine("ducc", Library()), fft.ScipyEngine()
+    engines[1]._fft = Library()
+    x = np.zeros((4, 8), complex)
+    for engine in engines:
+        for work in (engine.ifft, engine.fft, engine.rfft, lambda x, out, engine=engine: engine.irfft(x, 8, out)):
+            work(x, np.zeros_like(x))
+    assert len(seen) == 8
+    assert {count for _, count in seen} == {1}
+    assert not forks._inside
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_children_work_that_were_forked_while_threads_were_at_work():
+    """Of children without that wait one in a hundred hung."""
+    assert script("""
+import signal, threading
+X = np.concatenate([X[:4]] * 3, axis=-1)
+y = xi.istft(X, workers=3)
+over = threading.Event()
+def work():
+    while not over.is_set():
+        xi.istft(X, workers=3)
+caller = threading.Thread(target=work)
+caller.start()
+codes = []
+for _ in range(100):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)  # ends a child that waits for ever
+        os._exit(0 if np.array_equal(xi.istft(X, workers=3), y) else 1)
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    if codes[-1]:
+        break
+over.set()
+print(codes.count(0))
+""") == ["100"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_waits_for_no_thread_that_has_left():
+    """An interrupt may leave a thread counted that is inside no more: its next fork or call forgets it."""
+    assert script("""
+import time
+from xp_istft.backends.cpu import forks
+forks.NO_FORK.__enter__()
+start = time.monotonic()
+child = os.fork()
+if child == 0:
+    os._exit(len(forks._inside))
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), len(forks._inside))
+""") == ["0", "0"]
 
 
 def test_calls_work_while_the_interpreter_exits():

@@ -109,7 +109,7 @@ def test_exported_programs_load_where_xp_istft_never_was(tmp_path, name):
     module, argument, _ = MODELS[name]
     torch.export.save(exported(name), tmp_path / "program.pt2")
     torch.save((argument(13), module(argument(13))), tmp_path / "data.pt")
-    subprocess.run([sys.executable, "-c", LOADED], cwd=tmp_path, check=True)
+    subprocess.run([sys.executable, "-c", LOADED], cwd=tmp_path, check=True, timeout=1200)
 
 
 COMPILED = """
@@ -135,7 +135,7 @@ def test_compiled_packages_are_right_for_every_length_where_xp_istft_never_was(t
     torch._inductor.aoti_compile_and_package(exported("masked"), package_path=os.fspath(tmp_path / "model.pt2"))
     pairs = [(x, module(x)) for x in (argument(n, batch) for n, batch in zip(LENGTHS, (3, 2, 5, 3, 2), strict=True))]
     torch.save(pairs, tmp_path / "data.pt")
-    subprocess.run([sys.executable, "-c", COMPILED], cwd=tmp_path, check=True)
+    subprocess.run([sys.executable, "-c", COMPILED], cwd=tmp_path, check=True, timeout=1200)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -21,7 +21,9 @@ pytestmark = pytest.mark.skipif(bool(shim.missing()), reason=f"{shim.missing()}"
 def sanitized(*arguments: str) -> subprocess.CompletedProcess:
     environment = {**shim.sanitizer_environment(), "XP_ISTFT_SANITIZE": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=HERE.parents[1])
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, cwd=HERE.parents[1], timeout=1200
+    )
 
 
 def test_no_access_out_of_bounds_and_no_undefined_behaviour():

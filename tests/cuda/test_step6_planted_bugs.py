@@ -184,7 +184,7 @@ with tempfile.TemporaryDirectory() as folder:
 """
     here = Path(__file__).parent
     command = [sys.executable, "-c", code, str(here)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=here.parents[1])
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=here.parents[1], timeout=1200)
     assert result.returncode != 0
     assert "__syncthreads" in result.stderr
 

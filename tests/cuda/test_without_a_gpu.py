@@ -24,7 +24,7 @@ def run(code: str, *path: Path) -> None:
     known = os.environ.get("PYTHONPATH", "").split(os.pathsep)  # where a machine has what the package needs
     environment = {"PYTHONPATH": os.pathsep.join(map(str, (*path, ROOT, *filter(None, known)))), "PATH": ""}
     command = [sys.executable, "-W", "error", "-c", code]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert result.returncode == 0, result.stderr
 
 

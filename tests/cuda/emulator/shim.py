@@ -131,7 +131,7 @@ def _compiled(source: str, flags: list[str], cache: Path) -> Path:
         code = mine.with_suffix(f"{mine.suffix}.cpp")
         code.write_text(source)
         command = ["g++", *flags, str(code), "-o", str(mine)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1200)
         if result.returncode:
             raise RuntimeError(result.stderr)
         mine.replace(library)

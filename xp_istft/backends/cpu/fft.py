@@ -29,6 +29,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ...settings import get_fft_engine
+from .forks import NO_FORK
 from .memory import keep_views, known_views, scratch
 
 Transform = Callable[[np.ndarray, np.ndarray], Any]  # (of these frames (..., frames, numbers), to this place)
@@ -156,16 +157,20 @@ class ScipyEngine:
         return np.errstate(all="ignore")
 
     def irfft(self, x: np.ndarray, n: int, out: np.ndarray) -> Any:
-        out[...] = self._fft.irfft(x, n, norm="forward")
+        with NO_FORK:
+            out[...] = self._fft.irfft(x, n, norm="forward")
 
     def ifft(self, x: np.ndarray, out: np.ndarray) -> Any:
-        out[...] = self._fft.ifft(x, norm="forward")
+        with NO_FORK:
+            out[...] = self._fft.ifft(x, norm="forward")
 
     def rfft(self, x: np.ndarray, out: np.ndarray) -> Any:
-        out[...] = self._fft.rfft(x)
+        with NO_FORK:
+            out[...] = self._fft.rfft(x)
 
     def fft(self, x: np.ndarray, out: np.ndarray) -> Any:
-        out[...] = self._fft.fft(x)
+        with NO_FORK:
+            out[...] = self._fft.fft(x)
 
 
 class DuccEngine:
@@ -201,25 +206,29 @@ class DuccEngine:
 
     def irfft(self, x: np.ndarray, n: int, out: np.ndarray) -> Any:
         def transform(x: np.ndarray, out: np.ndarray) -> None:
-            self._fft.c2r(x, _LAST, n, False, _UNSCALED, out, _ONE_THREAD)
+            with NO_FORK:
+                self._fft.c2r(x, _LAST, n, False, _UNSCALED, out, _ONE_THREAD)
 
         _in_vectors(transform, self._lanes, x, out)
 
     def ifft(self, x: np.ndarray, out: np.ndarray) -> Any:
         def transform(x: np.ndarray, out: np.ndarray) -> None:
-            self._fft.c2c(x, _LAST, False, _UNSCALED, out, _ONE_THREAD)
+            with NO_FORK:
+                self._fft.c2c(x, _LAST, False, _UNSCALED, out, _ONE_THREAD)
 
         _in_vectors(transform, self._lanes, x, out)
 
     def rfft(self, x: np.ndarray, out: np.ndarray) -> Any:
         def transform(x: np.ndarray, out: np.ndarray) -> None:
-            self._fft.r2c(x, _LAST, True, _UNSCALED, out, _ONE_THREAD)
+            with NO_FORK:
+                self._fft.r2c(x, _LAST, True, _UNSCALED, out, _ONE_THREAD)
 
         _in_vectors(transform, self._lanes, x, out)
 
     def fft(self, x: np.ndarray, out: np.ndarray) -> Any:
         def transform(x: np.ndarray, out: np.ndarray) -> None:
-            self._fft.c2c(x, _LAST, True, _UNSCALED, out, _ONE_THREAD)
+            with NO_FORK:
+                self._fft.c2c(x, _LAST, True, _UNSCALED, out, _ONE_THREAD)
 
         _in_vectors(transform, self._lanes, x, out)
 
